@@ -1,0 +1,33 @@
+"""1-D convolution and its gradients: NumPy arrays in, NumPy arrays out.
+
+>>> import numpy as np
+>>> import cconv1d
+>>> x = np.array([1.0, 2.0, 3.0, 4.0])
+>>> w = np.array([1.0, -1.0])
+>>> y = cconv1d.conv1d(x, w)
+>>> cconv1d.conv1d_backward(np.ones_like(y), x, w).weight
+array([6., 9.])
+"""
+
+__version__ = "0.1.0"
+
+from ._functional import (
+    Gradients,
+    conv1d,
+    conv1d_backward,
+    conv1d_backward_input,
+    conv1d_backward_weight,
+    show_config,
+)
+from ._geometry import conv1d_output_length
+
+__all__ = [
+    "Gradients",
+    "__version__",
+    "conv1d",
+    "conv1d_backward",
+    "conv1d_backward_input",
+    "conv1d_backward_weight",
+    "conv1d_output_length",
+    "show_config",
+]

@@ -1,0 +1,105 @@
+"""Which code computes: the compiled extension, or the reference where it cannot be loaded.
+
+``CCONV1D_BACKEND`` decides at import: ``auto`` (the default) takes the extension where it
+loads and otherwise the reference, with one warning at first use; ``native`` insists on the
+extension; ``reference`` leaves it alone.  ``CCONV1D_ISA`` lowers the instruction-set level
+of the extension.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _reference
+
+BACKENDS = ("auto", "native", "reference")
+
+
+class Kernels(NamedTuple):
+    """The maps for one dtype; `_reference` says what each computes and in which shapes."""
+
+    forward: Callable[..., None]
+    backward_input: Callable[..., None]
+    backward_weight: Callable[..., None]
+    backward_bias: Callable[..., None]
+
+
+_REFERENCE = Kernels(*(getattr(_reference, name) for name in Kernels._fields))
+
+#: The extension, or None; then `load_error` says why, unless it was not asked for.
+core: ModuleType | None = None
+load_error: ImportError | None = None
+
+_kernels: dict[np.dtype[Any], Kernels] = {}
+_warning_due = False
+
+
+def select(backend: str) -> None:
+    """Use the backend of that name from now on; the tests switch with it."""
+    global core, load_error, _warning_due
+    if backend not in BACKENDS:
+        raise ImportError(f"CCONV1D_BACKEND must be one of {', '.join(BACKENDS)}, not {backend!r}")
+    core, load_error = None, None
+    if backend != "reference":
+        try:
+            from . import _core as core
+        except ImportError as error:
+            if backend == "native":
+                raise ImportError(
+                    f"CCONV1D_BACKEND=native, but the compiled extension cannot be loaded: {error}"
+                ) from error
+            load_error = error
+    _warning_due = load_error is not None
+    _kernels.clear()
+    if core is not None:
+        for dtype, suffix in ((np.float32, "f32"), (np.float64, "f64")):
+            _kernels[np.dtype(dtype)] = Kernels(
+                *(getattr(core, f"{name}_{suffix}") for name in Kernels._fields)
+            )
+
+
+def kernels_for(dtype: np.dtype[Any]) -> Kernels:
+    """The kernels for a dtype in native byte order that `_functional` accepts."""
+    if _warning_due:
+        _warn()
+    return _kernels.get(dtype, _REFERENCE)
+
+
+def _warn() -> None:
+    global _warning_due
+    _warning_due = False
+    warnings.warn(
+        f"cconv1d computes with its NumPy reference, which is slow, because the compiled "
+        f"extension cannot be loaded: {load_error}",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+
+
+def describe() -> dict[str, Any]:
+    """What runs here and why, for `show_config`."""
+    from . import __version__
+
+    return {
+        "version": __version__,
+        "backend": "reference" if core is None else "native",
+        "reason": None if load_error is None else str(load_error),
+        "instruction_set": None if core is None else core.isa(),
+        "instruction_sets": [] if core is None else core.available_isas(),
+        "compiler": None if core is None else core.compiler(),
+        "numpy": np.__version__,
+    }
+
+
+select(os.environ.get("CCONV1D_BACKEND", "auto"))
+if core is not None and "CCONV1D_ISA" in os.environ:
+    try:
+        core.set_isa(os.environ["CCONV1D_ISA"])
+    except ValueError as error:
+        raise ImportError(f"CCONV1D_ISA: {error}") from None

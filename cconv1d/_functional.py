@@ -1,0 +1,529 @@
+"""The public functions: what is checked, in which shape it goes to the kernels and back.
+
+Every function turns its arrays into (batch, channels, positions), takes the geometry from
+`_geometry`, allocates the result and hands all of it to the kernels of the dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._backend import describe, kernels_for
+from ._geometry import Geometry, IntLike, Padding, cached_resolve, integer, resolve
+
+__all__ = [
+    "Gradients",
+    "conv1d",
+    "conv1d_backward",
+    "conv1d_backward_input",
+    "conv1d_backward_weight",
+    "show_config",
+]
+
+Array = NDArray[Any]
+
+
+class Gradients(NamedTuple):
+    """What `conv1d_backward` returns: None stands where a gradient was not asked for."""
+
+    input: Array | None
+    weight: Array | None
+    bias: Array | None
+
+
+# --- arrays ---------------------------------------------------------------------------------
+
+
+def _from_python(function: str, name: str, value: object, dtype: np.dtype[Any]) -> Array:
+    """Nested lists of numbers as an array of `dtype`, refused where this would round to integers."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{function}: {name} is not a rectangular array: {error}") from None
+    if array.dtype.kind not in "iufc" or not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise TypeError(f"{function}: {name} holds {array.dtype}, which does not go into {dtype}")
+    return array.astype(dtype)
+
+
+def _arrays(function: str, **arguments: Any) -> list[Array]:
+    """The arguments as aligned arrays of one dtype in native byte order.
+
+    A copy is made of lists, of unaligned data and of data in the other byte order, and of
+    nothing else.
+    """
+    arrays: dict[str, Array] = {}
+    for name, value in arguments.items():
+        if isinstance(value, (list, tuple, int, float, complex)):
+            continue
+        array = np.asarray(value)
+        if array.dtype.kind not in "iufc":
+            raise TypeError(
+                f"{function}: {name} must hold integers, real or complex numbers, not {array.dtype}"
+                if value is not None
+                else f"{function}: {name} must be an array, not None"
+            )
+        if not (array.dtype.isnative and array.flags.aligned):
+            array = array.astype(array.dtype.newbyteorder("="))
+        arrays[name] = array
+    dtypes = {array.dtype for array in arrays.values()}
+    if len(dtypes) > 1:
+        seen = ", ".join(f"{name} {array.dtype}" for name, array in arrays.items())
+        raise TypeError(f"{function}: all arrays must have one dtype, not {seen}")
+    dtype = dtypes.pop() if dtypes else np.dtype(np.float64)
+    return [
+        arrays[name] if name in arrays else _from_python(function, name, value, dtype)
+        for name, value in arguments.items()
+    ]
+
+
+def _empty(function: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    try:
+        return np.empty(shape, dtype)
+    except ValueError:
+        raise ValueError(
+            f"{function}: a result of shape {shape} and dtype {dtype} is larger than the "
+            f"address space"
+        ) from None
+
+
+# --- shapes ---------------------------------------------------------------------------------
+
+
+def _batched(function: str, name: str, signal: Array) -> Array:
+    """(L,), (C, L) or (N, C, L) as (N, C, L)."""
+    if signal.ndim == 3:
+        return signal
+    if signal.ndim == 2:
+        return signal[np.newaxis]
+    if signal.ndim == 1:
+        return signal[np.newaxis, np.newaxis]
+    raise ValueError(
+        f"{function}: {name} must have shape (batch, channels, length), (channels, length) or "
+        f"(length,), not {signal.shape}"
+    )
+
+
+def _weights(function: str, weight: Array) -> Array:
+    """(k,) or (K, C/groups, k) as (K, C/groups, k)."""
+    if weight.ndim == 3:
+        return weight
+    if weight.ndim == 1:
+        return weight[np.newaxis, np.newaxis]
+    raise ValueError(
+        f"{function}: weight must have shape (out channels, in channels / groups, taps) or "
+        f"(taps,), not {weight.shape}"
+    )
+
+
+def _one_rank(function: str, name: str, signal: Array, other_name: str, other: Array) -> None:
+    """Refuse a lone signal beside channels; two signals must agree about the batch, too."""
+    lone = signal.ndim == 1, other.ndim == 1
+    if lone[0] != lone[1] or (other_name != "weight" and signal.ndim != other.ndim):
+        raise ValueError(
+            f"{function}: {name} and {other_name} must both have channels (and a batch) or "
+            f"neither, but {name} has shape {signal.shape} and {other_name} {other.shape}"
+        )
+
+
+def _check_groups(function: str, groups: SupportsIndex, **channels: int) -> int:
+    number = integer(function, "groups", groups, 1)
+    for name, count in channels.items():
+        if count % number:
+            raise ValueError(
+                f"{function}: the {count} {name.replace('_', ' ')} cannot be divided into "
+                f"{number} groups"
+            )
+    return number
+
+
+def _check_channels(
+    function: str, groups: SupportsIndex, in_channels: int, weight_shape: tuple[int, ...]
+) -> int:
+    """The number of groups, if input channels and weight agree about it."""
+    number = _check_groups(
+        function, groups, input_channels=in_channels, output_channels=weight_shape[0]
+    )
+    if in_channels != weight_shape[1] * number:
+        raise ValueError(
+            f"{function}: a weight of shape {weight_shape} with groups {number} takes "
+            f"{weight_shape[1] * number} input channels, but input has {in_channels}"
+        )
+    return number
+
+
+def _check_grad_output(
+    function: str, grad_output: Array, expected: tuple[int, int, int], input_length: int
+) -> None:
+    if grad_output.shape != expected:
+        raise ValueError(
+            f"{function}: grad_output must have (batch, channels, length) {expected}, "
+            f"not {grad_output.shape}; {expected[2]} is the output length for input length "
+            f"{input_length}"
+        )
+
+
+def _geometry(
+    function: str,
+    input_length: SupportsIndex,
+    kernel_size: SupportsIndex,
+    stride: IntLike,
+    padding: Padding,
+    dilation: IntLike,
+) -> Geometry:
+    try:
+        return cached_resolve(function, input_length, kernel_size, stride, padding, dilation)
+    except TypeError:  # a list cannot be a cache key; and whatever else is wrong is said there
+        return resolve(function, input_length, kernel_size, stride, padding, dilation)
+
+
+def _like(signal: Array, result: Array) -> Array:
+    """Take from a (batch, channels, positions) result the axes that `signal` did not have."""
+    return result[(0,) * (3 - signal.ndim)]
+
+
+# --- the maps -------------------------------------------------------------------------------
+
+
+def conv1d(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: IntLike = 1,
+    padding: Padding = 0,
+    dilation: IntLike = 1,
+    groups: SupportsIndex = 1,
+) -> Array:
+    """Cross-correlate signals with kernels: what neural networks call a convolution.
+
+    With zeros where `input` is read outside its samples, g a group of channels, c and o an
+    input and an output channel of that group, j a tap and p a position::
+
+        y[n, g, o, p] = bias[g, o]
+            + sum over c, j of weight[g, o, c, j] * input[n, g, c, p*stride + j*dilation - pad_left]
+
+    Parameters
+    ----------
+    input : array_like, shape (N, C, L), (C, L) or (L,)
+        N signals of C channels and L samples. Any strides; it is not modified.
+    weight : array_like, shape (K, C // groups, k), or (k,) for an `input` of shape (L,)
+        K kernels of k taps for each channel of their group.
+    bias : array_like, shape (K,), optional
+        Added to every position of its output channel.
+    stride : int, optional
+        Distance in samples between neighbouring outputs.
+    padding : int or (int, int) or str, optional
+        Zeros on both sides, or on the left and on the right, in samples; or
+
+        - "valid": none
+        - "same": as many as give ceil(L / stride) outputs; where they cannot be shared out
+          evenly, the odd one goes to the right
+        - "same_lower": the same, and the odd one goes to the left
+        - "causal": dilation * (k - 1) on the left, so that no output sees later samples
+        - "full": dilation * (k - 1) on both sides, every output that sees a sample
+    dilation : int, optional
+        Distance in samples between neighbouring taps.
+    groups : int, optional
+        Number of groups that the channels are divided into; each output channel sees the
+        input channels of its group only.
+
+    Returns
+    -------
+    ndarray, shape (N, K, L_out), (K, L_out) or (L_out,)
+        With the dtype of the arguments and L_out from `conv1d_output_length`.
+
+    Raises
+    ------
+    TypeError
+        If the arrays do not have one numeric dtype, or a number is not an integer. Lists
+        of numbers take the dtype of the arrays, or float64 when there is none.
+    ValueError
+        If shapes do not fit each other, or the dilated kernel is longer than the padded
+        input.
+
+    See Also
+    --------
+    conv1d_backward : its gradients.
+
+    Notes
+    -----
+    Names, order and defaults are those of ``torch.nn.functional.conv1d``. float32 and
+    float64 are compiled; integers (modulo 2**n), half, extended and complex numbers are
+    computed by NumPy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cconv1d import conv1d
+    >>> conv1d([1.0, 2.0, 3.0, 4.0], [1.0, -1.0])
+    array([-1., -1., -1.])
+    >>> ecg = np.ones((2, 3, 100), np.float32)       # 2 recordings of 3 leads
+    >>> kernels = np.ones((8, 3, 5), np.float32)
+    >>> conv1d(ecg, kernels, padding="same", dilation=2).shape
+    (2, 8, 100)
+    """
+    function = "conv1d"
+    if bias is None:
+        x, w = _arrays(function, input=input, weight=weight)
+        b = None
+    else:
+        x, w, b = _arrays(function, input=input, weight=weight, bias=bias)
+    x3, w3 = _batched(function, "input", x), _weights(function, w)
+    _one_rank(function, "input", x, "weight", w)
+    out_channels, _, taps = w3.shape
+    if b is not None and b.shape != (out_channels,):
+        raise ValueError(
+            f"{function}: bias must have shape {(out_channels,)}, one number for each output "
+            f"channel, not {b.shape}"
+        )
+    geometry = _geometry(function, x3.shape[2], taps, stride, padding, dilation)
+    groups = _check_channels(function, groups, x3.shape[1], w3.shape)
+    y = _empty(function, (x3.shape[0], out_channels, geometry.output_length), x.dtype)
+    kernels_for(x.dtype).forward(x3, w3, b, y, geometry, groups)
+    return _like(x, y)
+
+
+def conv1d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike,
+    stride: IntLike = 1,
+    padding: Padding = 0,
+    dilation: IntLike = 1,
+    groups: SupportsIndex = 1,
+    *,
+    needs: Sequence[bool] = (True, True, True),
+) -> Gradients:
+    """Gradients of a scalar loss with respect to the input, the weight and the bias of `conv1d`.
+
+    Parameters
+    ----------
+    grad_output : array_like, shape (N, K, L_out), (K, L_out) or (L_out,)
+        Derivatives of the loss with respect to each output of `conv1d`.
+    input : array_like, shape (N, C, L), (C, L) or (L,)
+        What `conv1d` was called with.
+    weight : array_like, shape (K, C // groups, k) or (k,)
+        What `conv1d` was called with.
+    stride, padding, dilation, groups
+        As in `conv1d`.
+    needs : sequence of three bool, optional
+        Which gradients to compute: of input, weight and bias.
+
+    Returns
+    -------
+    Gradients
+        A named tuple (input, weight, bias), each in the shape of what it is the gradient
+        of, bias as (K,), and None where it is not needed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv1d`; and ValueError if `grad_output` does not have the shape of its output.
+
+    Notes
+    -----
+    The gradient of the input is the 'full' convolution of `grad_output` with the weight;
+    the gradient of the weight is the input correlated with `grad_output`. Complex data
+    follow PyTorch's convention: weight and input enter conjugated.
+
+    Examples
+    --------
+    >>> from cconv1d import conv1d_backward
+    >>> grads = conv1d_backward([1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0], [1.0, -1.0])
+    >>> grads.weight
+    array([6., 9.])
+    >>> grads.input
+    array([ 1.,  0.,  0., -1.])
+    >>> grads.bias
+    array([3.])
+    """
+    function = "conv1d_backward"
+    dy, x, w = _arrays(function, grad_output=grad_output, input=input, weight=weight)
+    dy3, x3 = _batched(function, "grad_output", dy), _batched(function, "input", x)
+    w3 = _weights(function, w)
+    _one_rank(function, "input", x, "weight", w)
+    _one_rank(function, "grad_output", dy, "input", x)
+    geometry = _geometry(function, x3.shape[2], w3.shape[2], stride, padding, dilation)
+    groups = _check_channels(function, groups, x3.shape[1], w3.shape)
+    expected = (x3.shape[0], w3.shape[0], geometry.output_length)
+    _check_grad_output(function, dy3, expected, x3.shape[2])
+    try:
+        needs_input, needs_weight, needs_bias = (bool(need) for need in needs)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{function}: needs must be three truth values, for input, weight and bias, "
+            f"not {needs!r}"
+        ) from None
+    kernels = kernels_for(dy.dtype)
+    dx = dw = db = None
+    if needs_input:
+        dx = _empty(function, x3.shape, dy.dtype)
+        kernels.backward_input(dy3, w3, dx, geometry, groups)
+        dx = _like(x, dx)
+    if needs_weight:
+        dw = _empty(function, w3.shape, dy.dtype)
+        kernels.backward_weight(dy3, x3, dw, geometry, groups)
+        dw = dw.reshape(w.shape)
+    if needs_bias:
+        db = _empty(function, w3.shape[:1], dy.dtype)
+        kernels.backward_bias(dy3, db)
+    return Gradients(dx, dw, db)
+
+
+def conv1d_backward_input(
+    grad_output: ArrayLike,
+    weight: ArrayLike,
+    input_length: SupportsIndex,
+    stride: IntLike = 1,
+    padding: Padding = 0,
+    dilation: IntLike = 1,
+    groups: SupportsIndex = 1,
+) -> Array:
+    """Gradient of a scalar loss with respect to the input of `conv1d`.
+
+    ::
+
+        grad_input[n, g, c, q] = sum over o, j and the p with p*stride + j*dilation - pad_left = q
+            of weight[g, o, c, j] * grad_output[n, g, o, p]
+
+    Parameters
+    ----------
+    grad_output : array_like, shape (N, K, L_out), (K, L_out) or (L_out,)
+        Derivatives of the loss with respect to each output of `conv1d`.
+    weight : array_like, shape (K, C // groups, k), or (k,) for a 1-D `grad_output`
+        What `conv1d` was called with.
+    input_length : int
+        Number of samples of the input, which `grad_output` alone does not tell when
+        ``stride > 1``.
+    stride, padding, dilation, groups
+        As in `conv1d`.
+
+    Returns
+    -------
+    ndarray, shape (N, C, input_length), (C, input_length) or (input_length,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv1d_backward`.
+
+    Examples
+    --------
+    >>> from cconv1d import conv1d_backward_input
+    >>> conv1d_backward_input([1.0, 10.0, 100.0], [2.0, 3.0], input_length=4)
+    array([  2.,  23., 230., 300.])
+    """
+    function = "conv1d_backward_input"
+    dy, w = _arrays(function, grad_output=grad_output, weight=weight)
+    dy3, w3 = _batched(function, "grad_output", dy), _weights(function, w)
+    _one_rank(function, "grad_output", dy, "weight", w)
+    out_channels, channels, taps = w3.shape
+    geometry = _geometry(function, input_length, taps, stride, padding, dilation)
+    groups = _check_groups(function, groups, output_channels=out_channels)
+    expected = (dy3.shape[0], out_channels, geometry.output_length)
+    _check_grad_output(function, dy3, expected, geometry.input_length)
+    dx = _empty(function, (dy3.shape[0], groups * channels, geometry.input_length), dy.dtype)
+    kernels_for(dy.dtype).backward_input(dy3, w3, dx, geometry, groups)
+    return _like(dy, dx)
+
+
+def conv1d_backward_weight(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    kernel_size: SupportsIndex,
+    stride: IntLike = 1,
+    padding: Padding = 0,
+    dilation: IntLike = 1,
+    groups: SupportsIndex = 1,
+) -> Array:
+    """Gradient of a scalar loss with respect to the weight of `conv1d`.
+
+    ::
+
+        grad_weight[g, o, c, j] = sum over n, p
+            of grad_output[n, g, o, p] * input[n, g, c, p*stride + j*dilation - pad_left]
+
+    Parameters
+    ----------
+    grad_output : array_like, shape (N, K, L_out), (K, L_out) or (L_out,)
+        Derivatives of the loss with respect to each output of `conv1d`.
+    input : array_like, shape (N, C, L), (C, L) or (L,)
+        What `conv1d` was called with.
+    kernel_size : int
+        Number of taps of the weight.
+    stride, padding, dilation, groups
+        As in `conv1d`.
+
+    Returns
+    -------
+    ndarray, shape (K, C // groups, kernel_size), or (kernel_size,) for 1-D arrays
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv1d_backward`.
+
+    Examples
+    --------
+    >>> from cconv1d import conv1d_backward_weight
+    >>> conv1d_backward_weight([1.0, 10.0, 100.0], [1.0, 2.0, 3.0, 4.0], kernel_size=2)
+    array([321., 432.])
+    """
+    function = "conv1d_backward_weight"
+    dy, x = _arrays(function, grad_output=grad_output, input=input)
+    dy3, x3 = _batched(function, "grad_output", dy), _batched(function, "input", x)
+    _one_rank(function, "grad_output", dy, "input", x)
+    batch, in_channels, input_length = x3.shape
+    out_channels = dy3.shape[1]
+    taps = integer(function, "kernel_size", kernel_size, 1)
+    geometry = _geometry(function, input_length, taps, stride, padding, dilation)
+    groups = _check_groups(
+        function, groups, input_channels=in_channels, output_channels=out_channels
+    )
+    expected = (batch, out_channels, geometry.output_length)
+    _check_grad_output(function, dy3, expected, input_length)
+    dw = _empty(function, (out_channels, in_channels // groups, taps), dy.dtype)
+    kernels_for(dy.dtype).backward_weight(dy3, x3, dw, geometry, groups)
+    return dw[0, 0] if x.ndim == 1 else dw
+
+
+def show_config(mode: str = "stdout") -> dict[str, Any] | None:
+    """Print what computes here: version, backend, instruction set, compiler, NumPy.
+
+    Parameters
+    ----------
+    mode : {"stdout", "dicts"}, optional
+        "dicts" returns the facts instead of printing them.
+
+    Returns
+    -------
+    dict or None
+        With the keys version, backend ("native" or "reference"), reason (why the compiled
+        extension could not be loaded, or None), instruction_set (what is used),
+        instruction_sets (what this machine could use), compiler and numpy.
+
+    Raises
+    ------
+    ValueError
+        If `mode` is another word.
+
+    Examples
+    --------
+    >>> import cconv1d
+    >>> cconv1d.show_config("dicts")["version"] == cconv1d.__version__
+    True
+    """
+    facts = describe()
+    if mode == "dicts":
+        return facts
+    if mode != "stdout":
+        raise ValueError(f"show_config: mode must be 'stdout' or 'dicts', not {mode!r}")
+    for name, value in facts.items():
+        if isinstance(value, list):
+            value = ", ".join(value)
+        if value not in (None, ""):
+            print(f"{name.replace('_', ' ')}: {value}")
+    return None

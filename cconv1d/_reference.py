@@ -1,0 +1,111 @@
+"""The three maps in NumPy: the oracle of the tests and the fallback without a compiler.
+
+With x the input padded by zeros, w the weight, and p, q positions, the tap j of a
+kernel meets the samples ``window(j) = (p*stride + j*dilation for p in 0 .. L_out-1)``
+of the padded input.  Each map is one line per tap:
+
+    forward           y            += w[j]  @ x[window(j)]
+    backward_input    dx[window(j)] += w[j]ᴴ @ dy
+    backward_weight   dw[j]         = Σ_n dy @ x[window(j)]ᴴ
+
+where ``@`` sums over the channels of a group (for backward_weight: over positions), and
+ᴴ conjugates complex data, which is PyTorch's convention for gradients.
+
+Arrays come as (batch, channels, positions) and (out channels, channels per group, taps);
+each function fills the array that it is given last.  Any numeric dtype goes: half
+precision is accumulated in float32 and rounded once, integers wrap modulo 2^n as
+NumPy's do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._geometry import Geometry
+
+Array = NDArray[Any]
+
+
+def _accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(np.float32) if dtype == np.float16 else dtype
+
+
+def _by_group(array: Array, groups: int) -> Array:
+    """(batch, channels, positions) as (batch, group, channel of the group, position)."""
+    batch, channels, length = array.shape
+    return array.reshape(batch, groups, channels // groups, length)
+
+
+def _weights_by_group(w: Array, groups: int) -> Array:
+    """(out channels, channels, taps) as (tap, group, out channel, channel) of one group."""
+    out_channels, channels, taps = w.shape
+    return w.reshape(groups, out_channels // groups, channels, taps).transpose(3, 0, 1, 2)
+
+
+def _window(j: int, g: Geometry) -> slice:
+    """The samples of the padded input that tap j meets, one for each output."""
+    start = j * g.dilation
+    return slice(start, start + (g.output_length - 1) * g.stride + 1, g.stride)
+
+
+def _unpadded(padded: Array, g: Geometry, x: Array) -> tuple[Array, Array]:
+    """The part of `padded` and the part of `x` that are the same samples."""
+    skipped = max(-g.pad_left, 0)
+    start = max(g.pad_left, 0)
+    count = max(min(padded.shape[-1] - start, x.shape[-1] - skipped), 0)
+    return padded[..., start : start + count], x[..., skipped : skipped + count]
+
+
+def _zeros_around(x: Array, g: Geometry, taps: int) -> Array:
+    """Zeros, as long as the padded input is read, in the shape of `x` otherwise."""
+    length = (g.output_length - 1) * g.stride + (taps - 1) * g.dilation + 1
+    return np.zeros((*x.shape[:-1], length), dtype=_accumulator(x.dtype))
+
+
+def _padded(x: Array, g: Geometry, taps: int) -> Array:
+    padded = _zeros_around(x, g, taps)
+    inside, samples = _unpadded(padded, g, x)
+    inside[...] = samples
+    return padded
+
+
+def forward(x: Array, w: Array, b: Array | None, y: Array, g: Geometry, groups: int) -> None:
+    """y[n, g, o, p] = b[g, o] + Σ_{c,j} w[g, o, c, j] · x[n, g, c, p·stride + j·dilation − pad_left]"""
+    dtype = _accumulator(y.dtype)
+    padded = _padded(_by_group(x, groups), g, w.shape[-1])
+    total = np.zeros((x.shape[0], groups, w.shape[0] // groups, g.output_length), dtype)
+    for j, tap in enumerate(_weights_by_group(w.astype(dtype, copy=False), groups)):
+        total += tap @ padded[..., _window(j, g)]
+    if b is not None:
+        total += b.astype(dtype, copy=False).reshape(groups, -1, 1)
+    y[...] = total.reshape(y.shape)
+
+
+def backward_input(dy: Array, w: Array, dx: Array, g: Geometry, groups: int) -> None:
+    """dx[n, g, c, q] = Σ_{o,j,p: p·stride + j·dilation − pad_left = q} w̄[g, o, c, j] · dy[n, g, o, p]"""
+    dtype = _accumulator(dx.dtype)
+    dy = _by_group(dy.astype(dtype, copy=False), groups)
+    total = np.zeros((dx.shape[0], groups, dx.shape[1] // groups, dx.shape[2]), dtype)
+    padded = _zeros_around(total, g, w.shape[-1])
+    for j, tap in enumerate(_weights_by_group(w.astype(dtype, copy=False), groups)):
+        padded[..., _window(j, g)] += tap.conj().swapaxes(-1, -2) @ dy
+    inside, samples = _unpadded(padded, g, total)
+    samples[...] = inside
+    dx[...] = total.reshape(dx.shape)
+
+
+def backward_weight(dy: Array, x: Array, dw: Array, g: Geometry, groups: int) -> None:
+    """dw[g, o, c, j] = Σ_{n,p} dy[n, g, o, p] · x̄[n, g, c, p·stride + j·dilation − pad_left]"""
+    dtype = _accumulator(dw.dtype)
+    padded = _padded(_by_group(x, groups), g, dw.shape[-1]).conj()
+    dy = _by_group(dy.astype(dtype, copy=False), groups)
+    for j, tap in enumerate(_weights_by_group(dw, groups)):
+        tap[...] = (dy @ padded[..., _window(j, g)].swapaxes(-1, -2)).sum(axis=0, dtype=dtype)
+
+
+def backward_bias(dy: Array, db: Array) -> None:
+    """db[g, o] = Σ_{n,p} dy[n, g, o, p]"""
+    db[...] = dy.sum(axis=(0, 2), dtype=_accumulator(db.dtype))
