@@ -1,0 +1,42 @@
+"""Build of the compiled extension; everything else is in pyproject.toml.
+
+Without a working C compiler the package installs all the same and computes with its NumPy
+reference. ``CCONV1D_REQUIRE_EXTENSION=1`` and wheel builders make a failed build an error.
+"""
+
+import os
+import sys
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+MSVC = sys.platform == "win32"
+
+# One set of flags: which instructions a function may use is decided in src/tiles.c. Contraction
+# is off, so that a multiply-add is fused where the source says so and nowhere else.
+FLAGS = ["/O2"] if MSVC else ["-O3", "-ffp-contract=off", "-fvisibility=hidden"]
+
+extension = Extension(
+    "cconv1d._core",
+    sources=["src/_core.pyx", "src/tiles.c"],
+    depends=["src/tiles.h", "src/tile.h", "src/simd.h"],
+    include_dirs=["src"],
+    extra_compile_args=FLAGS,
+)
+
+(extension,) = cythonize(
+    [extension],
+    compiler_directives={
+        "language_level": "3",
+        "boundscheck": False,  # shapes are checked once, by the shim
+        "wraparound": False,
+        "initializedcheck": False,
+        "nonecheck": False,
+        "cdivision": True,  # floors of negative numbers are written out where they are needed
+        "freethreading_compatible": True,
+    },
+)
+required = any(os.environ.get(name, "0") != "0" for name in ("CCONV1D_REQUIRE_EXTENSION", "CIBUILDWHEEL"))
+extension.optional = not required  # cythonize() does not keep it
+
+setup(ext_modules=[extension])

@@ -1,0 +1,96 @@
+/* The vector vocabulary of one level and one dtype, for tile.h.
+ *
+ * Takes  LEVEL_AVX512, LEVEL_AVX2, LEVEL_SSE2, LEVEL_NEON or none of them (one lane);
+ *        REAL_IS_DOUBLE.
+ * Gives  REAL, VEC, LANES, REGISTERS, V_SET1(x), V_LOAD(p), V_STORE(p, v), V_ADD(a, b),
+ *        V_FMA(a, b, c) = a·b + c, rounded once where the level can, and
+ *        V_PIN(v), which keeps a loaded vector in its register: GCC otherwise folds the load
+ *        into every multiply-add that uses the vector, and the loads take twice the time.
+ *
+ * Included once for each level and dtype, so there is no include guard.
+ */
+#undef REAL
+#undef VEC
+#undef LANES
+#undef REGISTERS
+#undef V_OP
+#undef V_SET1
+#undef V_LOAD
+#undef V_STORE
+#undef V_ADD
+#undef V_FMA
+#undef V_PIN
+#undef IF_DOUBLE
+#undef PIN_CLASS
+
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+
+#ifdef REAL_IS_DOUBLE
+#define REAL double
+#define IF_DOUBLE(yes, no) yes
+#else
+#define REAL float
+#define IF_DOUBLE(yes, no) no
+#endif
+
+#if defined(LEVEL_AVX512) || defined(LEVEL_AVX2) || defined(LEVEL_SSE2)
+
+#if defined(LEVEL_AVX512)
+#define VEC IF_DOUBLE(__m512d, __m512)
+#define V_OP(operation) CAT(_mm512_##operation, IF_DOUBLE(_pd, _ps))
+#define REGISTERS 32
+#define PIN_CLASS "+v"
+#elif defined(LEVEL_AVX2)
+#define VEC IF_DOUBLE(__m256d, __m256)
+#define V_OP(operation) CAT(_mm256_##operation, IF_DOUBLE(_pd, _ps))
+#define REGISTERS 16
+#define PIN_CLASS "+x"
+#else
+#define VEC IF_DOUBLE(__m128d, __m128)
+#define V_OP(operation) CAT(_mm_##operation, IF_DOUBLE(_pd, _ps))
+#define REGISTERS 16
+#define PIN_CLASS "+x"
+#endif
+
+#define V_SET1(x) V_OP(set1)(x)
+#define V_LOAD(p) V_OP(loadu)(p)
+#define V_STORE(p, v) V_OP(storeu)(p, v)
+#define V_ADD(a, b) V_OP(add)(a, b)
+#ifdef LEVEL_SSE2
+#define V_FMA(a, b, c) V_OP(add)(V_OP(mul)(a, b), c)
+#else
+#define V_FMA(a, b, c) V_OP(fmadd)(a, b, c)
+#endif
+
+#elif defined(LEVEL_NEON)
+
+#define VEC IF_DOUBLE(float64x2_t, float32x4_t)
+#define V_OP(operation) CAT(operation, IF_DOUBLE(_f64, _f32))
+#define REGISTERS 32
+#define PIN_CLASS "+w"
+#define V_SET1(x) V_OP(vdupq_n)(x)
+#define V_LOAD(p) V_OP(vld1q)(p)
+#define V_STORE(p, v) V_OP(vst1q)(p, v)
+#define V_ADD(a, b) V_OP(vaddq)(a, b)
+#define V_FMA(a, b, c) V_OP(vfmaq)(c, a, b)
+
+#else
+
+#define VEC REAL
+#define REGISTERS 16
+#define V_SET1(x) (x)
+#define V_LOAD(p) (*(p))
+#define V_STORE(p, v) (*(p) = (v))
+#define V_ADD(a, b) ((a) + (b))
+#define V_FMA(a, b, c) ((a) * (b) + (c))
+
+#endif
+
+#define LANES ((int)(sizeof(VEC) / sizeof(REAL)))
+
+#if defined(__GNUC__) && defined(PIN_CLASS)
+#define V_PIN(v) __asm__("" : PIN_CLASS(v))
+#else
+#define V_PIN(v) ((void)0)
+#endif

@@ -1,0 +1,243 @@
+/* The tiles, written once in the vocabulary of simd.h and instantiated by tiles.c for each
+ * level and dtype. TILE(name) is the name of a function in this instantiation.
+ *
+ *   correlate     out[r][p] = Σ_t w[t][r] · panel[offset[t] + p]      lanes along p
+ *   by_channel    dw[r][o] += Σ_p panel[offset[r] + p] · dy[p][o]     lanes along o
+ *   by_position   dw[r]    += Σ_p panel[offset[r] + p] · dy[p]        lanes along p
+ *   sum           total    += Σ_p dy[p]                               lanes along p
+ *
+ * Phases: zero the accumulators; one multiply-add per accumulator and term, each chain
+ * CC_BLOCK long at most; add the chain's sum to the total in memory, in order. The numbers of
+ * rows R and of vectors V are constants where a function is instantiated, so that the loops
+ * over them unroll and the accumulators stay in registers.
+ */
+
+INLINE void TILE(correlate_rows)(const int R, const int V, const REAL *panel,
+                                 const int32_t *offset, ptrdiff_t terms, const REAL *w,
+                                 REAL *out, ptrdiff_t out_row, const REAL *bias, int resume)
+{
+    for (ptrdiff_t first = 0; first < terms; first += CC_BLOCK) {
+        const ptrdiff_t last = terms - first > CC_BLOCK ? first + CC_BLOCK : terms;
+        VEC sum[CC_ROWS][8];
+
+        UNROLL for (int r = 0; r < R; r++)
+            UNROLL for (int v = 0; v < V; v++)
+                sum[r][v] = V_SET1(0);
+
+        for (ptrdiff_t t = first; t < last; t++) {
+            const REAL *x = panel + offset[t];
+            if (R >= V) { /* fewer vectors of x than rows: they are what stays in registers */
+                VEC xs[8];
+                UNROLL for (int v = 0; v < V; v++) {
+                    xs[v] = V_LOAD(x + v * LANES);
+                    V_PIN(xs[v]);
+                }
+                UNROLL for (int r = 0; r < R; r++) {
+                    const VEC ws = V_SET1(w[t * R + r]);
+                    UNROLL for (int v = 0; v < V; v++)
+                        sum[r][v] = V_FMA(ws, xs[v], sum[r][v]);
+                }
+            } else {
+                VEC ws[CC_ROWS];
+                UNROLL for (int r = 0; r < R; r++)
+                    ws[r] = V_SET1(w[t * R + r]);
+                UNROLL for (int v = 0; v < V; v++) {
+                    VEC xs = V_LOAD(x + v * LANES);
+                    if (R > 1)
+                        V_PIN(xs);
+                    UNROLL for (int r = 0; r < R; r++)
+                        sum[r][v] = V_FMA(ws[r], xs, sum[r][v]);
+                }
+            }
+        }
+
+        UNROLL for (int r = 0; r < R; r++) {
+            UNROLL for (int v = 0; v < V; v++) {
+                REAL *total = out + r * out_row + v * LANES;
+                VEC value = sum[r][v];
+                if (resume || first > 0)
+                    value = V_ADD(V_LOAD(total), value);
+                if (bias && last == terms)
+                    value = V_ADD(value, V_SET1(bias[r]));
+                V_STORE(total, value);
+            }
+        }
+    }
+}
+
+INLINE void TILE(by_channel_rows)(const int R, const int V, const REAL *panel,
+                                  const int32_t *offset, const REAL *dy, ptrdiff_t positions,
+                                  REAL *dw)
+{
+    VEC sum[CC_ROWS][8];
+    const REAL *x[CC_ROWS];
+
+    UNROLL for (int r = 0; r < R; r++) {
+        x[r] = panel + offset[r];
+        UNROLL for (int v = 0; v < V; v++)
+            sum[r][v] = V_SET1(0);
+    }
+
+    for (ptrdiff_t p = 0; p < positions; p++) {
+        VEC dys[8];
+        UNROLL for (int v = 0; v < V; v++) {
+            dys[v] = V_LOAD(dy + (p * V + v) * LANES);
+            V_PIN(dys[v]);
+        }
+        UNROLL for (int r = 0; r < R; r++) {
+            const VEC xs = V_SET1(x[r][p]);
+            UNROLL for (int v = 0; v < V; v++)
+                sum[r][v] = V_FMA(xs, dys[v], sum[r][v]);
+        }
+    }
+
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int v = 0; v < V; v++) {
+            REAL *total = dw + (r * V + v) * LANES;
+            V_STORE(total, V_ADD(V_LOAD(total), sum[r][v]));
+        }
+}
+
+/* The sum of CC_LANES partial sums, by folding the upper half onto the lower one. */
+INLINE REAL TILE(fold)(REAL *lanes)
+{
+    for (int half = CC_LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+
+INLINE void TILE(by_position_rows)(const int R, const REAL *panel, const int32_t *offset,
+                                   const REAL *dy, ptrdiff_t positions, REAL *dw)
+{
+    enum { V = CC_LANES / LANES };
+    VEC sum[CC_ROWS][V];
+    const ptrdiff_t whole = positions - positions % CC_LANES;
+
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int v = 0; v < V; v++)
+            sum[r][v] = V_SET1(0);
+
+    for (ptrdiff_t p = 0; p < whole; p += CC_LANES) {
+        UNROLL for (int v = 0; v < V; v++) {
+            VEC dys = V_LOAD(dy + p + v * LANES);
+            V_PIN(dys);
+            UNROLL for (int r = 0; r < R; r++)
+                sum[r][v] = V_FMA(dys, V_LOAD(panel + offset[r] + p + v * LANES), sum[r][v]);
+        }
+    }
+
+    if (whole < positions) {
+        /* Lanes past the end take zeros from both sides: the samples that lie there are not
+         * part of the sum, and 0 · NaN would poison it. */
+        const size_t rest = (size_t)(positions - whole) * sizeof(REAL);
+        REAL dy_rest[CC_LANES] = {0}, x_rest[CC_LANES] = {0};
+        memcpy(dy_rest, dy + whole, rest);
+        UNROLL for (int r = 0; r < R; r++) {
+            memcpy(x_rest, panel + offset[r] + whole, rest);
+            UNROLL for (int v = 0; v < V; v++)
+                sum[r][v] = V_FMA(V_LOAD(dy_rest + v * LANES), V_LOAD(x_rest + v * LANES),
+                                  sum[r][v]);
+        }
+    }
+
+    UNROLL for (int r = 0; r < R; r++) {
+        REAL lanes[CC_LANES];
+        UNROLL for (int v = 0; v < V; v++)
+            V_STORE(lanes + v * LANES, sum[r][v]);
+        dw[r] += TILE(fold)(lanes);
+    }
+}
+
+static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
+{
+    enum { V = CC_LANES / LANES };
+    const REAL *dy = (const REAL *)dy_;
+    const ptrdiff_t whole = positions - positions % CC_LANES;
+    VEC sum[V];
+    REAL lanes[CC_LANES];
+
+    UNROLL for (int v = 0; v < V; v++)
+        sum[v] = V_SET1(0);
+    for (ptrdiff_t p = 0; p < whole; p += CC_LANES)
+        UNROLL for (int v = 0; v < V; v++)
+            sum[v] = V_ADD(sum[v], V_LOAD(dy + p + v * LANES));
+    UNROLL for (int v = 0; v < V; v++)
+        V_STORE(lanes + v * LANES, sum[v]);
+    for (ptrdiff_t p = whole; p < positions; p++)
+        lanes[p - whole] += dy[p];
+    *(REAL *)total += TILE(fold)(lanes);
+}
+
+#define CHANNEL_VECTORS 2 /* more rows load less than more vectors would */
+
+#define CORRELATE(R)                                                                            \
+    static void TILE(correlate_##R)(const void *panel, const int32_t *offset, ptrdiff_t terms,  \
+                                    const void *w, void *out, ptrdiff_t out_row,                \
+                                    const void *bias, int resume)                               \
+    {                                                                                           \
+        TILE(correlate_rows)(R, VECTORS(R), (const REAL *)panel, offset, terms,                 \
+                             (const REAL *)w, (REAL *)out, out_row, (const REAL *)bias, resume); \
+    }
+#define BY_CHANNEL(R)                                                                           \
+    static void TILE(by_channel_##R)(const void *panel, const int32_t *offset, const void *dy,  \
+                                     ptrdiff_t positions, void *dw)                             \
+    {                                                                                           \
+        TILE(by_channel_rows)(R, CHANNEL_VECTORS, (const REAL *)panel, offset,                  \
+                              (const REAL *)dy, positions, (REAL *)dw);                         \
+    }
+#define BY_POSITION(R)                                                                          \
+    static void TILE(by_position_##R)(const void *panel, const int32_t *offset, const void *dy, \
+                                      ptrdiff_t positions, void *dw)                            \
+    {                                                                                           \
+        TILE(by_position_rows)(R, (const REAL *)panel, offset, (const REAL *)dy, positions,     \
+                               (REAL *)dw);                                                     \
+    }
+
+/* How many rows and vectors fill the registers: R·V accumulators beside the smaller of R and V
+ * and one more. */
+#if REGISTERS == 32
+#define ROWS 12
+#define FOR_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+#define VECTORS(R) ((R) <= 3 ? 8 : (R) <= 6 ? 4 : 2)
+#else
+#define ROWS 6
+#define FOR_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#define VECTORS(R) ((R) <= 1 ? 8 : (R) <= 3 ? 4 : 2)
+#endif
+
+FOR_ROWS(CORRELATE)
+FOR_ROWS(BY_CHANNEL)
+FOR_ROWS(BY_POSITION)
+
+#define WIDTH_ENTRY(R) [R] = VECTORS(R) * LANES,
+#define CORRELATE_ENTRY(R) [R] = TILE(correlate_##R),
+#define BY_CHANNEL_ENTRY(R) [R] = TILE(by_channel_##R),
+#define BY_POSITION_ENTRY(R) [R] = TILE(by_position_##R),
+
+static const cc_tiles TILE(tiles) = {
+    .correlate_rows = ROWS,
+    .correlate_width = {FOR_ROWS(WIDTH_ENTRY)},
+    .correlate = {FOR_ROWS(CORRELATE_ENTRY)},
+    .by_channel_rows = ROWS,
+    .by_channel_width = CHANNEL_VECTORS * LANES,
+    .by_channel = {FOR_ROWS(BY_CHANNEL_ENTRY)},
+    /* the rows whose CC_LANES / LANES vectors each fit beside a few spare registers */
+    .by_position_rows = (REGISTERS - 4) * LANES / CC_LANES < 1      ? 1
+                        : (REGISTERS - 4) * LANES / CC_LANES > ROWS ? ROWS
+                                                                    : (REGISTERS - 4) * LANES / CC_LANES,
+    .by_position = {FOR_ROWS(BY_POSITION_ENTRY)},
+    .sum = TILE(sum),
+};
+
+#undef ROWS
+#undef FOR_ROWS
+#undef VECTORS
+#undef CHANNEL_VECTORS
+#undef CORRELATE
+#undef BY_CHANNEL
+#undef BY_POSITION
+#undef WIDTH_ENTRY
+#undef CORRELATE_ENTRY
+#undef BY_CHANNEL_ENTRY
+#undef BY_POSITION_ENTRY

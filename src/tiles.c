@@ -1,0 +1,155 @@
+/* The levels: each compiles tile.h for both dtypes with the instructions it may use.
+ *
+ * setuptools has one set of flags for an extension, so the instructions are switched on by
+ * target regions. System headers come before the first region: an inline function of theirs
+ * that is compiled inside one could end up in code that runs on every processor.
+ */
+#include "tiles.h"
+
+#include <string.h>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define CC_X86_64
+#include <immintrin.h>
+#ifdef _MSC_VER
+#include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#else
+#define INLINE static __forceinline
+#define UNROLL
+#endif
+
+#define STRINGIFY_(x) #x
+#define STRINGIFY(x) STRINGIFY_(x)
+#if defined(__clang__)
+#define REGION(features)                                                                         \
+    _Pragma(STRINGIFY(clang attribute push(__attribute__((target(features))), apply_to = function)))
+#define END_REGION _Pragma("clang attribute pop")
+#elif defined(__GNUC__)
+#define REGION(features) _Pragma("GCC push_options") _Pragma(STRINGIFY(GCC target(features)))
+#define END_REGION _Pragma("GCC pop_options")
+#endif
+
+/* --- baseline: what every processor of the architecture has -------------------------------- */
+
+#if defined(CC_X86_64)
+#define LEVEL_SSE2
+#elif defined(__aarch64__)
+#define LEVEL_NEON
+#endif
+#define TILE(name) baseline_f32_##name
+#include "simd.h"
+#include "tile.h"
+#undef TILE
+#define TILE(name) baseline_f64_##name
+#define REAL_IS_DOUBLE
+#include "simd.h"
+#include "tile.h"
+#undef REAL_IS_DOUBLE
+#undef TILE
+#undef LEVEL_SSE2
+#undef LEVEL_NEON
+
+static int always(void) { return 1; }
+
+/* --- x86-64-v3 and v4 ------------------------------------------------------------------------
+ * Not with MSVC, which has been given the baseline alone. */
+
+#if defined(CC_X86_64) && defined(__GNUC__)
+#define CC_X86_LEVELS
+
+REGION("avx2,fma")
+#define LEVEL_AVX2
+#define TILE(name) avx2_f32_##name
+#include "simd.h"
+#include "tile.h"
+#undef TILE
+#define TILE(name) avx2_f64_##name
+#define REAL_IS_DOUBLE
+#include "simd.h"
+#include "tile.h"
+#undef REAL_IS_DOUBLE
+#undef TILE
+#undef LEVEL_AVX2
+END_REGION
+
+REGION("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")
+#define LEVEL_AVX512
+#define TILE(name) avx512_f32_##name
+#include "simd.h"
+#include "tile.h"
+#undef TILE
+#define TILE(name) avx512_f64_##name
+#define REAL_IS_DOUBLE
+#include "simd.h"
+#include "tile.h"
+#undef REAL_IS_DOUBLE
+#undef TILE
+#undef LEVEL_AVX512
+END_REGION
+
+/* The processor's word is not enough: the operating system must save the wider registers, which
+ * XCR0 tells (bits 1 and 2 for ymm; 5, 6 and 7 besides for zmm). Intel SDM volume 1, chapter 14. */
+static unsigned enabled_state(void)
+{
+    unsigned a, b, c, d, low, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 27))) /* OSXSAVE */
+        return 0;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+static int has_avx2(void)
+{
+    unsigned a, b, c, d;
+    if ((enabled_state() & 0x06) != 0x06)
+        return 0;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 12))) /* FMA */
+        return 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 5));
+}
+
+static int has_avx512(void)
+{
+    const unsigned f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
+    unsigned a, b, c, d;
+    return has_avx2() && (enabled_state() & 0xe6) == 0xe6
+           && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & f_dq_bw_vl) == f_dq_bw_vl;
+}
+#endif
+
+const cc_level cc_levels[] = {
+#if defined(__aarch64__)
+    {"neon", always, &baseline_f32_tiles, &baseline_f64_tiles},
+#else
+    {"baseline", always, &baseline_f32_tiles, &baseline_f64_tiles},
+#endif
+#ifdef CC_X86_LEVELS
+    {"avx2", has_avx2, &avx2_f32_tiles, &avx2_f64_tiles},
+    {"avx512", has_avx512, &avx512_f32_tiles, &avx512_f64_tiles},
+#endif
+};
+const int cc_level_count = sizeof cc_levels / sizeof cc_levels[0];
+
+#if defined(__clang__)
+const char cc_compiler[] = "Clang " __clang_version__;
+#elif defined(__GNUC__)
+const char cc_compiler[] = "GCC " __VERSION__;
+#elif defined(_MSC_VER)
+const char cc_compiler[] = "MSVC " STRINGIFY(_MSC_VER);
+#else
+const char cc_compiler[] = "unknown";
+#endif

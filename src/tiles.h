@@ -1,0 +1,62 @@
+/* What the nests ask of a tile, and the levels of instruction set that offer one.
+ *
+ * A tile is a few vectors of results that stay in registers while one term after another is
+ * multiplied and added. It knows contiguous panels, not arrays; which part of which array a
+ * panel holds is the nest's business. Functions take void pointers, so that one table serves
+ * both dtypes and no vector type leaves the region that its instructions are compiled in.
+ */
+#ifndef CC_TILES_H
+#define CC_TILES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    CC_BLOCK = 128,  /* terms in one chain of multiply-adds; the chains' sums are added in order */
+    CC_LANES = 16,   /* logical lanes of a sum over positions, the same at every level */
+    CC_ROWS = 12,    /* no tile has more rows */
+    CC_TILE = 512    /* nor more results */
+};
+
+/* out[r][p] (+)= Σ_t w[t][r] · panel[offset[t] + p]  (+ bias[r]), for one tile of positions p.
+ * `resume` continues the sums that `out` holds; a bias, where there is one, is added last. */
+typedef void (*cc_correlate)(const void *panel, const int32_t *offset, ptrdiff_t terms,
+                             const void *w, void *out, ptrdiff_t out_row, const void *bias,
+                             int resume);
+
+/* dw[r][o] += Σ_p panel[offset[r] + p] · dy[p][o], lanes along the output channels o; or
+ * dw[r]    += Σ_p panel[offset[r] + p] · dy[p],    lanes along the positions p. */
+typedef void (*cc_weight)(const void *panel, const int32_t *offset, const void *dy,
+                          ptrdiff_t positions, void *dw);
+
+/* *total += Σ_p dy[p] */
+typedef void (*cc_sum)(const void *dy, ptrdiff_t positions, void *total);
+
+/* Each table is indexed by the number of rows, from 1 to the largest that the level has. */
+typedef struct {
+    ptrdiff_t correlate_rows;
+    ptrdiff_t correlate_width[CC_ROWS + 1]; /* positions in a tile */
+    cc_correlate correlate[CC_ROWS + 1];
+    ptrdiff_t by_channel_rows;
+    ptrdiff_t by_channel_width; /* output channels in a tile */
+    cc_weight by_channel[CC_ROWS + 1];
+    ptrdiff_t by_position_rows;
+    cc_weight by_position[CC_ROWS + 1];
+    cc_sum sum;
+} cc_tiles;
+
+typedef struct {
+    const char *name;
+    int (*supported)(void); /* by this processor and its operating system */
+    const cc_tiles *f32;
+    const cc_tiles *f64;
+} cc_level;
+
+/* The levels that were compiled, lowest first. */
+extern const cc_level cc_levels[];
+extern const int cc_level_count;
+
+/* The compiler, for a bug report. */
+extern const char cc_compiler[];
+
+#endif
