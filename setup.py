@@ -14,7 +14,7 @@ MSVC = sys.platform == "win32"
 
 # One set of flags: which instructions a function may use is decided in src/tiles.c. Contraction
 # is off, so that a multiply-add is fused where the source says so and nowhere else.
-FLAGS = ["/O2"] if MSVC else ["-O3", "-ffp-contract=off", "-fvisibility=hidden"]
+FLAGS = ["/O2"] if MSVC else ["-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden"]
 
 extension = Extension(
     "cconv1d._core",
@@ -36,7 +36,9 @@ extension = Extension(
         "freethreading_compatible": True,
     },
 )
-required = any(os.environ.get(name, "0") != "0" for name in ("CCONV1D_REQUIRE_EXTENSION", "CIBUILDWHEEL"))
+required = any(
+    os.environ.get(name, "0") != "0" for name in ("CCONV1D_REQUIRE_EXTENSION", "CIBUILDWHEEL")
+)
 extension.optional = not required  # cythonize() does not keep it
 
 setup(ext_modules=[extension])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -48,7 +49,7 @@ def select(backend: str) -> None:
     core, load_error = None, None
     if backend != "reference":
         try:
-            from . import _core as core
+            core = import_module("cconv1d._core")
         except ImportError as error:
             if backend == "native":
                 raise ImportError(

@@ -39,7 +39,7 @@ class Gradients(NamedTuple):
 
 
 def _from_python(function: str, name: str, value: object, dtype: np.dtype[Any]) -> Array:
-    """Nested lists of numbers as an array of `dtype`, refused where this would round to integers."""
+    """Nested lists of numbers as an array of `dtype`, refused where that is another kind."""
     try:
         array = np.asarray(value)
     except (ValueError, OverflowError) as error:
@@ -176,13 +176,15 @@ def _geometry(
 ) -> Geometry:
     try:
         return cached_resolve(function, input_length, kernel_size, stride, padding, dilation)
-    except TypeError:  # a list cannot be a cache key; and whatever else is wrong is said there
-        return resolve(function, input_length, kernel_size, stride, padding, dilation)
+    except TypeError:
+        pass  # a list cannot be a cache key; whatever else is wrong is said below
+    return resolve(function, input_length, kernel_size, stride, padding, dilation)
 
 
 def _like(signal: Array, result: Array) -> Array:
     """Take from a (batch, channels, positions) result the axes that `signal` did not have."""
-    return result[(0,) * (3 - signal.ndim)]
+    taken: Array = result[(0,) * (3 - signal.ndim)]
+    return taken
 
 
 # --- the maps -------------------------------------------------------------------------------

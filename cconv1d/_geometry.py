@@ -10,7 +10,7 @@ taps ``j = 0 .. k-1``, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import index
 from typing import NamedTuple, SupportsIndex
@@ -22,8 +22,9 @@ Padding = SupportsIndex | Sequence[SupportsIndex] | str
 
 PADDING_WORDS = ("valid", "same", "same_lower", "causal", "full")
 
-#: Lengths and positions are 64-bit integers in the compiled kernels.
-MAX_SIZE = 2**63 - 1
+#: More samples than a processor can address today, and few enough that the kernels' products of
+#: a position and a stride fit 64 bits.
+MAX_SIZE = 2**48
 
 
 class Geometry(NamedTuple):
@@ -41,7 +42,7 @@ class Geometry(NamedTuple):
 
 
 def integer(function: str, name: str, value: object, minimum: int) -> int:
-    """`value` as an int of at least `minimum` that fits 64 bits.
+    """`value` as an int from `minimum` to `MAX_SIZE`.
 
     A sequence of one integer counts as that integer, because this is how
     PyTorch's layers keep their stride, padding and dilation.
@@ -57,7 +58,7 @@ def integer(function: str, name: str, value: object, minimum: int) -> int:
     if number < minimum:
         raise ValueError(f"{function}: {name} must be at least {minimum}, not {number}")
     if number > MAX_SIZE:
-        raise ValueError(f"{function}: {name} must fit 64 bits, not {number}")
+        raise ValueError(f"{function}: {name} must be at most 2**48, not {number}")
     return number
 
 
@@ -116,8 +117,8 @@ def resolve(
     padded = length + left + right
     if max(span, padded) > MAX_SIZE:
         raise ValueError(
-            f"{function}: lengths must fit 64 bits, but the padded input has {padded} positions "
-            f"and the dilated kernel spans {span}"
+            f"{function}: lengths must be at most 2**48, but the padded input has {padded} "
+            f"positions and the dilated kernel spans {span}"
         )
     if span > padded:
         raise ValueError(
@@ -129,7 +130,7 @@ def resolve(
 
 
 #: `resolve` for arguments that can be hashed: one convolution is called many times.
-cached_resolve = lru_cache(maxsize=1024, typed=True)(resolve)
+cached_resolve: Callable[..., Geometry] = lru_cache(maxsize=1024, typed=True)(resolve)
 
 
 def conv1d_output_length(

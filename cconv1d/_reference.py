@@ -73,7 +73,10 @@ def _padded(x: Array, g: Geometry, taps: int) -> Array:
 
 
 def forward(x: Array, w: Array, b: Array | None, y: Array, g: Geometry, groups: int) -> None:
-    """y[n, g, o, p] = b[g, o] + Σ_{c,j} w[g, o, c, j] · x[n, g, c, p·stride + j·dilation − pad_left]"""
+    """y[n, g, o, p] = b[g, o] + Σ_{c,j} w[g, o, c, j] · x[n, g, c, q]
+
+    with q = p·stride + j·dilation − pad_left.
+    """
     dtype = _accumulator(y.dtype)
     padded = _padded(_by_group(x, groups), g, w.shape[-1])
     total = np.zeros((x.shape[0], groups, w.shape[0] // groups, g.output_length), dtype)
@@ -85,7 +88,10 @@ def forward(x: Array, w: Array, b: Array | None, y: Array, g: Geometry, groups: 
 
 
 def backward_input(dy: Array, w: Array, dx: Array, g: Geometry, groups: int) -> None:
-    """dx[n, g, c, q] = Σ_{o,j,p: p·stride + j·dilation − pad_left = q} w̄[g, o, c, j] · dy[n, g, o, p]"""
+    """dx[n, g, c, q] = Σ_{o,j,p} w̄[g, o, c, j] · dy[n, g, o, p]
+
+    over the o, j and p with p·stride + j·dilation − pad_left = q.
+    """
     dtype = _accumulator(dx.dtype)
     dy = _by_group(dy.astype(dtype, copy=False), groups)
     total = np.zeros((dx.shape[0], groups, dx.shape[1] // groups, dx.shape[2]), dtype)
@@ -98,7 +104,10 @@ def backward_input(dy: Array, w: Array, dx: Array, g: Geometry, groups: int) -> 
 
 
 def backward_weight(dy: Array, x: Array, dw: Array, g: Geometry, groups: int) -> None:
-    """dw[g, o, c, j] = Σ_{n,p} dy[n, g, o, p] · x̄[n, g, c, p·stride + j·dilation − pad_left]"""
+    """dw[g, o, c, j] = Σ_{n,p} dy[n, g, o, p] · x̄[n, g, c, q]
+
+    with q = p·stride + j·dilation − pad_left.
+    """
     dtype = _accumulator(dw.dtype)
     padded = _padded(_by_group(x, groups), g, dw.shape[-1]).conj()
     dy = _by_group(dy.astype(dtype, copy=False), groups)

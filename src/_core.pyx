@@ -28,9 +28,8 @@ Terms that do not fit the panel's budget are taken in chunks, each a whole numbe
 terms, so that chains and their order are the same however the terms are cut.
 """
 
-cimport cython
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
-from libc.math cimport fma, fmaf
+from libc.math cimport fma, fmaf, isfinite
 from libc.stdint cimport int32_t, uintptr_t
 from libc.string cimport memcpy, memset
 
@@ -45,14 +44,18 @@ cdef extern from "tiles.h" nogil:
     ctypedef void (*cc_weight)(
         const void *panel, const int32_t *offset, const void *dy, Py_ssize_t positions,
         void *dw) noexcept
+    ctypedef void (*cc_turn)(
+        const void *rows, const int32_t *offset, Py_ssize_t count, Py_ssize_t positions,
+        void *turned) noexcept
     ctypedef void (*cc_sum)(const void *dy, Py_ssize_t positions, void *total) noexcept
     ctypedef struct cc_tiles:
         Py_ssize_t correlate_rows
         Py_ssize_t *correlate_width
         cc_correlate *correlate
-        Py_ssize_t by_channel_rows
-        Py_ssize_t by_channel_width
-        cc_weight *by_channel
+        Py_ssize_t by_lane_rows
+        Py_ssize_t by_lane_width
+        cc_weight *by_lane
+        cc_turn turn
         Py_ssize_t by_position_rows
         cc_weight *by_position
         cc_sum sum
@@ -69,15 +72,17 @@ ctypedef fused real:
     float
     double
 
-# Panels of up to this many bytes stay in the second-level cache beside the weights in use.
-cdef enum: PANEL_BYTES = 256 * 1024
+# Panels of up to this many bytes stay in the second-level cache beside what else is in use.
+cdef enum: PANEL_BYTES = 128 * 1024
+# So do the weights of a chunk, which every tile of positions reads again.
+cdef enum: WEIGHT_BYTES = 256 * 1024
 # Terms whose offsets are kept: a multiple of CC_BLOCK.
 cdef enum: CHUNK_TERMS = 32 * 128
-# Positions in a panel: narrow enough for many channels, wide enough to hide the halo of few.
-cdef enum: NARROW = 512, WIDE = 4096, WIDE_PANEL = 8192
-# With fewer output channels than this in a group, lanes run along positions in backward_weight.
-cdef enum: FEW_CHANNELS = 8
-# Output channels whose gradients backward_weight sums in one pass over dy.
+# Positions in a panel: as many as the budget allows between these.
+cdef enum: NARROW = 256, WIDE = 4096
+# With fewer rows than this on either side, lanes run along positions in backward_weight.
+cdef enum: FEW_ROWS = 8
+# Output channels whose gradients backward_weight sums in one pass over dy and x.
 cdef enum: CHANNELS_PER_PASS = 512
 # Positions that one lane-wise sum over positions takes before it is folded: a chain of
 # CC_BLOCK in each of CC_LANES lanes.
@@ -130,8 +135,7 @@ cdef struct Terms:
     Py_ssize_t first_class, last_class
     Py_ssize_t per_channel
     int direction         # +1: samples ahead of the output (x); -1: behind it (dy)
-    Py_ssize_t length     # samples in a row of the array
-    Py_ssize_t in_step
+    Py_ssize_t in_step    # samples between neighbouring positions
     Py_ssize_t channels
 
 
@@ -142,7 +146,7 @@ cdef Terms terms_of_input(const Geometry *g, Py_ssize_t channels) noexcept nogil
     terms.first_class, terms.last_class = 0, g.classes
     terms.per_channel = g.taps
     terms.direction = 1
-    terms.length, terms.in_step = g.input_length, g.stride
+    terms.in_step = g.stride
     terms.channels = channels
     return terms
 
@@ -156,24 +160,49 @@ cdef Terms terms_of_output(
     terms.first_class, terms.last_class = klass, klass + 1
     terms.per_channel = class_taps(g, klass)
     terms.direction = -1
-    terms.length, terms.in_step = g.output_length, 1
+    terms.in_step = 1
     terms.channels = channels
     return terms
 
 
+cdef inline Py_ssize_t row_size(Py_ssize_t samples) noexcept nogil:
+    """What a row of samples takes: an odd number of cache lines (of float, or pairs of them of
+    double), so that a column of rows is aligned and does not fall into few sets of the cache."""
+    return ((samples + 15) // 16 | 1) * 16
+
+
+cdef inline bint overlap(const Geometry *g) noexcept nogil:
+    """Whether neighbouring taps of a class are near enough to share a row of the panel."""
+    return g.step <= NARROW
+
+
 cdef Py_ssize_t channel_size(const Terms *terms, Py_ssize_t width) noexcept nogil:
-    """Samples that one channel takes in a panel of `width` positions."""
-    cdef Py_ssize_t klass, size = 0
+    """Samples that one channel takes at most in a panel of `width` positions."""
+    cdef Py_ssize_t klass, taps, size = 0
     for klass in range(terms.first_class, terms.last_class):
-        size += width + (class_taps(terms.g, klass) - 1) * min(terms.g.step, width)
+        taps = class_taps(terms.g, klass)
+        if overlap(terms.g):
+            size += row_size(width + (taps - 1) * terms.g.step)
+        else:
+            size += taps * row_size(width)
     return size
 
 
 cdef Py_ssize_t block_size(const Terms *terms, Py_ssize_t width) noexcept nogil:
     """No CC_BLOCK neighbouring terms take more samples than this."""
     return min(
-        CC_BLOCK * width, (CC_BLOCK // terms.per_channel + 2) * channel_size(terms, width)
+        CC_BLOCK * row_size(width), (CC_BLOCK // terms.per_channel + 2) * channel_size(terms, width)
     )
+
+
+cdef Py_ssize_t panel_positions(
+    const Terms *terms, Py_ssize_t budget, Py_ssize_t narrow
+) noexcept nogil:
+    """The positions of a panel that holds all terms within the budget, if that can be."""
+    cdef Py_ssize_t positions = WIDE
+    while positions > narrow and terms.channels * channel_size(terms, positions) > budget:
+        positions //= 2
+    return positions
 
 
 cdef struct Cut:
@@ -181,15 +210,17 @@ cdef struct Cut:
     Py_ssize_t chunk, size
 
 
-cdef Cut cut_terms(const Terms *terms, Py_ssize_t width, Py_ssize_t budget) noexcept nogil:
+cdef Cut cut_terms(
+    const Terms *terms, Py_ssize_t width, Py_ssize_t budget, Py_ssize_t most
+) noexcept nogil:
+    """Chunks of at most `most` terms whose panels keep to the budget, but of a block at least."""
     cdef Cut cut
     cdef Py_ssize_t count = terms.channels * terms.per_channel
     cut.size = terms.channels * channel_size(terms, width)
-    if cut.size <= budget and count <= CHUNK_TERMS:
+    if cut.size <= budget and count <= most:
         cut.chunk = max(count, 1)
         return cut
-    cdef Py_ssize_t blocks = max(1, min(budget // block_size(terms, width),
-                                        CHUNK_TERMS // CC_BLOCK))
+    cdef Py_ssize_t blocks = max(1, min(budget // block_size(terms, width), most // CC_BLOCK))
     cut.chunk = blocks * CC_BLOCK
     cut.size = min(cut.size, blocks * block_size(terms, width))
     return cut
@@ -225,40 +256,44 @@ cdef void pack_panel(
     Py_ssize_t first_term, Py_ssize_t last_term, Py_ssize_t position, Py_ssize_t width,
     real *panel, int32_t *offset
 ) noexcept nogil:
+    """The samples that some terms need at `width` positions, and where each term's begin."""
     cdef const Geometry *g = terms.g
-    cdef Py_ssize_t t = first_term, used = 0
-    cdef Py_ssize_t channel, klass, tap, taps, u, shift, ahead, phase, length
+    cdef Py_ssize_t ahead = terms.direction * g.step
+    cdef Py_ssize_t channel = first_term // terms.per_channel, klass = terms.first_class
+    cdef Py_ssize_t tap = first_term - channel * terms.per_channel
+    cdef Py_ssize_t t = first_term, used = 0, taps, u, first, length, phase = 0
+    while tap >= class_taps(g, klass):
+        tap -= class_taps(g, klass)
+        klass += 1
     while t < last_term:
-        channel = t // terms.per_channel
-        tap = t - channel * terms.per_channel
-        klass = terms.first_class
-        while tap >= class_taps(g, klass):
-            tap -= class_taps(g, klass)
-            klass += 1
         taps = min(class_taps(g, klass) - tap, last_term - t)
-        shift = terms.direction * (class_shift(g, klass) + tap * g.step)
-        ahead = terms.direction * g.step
-        phase = class_phase(g, klass) if terms.direction > 0 else 0
-        channel += first_channel
-        if g.step <= width:
-            # the taps' samples overlap: one row holds them all
+        first = position + terms.direction * class_shift(g, klass) + tap * ahead
+        if terms.direction > 0:
+            phase = class_phase(g, klass)
+        if overlap(g):
+            # one row holds the samples of all taps
             length = width + (taps - 1) * g.step
             if ahead < 0:
-                shift += (taps - 1) * ahead
-            copy_row[real](array, n, channel, (position + shift) * terms.in_step + phase,
+                first += (taps - 1) * ahead
+            copy_row[real](array, n, first_channel + channel, first * terms.in_step + phase,
                            terms.in_step, length, panel + used)
             for u in range(taps):
                 offset[t - first_term + u] = <int32_t> (
                     used + (u if ahead > 0 else taps - 1 - u) * g.step)
-            used += length
+            used += row_size(length)
         else:
             for u in range(taps):
-                copy_row[real](
-                    array, n, channel, (position + shift + u * ahead) * terms.in_step + phase,
-                    terms.in_step, width, panel + used)
+                copy_row[real](array, n, first_channel + channel,
+                               (first + u * ahead) * terms.in_step + phase, terms.in_step, width,
+                               panel + used)
                 offset[t - first_term + u] = <int32_t> used
-                used += width
+                used += row_size(width)
         t += taps
+        tap = 0
+        klass += 1
+        if klass == terms.last_class:
+            klass = terms.first_class
+            channel += 1
 
 
 # --- scratch ----------------------------------------------------------------------------------
@@ -298,9 +333,9 @@ cdef bint pack_weights(
     const real[:, :, :] w, const Terms *terms, Py_ssize_t group, Py_ssize_t group_rows,
     Py_ssize_t first_row, Py_ssize_t rows, bint transposed, real *packed
 ) noexcept nogil:
-    """packed[t][r] for the rows of one tile and the terms in their order; true if all are finite."""
+    """packed[t][r] for the rows of a tile and the terms in order; true if all are finite."""
     cdef Py_ssize_t channel, klass, tap, r
-    cdef real probe = 0
+    cdef bint finite = True
     for channel in range(terms.channels):
         for klass in range(terms.first_class, terms.last_class):
             for tap from klass <= tap < terms.g.taps by terms.g.period:
@@ -309,9 +344,9 @@ cdef bint pack_weights(
                         packed[0] = w[group * terms.channels + channel, r, tap]
                     else:
                         packed[0] = w[group * group_rows + r, channel, tap]
-                    probe += packed[0] * 0
+                    finite &= isfinite(packed[0]) != 0
                     packed += 1
-    return probe == 0
+    return finite
 
 
 cdef void fill(real[:, :, :] out, const real[:] bias) noexcept nogil:
@@ -362,33 +397,40 @@ cdef void correlate_panel(
     real[:, :, :] out, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t first, Py_ssize_t step,
     Py_ssize_t count, real *stage
 ) noexcept nogil:
-    """The terms t0 .. t1 of `terms` for the outputs first, first + step, ... of one group."""
-    cdef Py_ssize_t block, row, tile_rows, width, m, inside, target_row
+    """The terms t0 .. t1 of `terms` for the outputs first, first + step, ... of one group.
+
+    Positions come first, then rows: the few samples of all terms that one tile of positions reads
+    stay in the first-level cache, and the weights stream past them.
+    """
+    cdef Py_ssize_t block, row, tile_rows, width, m, last, inside, target_row, m0
     cdef real *target
     cdef bint direct
     cdef bint side_by_side = (step == 1 and out.strides[2] == sizeof(real)
                               and out.strides[1] % <Py_ssize_t> sizeof(real) == 0)
-    for block in range(rows.blocks):
-        row = first_row(rows, block)
-        tile_rows = first_row(rows, block + 1) - row
-        width = tiles.correlate_width[tile_rows]
-        for m from 0 <= m < count by width:
-            inside = min(width, count - m)
-            direct = side_by_side and inside == width
-            if direct:
-                target = &out[n, channel + row, first + m]
-                target_row = out.strides[1] // <Py_ssize_t> sizeof(real)
-            else:
-                target, target_row = stage, width
-                if t0 > 0:
+    for m0 from 0 <= m0 < count by rows.width:
+        last = min(m0 + rows.width, count)
+        for block in range(rows.blocks):
+            row = first_row(rows, block)
+            tile_rows = first_row(rows, block + 1) - row
+            width = tiles.correlate_width[tile_rows]
+            for m from m0 <= m < last by width:
+                inside = min(width, last - m)
+                direct = side_by_side and inside == width
+                if direct:
+                    target = &out[n, channel + row, first + m]
+                    target_row = out.strides[1] // <Py_ssize_t> sizeof(real)
+                else:
+                    target, target_row = stage, width
+                    if t0 > 0:
+                        copy_tile[real](out, n, channel + row, tile_rows, first + m * step, step,
+                                        inside, stage, width, False)
+                tiles.correlate[tile_rows](
+                    panel + m, offset, t1 - t0, weights + row * terms + t0 * tile_rows, target,
+                    target_row, bias + channel + row if bias != NULL and t1 == terms else NULL,
+                    t0 > 0)
+                if not direct:
                     copy_tile[real](out, n, channel + row, tile_rows, first + m * step, step,
-                                    inside, stage, width, False)
-            tiles.correlate[tile_rows](
-                panel + m, offset, t1 - t0, weights + row * terms + t0 * tile_rows, target,
-                target_row, bias + channel + row if bias != NULL and t1 == terms else NULL, t0 > 0)
-            if not direct:
-                copy_tile[real](out, n, channel + row, tile_rows, first + m * step, step, inside,
-                                stage, width, True)
+                                    inside, stage, width, True)
 
 
 cdef bint correlate(
@@ -400,9 +442,10 @@ cdef bint correlate(
     cdef Py_ssize_t phases = g.classes if transposed else 1
     cdef Py_ssize_t step = g.stride if transposed else 1
     cdef Py_ssize_t longest = (out.shape[2] + step - 1) // step
-    cdef Py_ssize_t budget = PANEL_BYTES // sizeof(real)
+    # Where results lie apart, each chunk would gather and scatter them: fewer and larger chunks.
+    cdef Py_ssize_t budget = (PANEL_BYTES if step == 1 else 3 * PANEL_BYTES) // sizeof(real)
     cdef Py_ssize_t n, group, phase, block, row, tile_rows, m, t0, t1
-    cdef Py_ssize_t first, count, positions, total, panel_size = 0, chunk = 0
+    cdef Py_ssize_t first, count, positions, total, panel_size = 0, chunk = 0, most = CHUNK_TERMS
     cdef Terms terms
     cdef Cut cut
 
@@ -414,14 +457,14 @@ cdef bint correlate(
 
     cdef Rows rows = share_rows(tiles, out.shape[1] // groups)
     terms = terms_of_output(g, channels, 0) if transposed else terms_of_input(g, channels)
-    positions = WIDE
-    while positions > NARROW and channels * channel_size(&terms, positions) > WIDE_PANEL:
-        positions //= 2
-    positions = min(positions, rounded(longest, rows.width))
+    if step == 1:
+        most = min(most, WEIGHT_BYTES // (sizeof(real) * rows.count))
+    positions = min(panel_positions(&terms, budget, NARROW if step == 1 else NARROW // 2),
+                    rounded(longest, rows.width))
     for phase in range(phases):
         if transposed:
             terms = terms_of_output(g, channels, phase)
-        cut = cut_terms(&terms, positions, budget)
+        cut = cut_terms(&terms, positions, budget, most)
         panel_size, chunk = max(panel_size, cut.size), max(chunk, cut.chunk)
 
     cdef Scratch scratch
@@ -470,7 +513,7 @@ cdef bint correlate(
                     total = channels * terms.per_channel
                     count = min(positions, (out.shape[2] - first + step - 1) // step - m)
                     if count > 0:
-                        cut = cut_terms(&terms, positions, budget)
+                        cut = cut_terms(&terms, positions, budget, most)
                         for t0 from 0 <= t0 < total by cut.chunk:
                             t1 = min(t0 + cut.chunk, total)
                             pack_panel[real](array, n, group * channels, &terms, t0, t1, m,
@@ -534,49 +577,65 @@ cdef inline real fused(real a, real b, real c) noexcept nogil:
 
 # --- backward_weight and the gradient of the bias -----------------------------------------------
 
-cdef void store_weight(
-    const real *sums, Py_ssize_t stride, const Geometry *g, real[:, :, :] dw, Py_ssize_t row
+cdef void store_sums(
+    const real *sums, Py_ssize_t lanes, bint turn_terms, Py_ssize_t rows, const Geometry *g,
+    real[:, :, :] dw, Py_ssize_t first_row
 ) noexcept nogil:
-    """The sums of one output channel, in the order of the terms, into the weight's order."""
-    cdef Py_ssize_t channel, klass, tap
-    for channel in range(dw.shape[1]):
-        for klass in range(g.classes):
-            for tap from klass <= tap < g.taps by g.period:
-                dw[row, channel, tap] = sums[0]
-                sums += stride
+    """sums[tile][row][lane] into dw; see weight_by_lane for what is a row and what a lane."""
+    cdef Py_ssize_t row, channel, klass, tap, t, across, down
+    cdef Py_ssize_t depth = rows if turn_terms else dw.shape[1] * g.taps
+    for row in range(rows):
+        t = 0
+        for channel in range(dw.shape[1]):
+            for klass in range(g.classes):
+                for tap from klass <= tap < g.taps by g.period:
+                    across, down = (t, row) if turn_terms else (row, t)
+                    dw[first_row + row, channel, tap] = sums[
+                        (across // lanes * depth + down) * lanes + across % lanes]
+                    t += 1
 
 
-cdef bint weight_by_channel(
+cdef bint weight_by_lane(
     const cc_tiles *tiles, const real[:, :, :] dy, const real[:, :, :] x, real[:, :, :] dw,
     const Geometry *g, Py_ssize_t groups
 ) noexcept nogil:
-    """backward_weight with lanes along output channels; false if memory ran out.
+    """backward_weight with results along the lanes; false if memory ran out.
 
-    For each range of positions dy is transposed, so that the output channels lie side by side.
-    A chain runs over CC_BLOCK positions; the chains are added in the order of samples and
-    positions.
+    For each range of positions there are two panels, the rows of dy by output channel and those
+    of x by term. The one with fewer rows is turned, so that they lie side by side as lanes; the
+    rows of the other are broadcast. A chain runs over CC_BLOCK positions; the chains are added
+    in the order of samples and positions.
     """
-    cdef Py_ssize_t rows = dw.shape[0] // groups, lanes = tiles.by_channel_width
-    cdef Py_ssize_t tiles_per_pass = (min(rows, CHANNELS_PER_PASS) + lanes - 1) // lanes
-    cdef Py_ssize_t count = dw.shape[1] * g.taps
-    cdef Py_ssize_t positions = NARROW
-    cdef Py_ssize_t n, group, r0, used, tile, p0, inside, p, lane, t0, t1, q, block, blocks, t, next_t
-    while positions > CC_BLOCK and positions * tiles_per_pass * lanes > PANEL_BYTES // 4:
+    cdef Py_ssize_t rows = dw.shape[0] // groups, count = dw.shape[1] * g.taps
+    cdef Py_ssize_t lanes = tiles.by_lane_width
+    cdef Py_ssize_t pass_rows = min(rows, CHANNELS_PER_PASS)
+    cdef bint turn_terms = count < rows
+    cdef Py_ssize_t n, group, r0, used, p0, inside, row, t0, t1
+    cdef Terms terms = terms_of_input(g, dw.shape[1])
+    cdef Py_ssize_t budget = PANEL_BYTES // sizeof(real)
+    cdef Py_ssize_t positions = panel_positions(&terms, budget, NARROW)
+    while positions > CC_BLOCK and positions * pass_rows > budget:
         positions //= 2
     positions = min(positions, dy.shape[2])
-    cdef Terms terms = terms_of_input(g, dw.shape[1])
-    cdef Cut cut = cut_terms(&terms, positions, PANEL_BYTES // sizeof(real))
+    cdef Cut cut = cut_terms(&terms, positions, budget, CHUNK_TERMS)
 
     cdef Scratch scratch
-    cdef Py_ssize_t dy_size = tiles_per_pass * lanes * positions
-    cdef Py_ssize_t sums_size = tiles_per_pass * lanes * count
+    cdef Py_ssize_t lines_size = pass_rows * positions
+    cdef Py_ssize_t turned_size = rounded(cut.chunk if turn_terms else pass_rows, lanes) * positions
+    cdef Py_ssize_t sums_size = (rounded(count, lanes) * pass_rows if turn_terms
+                                 else rounded(pass_rows, lanes) * count)
     if not reserve(&scratch, piece(cut.size * sizeof(real)) + piece(cut.chunk * sizeof(int32_t))
-                   + piece(dy_size * sizeof(real)) + piece(sums_size * sizeof(real))):
+                   + piece(lines_size * sizeof(real)) + piece(pass_rows * sizeof(int32_t))
+                   + piece(turned_size * sizeof(real)) + piece(sums_size * sizeof(real))):
         return False
     cdef real *panel = <real *> take(&scratch, cut.size * sizeof(real))
     cdef int32_t *offset = <int32_t *> take(&scratch, cut.chunk * sizeof(int32_t))
-    cdef real *turned = <real *> take(&scratch, dy_size * sizeof(real))  # [tile][position][lane]
-    cdef real *sums = <real *> take(&scratch, sums_size * sizeof(real))  # [tile][term][lane]
+    cdef real *lines = <real *> take(&scratch, lines_size * sizeof(real))
+    cdef int32_t *line = <int32_t *> take(&scratch, pass_rows * sizeof(int32_t))
+    cdef real *turned = <real *> take(&scratch, turned_size * sizeof(real))
+    cdef real *sums = <real *> take(&scratch, sums_size * sizeof(real))
+    for row in range(pass_rows):
+        line[row] = <int32_t> (row * positions)
 
     for group in range(groups):
         for r0 from 0 <= r0 < rows by CHANNELS_PER_PASS:
@@ -585,45 +644,54 @@ cdef bint weight_by_channel(
             for n in range(dy.shape[0]):
                 for p0 from 0 <= p0 < dy.shape[2] by positions:
                     inside = min(positions, dy.shape[2] - p0)
-                    for tile in range((used + lanes - 1) // lanes):
-                        turn_tile[real](dy, n, group * rows + r0 + tile * lanes,
-                                        min(lanes, used - tile * lanes), p0, inside, lanes,
-                                        turned + tile * positions * lanes)
+                    for row in range(used):
+                        copy_row[real](dy, n, group * rows + r0 + row, p0, 1, inside,
+                                       lines + line[row])
+                    if not turn_terms:
+                        turn[real](tiles, lines, line, used, inside, turned)
                     for t0 from 0 <= t0 < count by cut.chunk:
                         t1 = min(t0 + cut.chunk, count)
                         pack_panel[real](x, n, group * dw.shape[1], &terms, t0, t1, p0, inside,
                                          panel, offset)
-                        blocks = (t1 - t0 + tiles.by_channel_rows - 1) // tiles.by_channel_rows
-                        for tile in range((used + lanes - 1) // lanes):
-                            for q from 0 <= q < inside by CC_BLOCK:
-                                for block in range(blocks):
-                                    t = block * (t1 - t0) // blocks
-                                    next_t = (block + 1) * (t1 - t0) // blocks
-                                    tiles.by_channel[next_t - t](
-                                        panel + q, offset + t,
-                                        turned + (tile * positions + q) * lanes,
-                                        min(inside - q, CC_BLOCK),
-                                        sums + (tile * count + t0 + t) * lanes)
-            for lane in range(used):
-                tile = lane // lanes
-                store_weight[real](sums + tile * count * lanes + lane - tile * lanes, lanes, g, dw,
-                                   group * rows + r0 + lane)
+                        if turn_terms:
+                            turn[real](tiles, panel, offset, t1 - t0, inside, turned)
+                            add_outer[real](tiles, turned, t1 - t0, lines, line, used, inside,
+                                            sums + t0 * used, used)
+                        else:
+                            add_outer[real](tiles, turned, used, panel, offset, t1 - t0, inside,
+                                            sums + t0 * lanes, count)
+            store_sums[real](sums, lanes, turn_terms, used, g, dw, group * rows + r0)
     PyMem_RawFree(scratch.memory)
     return True
 
 
-cdef void turn_tile(
-    const real[:, :, :] dy, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t channels,
-    Py_ssize_t first, Py_ssize_t count, Py_ssize_t lanes, real *turned
+cdef void turn(
+    const cc_tiles *tiles, const real *rows, const int32_t *offset, Py_ssize_t count,
+    Py_ssize_t positions, real *turned
 ) noexcept nogil:
-    """turned[p][lane] = dy[n, channel + lane, first + p], zero in the lanes that are not stored."""
-    cdef Py_ssize_t p, lane
-    for p in range(count):
-        for lane in range(channels):
-            turned[lane] = dy[n, channel + lane, first + p]
-        for lane in range(channels, lanes):
-            turned[lane] = 0
-        turned += lanes
+    """turned[tile][p][lane] = rows[offset[tile·lanes + lane] + p], zero where there is no row."""
+    cdef Py_ssize_t lanes = tiles.by_lane_width, first
+    for first from 0 <= first < count by lanes:
+        tiles.turn(rows, offset + first, min(lanes, count - first), positions,
+                   turned + first * positions)
+
+
+cdef void add_outer(
+    const cc_tiles *tiles, const real *turned, Py_ssize_t across, const real *panel,
+    const int32_t *offset, Py_ssize_t down, Py_ssize_t positions, real *sums, Py_ssize_t depth
+) noexcept nogil:
+    """sums[tile][row][lane] += Σ_p panel[offset[row] + p] · turned[tile][p][lane]"""
+    cdef Py_ssize_t lanes = tiles.by_lane_width
+    cdef Py_ssize_t blocks = (down + tiles.by_lane_rows - 1) // tiles.by_lane_rows
+    cdef Py_ssize_t first, p, block, row, next_row
+    for first from 0 <= first < across by lanes:
+        for p from 0 <= p < positions by CC_BLOCK:
+            next_row = 0
+            for block in range(blocks):
+                row, next_row = next_row, (block + 1) * down // blocks
+                tiles.by_lane[next_row - row](
+                    panel + p, offset + row, turned + first * positions + p * lanes,
+                    min(positions - p, CC_BLOCK), sums + (first * depth + row * lanes))
 
 
 cdef bint weight_by_position(
@@ -644,7 +712,7 @@ cdef bint weight_by_position(
                                      block_size(&terms, positions)) > budget:
         positions //= 2
     positions = min(positions, dy.shape[2])
-    cdef Cut cut = cut_terms(&terms, positions, budget)
+    cdef Cut cut = cut_terms(&terms, positions, budget, CHUNK_TERMS)
 
     cdef Scratch scratch
     if not reserve(&scratch, piece(cut.size * sizeof(real)) + piece(cut.chunk * sizeof(int32_t))
@@ -675,8 +743,7 @@ cdef bint weight_by_position(
                             tiles.by_position[next_t - t](
                                 panel, offset + t, lines + row * positions, inside,
                                 sums + row * count + t0 + t)
-        for row in range(rows):
-            store_weight[real](sums + row * count, 1, g, dw, group * rows + row)
+        store_sums[real](sums, 1, False, rows, g, dw, group * rows)
     PyMem_RawFree(scratch.memory)
     return True
 
@@ -690,9 +757,9 @@ cdef bint weight(
     if dy.shape[0] == 0:
         fill[real](dw, None)
         return True
-    if dw.shape[0] // groups < FEW_CHANNELS:
+    if min(dw.shape[0] // groups, dw.shape[1] * g.taps) < FEW_ROWS:
         return weight_by_position[real](tiles, dy, x, dw, g, groups)
-    return weight_by_channel[real](tiles, dy, x, dw, g, groups)
+    return weight_by_lane[real](tiles, dy, x, dw, g, groups)
 
 
 cdef bint bias_gradient(
@@ -799,7 +866,8 @@ cdef const cc_level *level = &cc_levels[0]
 
 def available_isas():
     """The levels that this processor and its operating system support, lowest first."""
-    return [cc_levels[i].name.decode() for i in range(cc_level_count) if cc_levels[i].supported()]
+    return [cc_levels[i].name.decode() for i in range(cc_level_count)
+            if cc_levels[i].supported()]
 
 
 def isa():
@@ -816,7 +884,8 @@ def set_isa(name):
                 raise ValueError(f"this processor or its operating system does not support {name}")
             level = &cc_levels[i]
             return
-    raise ValueError(f"the instruction set must be one of {', '.join(available_isas())}, not {name!r}")
+    known = ", ".join(available_isas())
+    raise ValueError(f"the instruction set must be one of {known}, not {name!r}")
 
 
 def compiler():

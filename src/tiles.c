@@ -24,12 +24,15 @@
 #define INLINE static inline __attribute__((always_inline))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_4 _Pragma("clang loop unroll_count(4)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL_4 _Pragma("GCC unroll 4")
 #endif
 #else
 #define INLINE static __forceinline
 #define UNROLL
+#define UNROLL_4
 #endif
 
 #define STRINGIFY_(x) #x

@@ -24,10 +24,14 @@ typedef void (*cc_correlate)(const void *panel, const int32_t *offset, ptrdiff_t
                              const void *w, void *out, ptrdiff_t out_row, const void *bias,
                              int resume);
 
-/* dw[r][o] += Σ_p panel[offset[r] + p] · dy[p][o], lanes along the output channels o; or
- * dw[r]    += Σ_p panel[offset[r] + p] · dy[p],    lanes along the positions p. */
-typedef void (*cc_weight)(const void *panel, const int32_t *offset, const void *dy,
-                          ptrdiff_t positions, void *dw);
+/* sums[r][l] += Σ_p panel[offset[r] + p] · other[p][l], for the lanes l of one tile; or
+ * sums[r]    += Σ_p panel[offset[r] + p] · other[p],    with lanes along the positions p. */
+typedef void (*cc_weight)(const void *panel, const int32_t *offset, const void *other,
+                          ptrdiff_t positions, void *sums);
+
+/* turned[p][l] = rows[offset[l] + p] for l < count, else 0: the `other` of by_lane. */
+typedef void (*cc_turn)(const void *rows, const int32_t *offset, ptrdiff_t count,
+                        ptrdiff_t positions, void *turned);
 
 /* *total += Σ_p dy[p] */
 typedef void (*cc_sum)(const void *dy, ptrdiff_t positions, void *total);
@@ -37,9 +41,10 @@ typedef struct {
     ptrdiff_t correlate_rows;
     ptrdiff_t correlate_width[CC_ROWS + 1]; /* positions in a tile */
     cc_correlate correlate[CC_ROWS + 1];
-    ptrdiff_t by_channel_rows;
-    ptrdiff_t by_channel_width; /* output channels in a tile */
-    cc_weight by_channel[CC_ROWS + 1];
+    ptrdiff_t by_lane_rows;
+    ptrdiff_t by_lane_width; /* lanes in a tile */
+    cc_weight by_lane[CC_ROWS + 1];
+    cc_turn turn;
     ptrdiff_t by_position_rows;
     cc_weight by_position[CC_ROWS + 1];
     cc_sum sum;
