@@ -30,7 +30,7 @@ terms, so that chains and their order are the same however the terms are cut.
 
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.math cimport fma, fmaf, isfinite
-from libc.stdint cimport int32_t, uintptr_t
+from libc.stdint cimport INT32_MAX, int32_t, uintptr_t
 from libc.string cimport memcpy, memset
 
 cdef extern from "tiles.h" nogil:
@@ -577,6 +577,15 @@ cdef inline real fused(real a, real b, real c) noexcept nogil:
 
 # --- backward_weight and the gradient of the bias -----------------------------------------------
 
+cdef Py_ssize_t distance_of_rows(const real[:, :, :] array, Py_ssize_t rows) noexcept nogil:
+    """Samples from row to row, where a tile can read the rows as they lie; 0 where it cannot."""
+    cdef Py_ssize_t size = sizeof(real), distance = array.strides[1] // size
+    if array.strides[2] != size or distance * size != array.strides[1] or distance < 0:
+        return 0
+    return distance if distance * rows < INT32_MAX else 0
+
+
+
 cdef void store_sums(
     const real *sums, Py_ssize_t lanes, bint turn_terms, Py_ssize_t rows, const Geometry *g,
     real[:, :, :] dw, Py_ssize_t first_row
@@ -620,7 +629,8 @@ cdef bint weight_by_lane(
     cdef Cut cut = cut_terms(&terms, positions, budget, CHUNK_TERMS)
 
     cdef Scratch scratch
-    cdef Py_ssize_t lines_size = pass_rows * positions
+    cdef Py_ssize_t distance = distance_of_rows[real](dy, pass_rows)
+    cdef Py_ssize_t lines_size = 0 if distance else pass_rows * positions
     cdef Py_ssize_t turned_size = rounded(cut.chunk if turn_terms else pass_rows, lanes) * positions
     cdef Py_ssize_t sums_size = (rounded(count, lanes) * pass_rows if turn_terms
                                  else rounded(pass_rows, lanes) * count)
@@ -630,12 +640,13 @@ cdef bint weight_by_lane(
         return False
     cdef real *panel = <real *> take(&scratch, cut.size * sizeof(real))
     cdef int32_t *offset = <int32_t *> take(&scratch, cut.chunk * sizeof(int32_t))
-    cdef real *lines = <real *> take(&scratch, lines_size * sizeof(real))
+    cdef real *copies = <real *> take(&scratch, lines_size * sizeof(real))
     cdef int32_t *line = <int32_t *> take(&scratch, pass_rows * sizeof(int32_t))
     cdef real *turned = <real *> take(&scratch, turned_size * sizeof(real))
     cdef real *sums = <real *> take(&scratch, sums_size * sizeof(real))
+    cdef const real *lines = copies
     for row in range(pass_rows):
-        line[row] = <int32_t> (row * positions)
+        line[row] = <int32_t> (row * (distance if distance else positions))
 
     for group in range(groups):
         for r0 from 0 <= r0 < rows by CHANNELS_PER_PASS:
@@ -644,9 +655,12 @@ cdef bint weight_by_lane(
             for n in range(dy.shape[0]):
                 for p0 from 0 <= p0 < dy.shape[2] by positions:
                     inside = min(positions, dy.shape[2] - p0)
-                    for row in range(used):
-                        copy_row[real](dy, n, group * rows + r0 + row, p0, 1, inside,
-                                       lines + line[row])
+                    if distance:
+                        lines = &dy[n, group * rows + r0, p0]
+                    else:
+                        for row in range(used):
+                            copy_row[real](dy, n, group * rows + r0 + row, p0, 1, inside,
+                                           copies + line[row])
                     if not turn_terms:
                         turn[real](tiles, lines, line, used, inside, turned)
                     for t0 from 0 <= t0 < count by cut.chunk:
@@ -715,12 +729,15 @@ cdef bint weight_by_position(
     cdef Cut cut = cut_terms(&terms, positions, budget, CHUNK_TERMS)
 
     cdef Scratch scratch
+    cdef Py_ssize_t distance = distance_of_rows[real](dy, rows)
+    cdef Py_ssize_t lines_size = 0 if distance else rows * positions
+    cdef const real *lines
     if not reserve(&scratch, piece(cut.size * sizeof(real)) + piece(cut.chunk * sizeof(int32_t))
-                   + piece(rows * positions * sizeof(real)) + piece(rows * count * sizeof(real))):
+                   + piece(lines_size * sizeof(real)) + piece(rows * count * sizeof(real))):
         return False
     cdef real *panel = <real *> take(&scratch, cut.size * sizeof(real))
     cdef int32_t *offset = <int32_t *> take(&scratch, cut.chunk * sizeof(int32_t))
-    cdef real *lines = <real *> take(&scratch, rows * positions * sizeof(real))
+    cdef real *copies = <real *> take(&scratch, lines_size * sizeof(real))
     cdef real *sums = <real *> take(&scratch, rows * count * sizeof(real))
 
     for group in range(groups):
@@ -728,9 +745,13 @@ cdef bint weight_by_position(
         for n in range(dy.shape[0]):
             for p0 from 0 <= p0 < dy.shape[2] by positions:
                 inside = min(positions, dy.shape[2] - p0)
-                for row in range(rows):
-                    copy_row[real](dy, n, group * rows + row, p0, 1, inside,
-                                   lines + row * positions)
+                if distance:
+                    lines = &dy[n, group * rows, p0]
+                else:
+                    lines = copies
+                    for row in range(rows):
+                        copy_row[real](dy, n, group * rows + row, p0, 1, inside,
+                                       copies + row * positions)
                 for t0 from 0 <= t0 < count by cut.chunk:
                     t1 = min(t0 + cut.chunk, count)
                     pack_panel[real](x, n, group * dw.shape[1], &terms, t0, t1, p0, inside, panel,
@@ -741,7 +762,8 @@ cdef bint weight_by_position(
                             t = block * (t1 - t0) // blocks
                             next_t = (block + 1) * (t1 - t0) // blocks
                             tiles.by_position[next_t - t](
-                                panel, offset + t, lines + row * positions, inside,
+                                panel, offset + t,
+                                lines + row * (distance if distance else positions), inside,
                                 sums + row * count + t0 + t)
         store_sums[real](sums, 1, False, rows, g, dw, group * rows)
     PyMem_RawFree(scratch.memory)
