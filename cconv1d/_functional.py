@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._backend import describe, kernels_for
-from ._geometry import Geometry, IntLike, Padding, cached_resolve, integer, resolve
+from ._geometry import IntLike, Padding, integer, resolve
 
 __all__ = [
     "Gradients",
@@ -44,9 +44,15 @@ def _from_python(function: str, name: str, value: object, dtype: np.dtype[Any]) 
         array = np.asarray(value)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{function}: {name} is not a rectangular array: {error}") from None
-    if array.dtype.kind not in "iufc" or not np.can_cast(array.dtype, dtype, "same_kind"):
+    integers = array.dtype.kind in "iu" and dtype.kind in "iu"
+    if not (
+        integers or (array.dtype.kind in "iufc" and np.can_cast(array.dtype, dtype, "same_kind"))
+    ):
         raise TypeError(f"{function}: {name} holds {array.dtype}, which does not go into {dtype}")
-    return array.astype(dtype)
+    converted = array.astype(dtype)
+    if integers and not np.array_equal(converted, array):
+        raise ValueError(f"{function}: {name} holds numbers that do not go into {dtype}")
+    return converted
 
 
 def _arrays(function: str, **arguments: Any) -> list[Array]:
@@ -158,27 +164,13 @@ def _check_channels(
 def _check_grad_output(
     function: str, grad_output: Array, expected: tuple[int, int, int], input_length: int
 ) -> None:
-    if grad_output.shape != expected:
+    """Refuse a `grad_output`, in the user's shape, that is not `expected`, a batch of channels."""
+    shape = expected[3 - grad_output.ndim :]
+    if grad_output.shape != shape:
         raise ValueError(
-            f"{function}: grad_output must have (batch, channels, length) {expected}, "
-            f"not {grad_output.shape}; {expected[2]} is the output length for input length "
-            f"{input_length}"
+            f"{function}: grad_output must have shape {shape}, not {grad_output.shape}; "
+            f"{expected[2]} is the output length for input length {input_length}"
         )
-
-
-def _geometry(
-    function: str,
-    input_length: SupportsIndex,
-    kernel_size: SupportsIndex,
-    stride: IntLike,
-    padding: Padding,
-    dilation: IntLike,
-) -> Geometry:
-    try:
-        return cached_resolve(function, input_length, kernel_size, stride, padding, dilation)
-    except TypeError:
-        pass  # a list cannot be a cache key; whatever else is wrong is said below
-    return resolve(function, input_length, kernel_size, stride, padding, dilation)
 
 
 def _like(signal: Array, result: Array) -> Array:
@@ -281,7 +273,7 @@ def conv1d(
             f"{function}: bias must have shape {(out_channels,)}, one number for each output "
             f"channel, not {b.shape}"
         )
-    geometry = _geometry(function, x3.shape[2], taps, stride, padding, dilation)
+    geometry = resolve(function, x3.shape[2], taps, stride, padding, dilation)
     groups = _check_channels(function, groups, x3.shape[1], w3.shape)
     y = _empty(function, (x3.shape[0], out_channels, geometry.output_length), x.dtype)
     kernels_for(x.dtype).forward(x3, w3, b, y, geometry, groups)
@@ -348,10 +340,10 @@ def conv1d_backward(
     w3 = _weights(function, w)
     _one_rank(function, "input", x, "weight", w)
     _one_rank(function, "grad_output", dy, "input", x)
-    geometry = _geometry(function, x3.shape[2], w3.shape[2], stride, padding, dilation)
+    geometry = resolve(function, x3.shape[2], w3.shape[2], stride, padding, dilation)
     groups = _check_channels(function, groups, x3.shape[1], w3.shape)
     expected = (x3.shape[0], w3.shape[0], geometry.output_length)
-    _check_grad_output(function, dy3, expected, x3.shape[2])
+    _check_grad_output(function, dy, expected, x3.shape[2])
     try:
         needs_input, needs_weight, needs_bias = (bool(need) for need in needs)
     except (TypeError, ValueError):
@@ -423,10 +415,10 @@ def conv1d_backward_input(
     dy3, w3 = _batched(function, "grad_output", dy), _weights(function, w)
     _one_rank(function, "grad_output", dy, "weight", w)
     out_channels, channels, taps = w3.shape
-    geometry = _geometry(function, input_length, taps, stride, padding, dilation)
+    geometry = resolve(function, input_length, taps, stride, padding, dilation)
     groups = _check_groups(function, groups, output_channels=out_channels)
     expected = (dy3.shape[0], out_channels, geometry.output_length)
-    _check_grad_output(function, dy3, expected, geometry.input_length)
+    _check_grad_output(function, dy, expected, geometry.input_length)
     dx = _empty(function, (dy3.shape[0], groups * channels, geometry.input_length), dy.dtype)
     kernels_for(dy.dtype).backward_input(dy3, w3, dx, geometry, groups)
     return _like(dy, dx)
@@ -481,12 +473,12 @@ def conv1d_backward_weight(
     batch, in_channels, input_length = x3.shape
     out_channels = dy3.shape[1]
     taps = integer(function, "kernel_size", kernel_size, 1)
-    geometry = _geometry(function, input_length, taps, stride, padding, dilation)
+    geometry = resolve(function, input_length, taps, stride, padding, dilation)
     groups = _check_groups(
         function, groups, input_channels=in_channels, output_channels=out_channels
     )
     expected = (batch, out_channels, geometry.output_length)
-    _check_grad_output(function, dy3, expected, input_length)
+    _check_grad_output(function, dy, expected, input_length)
     dw = _empty(function, (out_channels, in_channels // groups, taps), dy.dtype)
     kernels_for(dy.dtype).backward_weight(dy3, x3, dw, geometry, groups)
     return dw[0, 0] if x.ndim == 1 else dw

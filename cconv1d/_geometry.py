@@ -10,7 +10,7 @@ taps ``j = 0 .. k-1``, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from operator import index
 from typing import NamedTuple, SupportsIndex
@@ -42,13 +42,7 @@ class Geometry(NamedTuple):
 
 
 def integer(function: str, name: str, value: object, minimum: int) -> int:
-    """`value` as an int from `minimum` to `MAX_SIZE`.
-
-    A sequence of one integer counts as that integer, because this is how
-    PyTorch's layers keep their stride, padding and dilation.
-    """
-    if isinstance(value, (tuple, list)) and len(value) == 1:
-        value = value[0]
+    """`value` as an int from `minimum` to `MAX_SIZE`."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -65,55 +59,48 @@ def integer(function: str, name: str, value: object, minimum: int) -> int:
 def _pads(
     function: str, padding: object, input_length: int, span: int, stride: int
 ) -> tuple[int, int]:
-    """The padding on the left and on the right in samples."""
-    if isinstance(padding, str):
-        if padding == "valid":
-            return 0, 0
-        if padding == "causal":
-            return span - 1, 0
-        if padding == "full":
-            return span - 1, span - 1
-        if padding in ("same", "same_lower"):
-            positions = -(-input_length // stride)
-            total = max((positions - 1) * stride + span - input_length, 0)
-            shorter = total // 2
-            left = shorter if padding == "same" else total - shorter
-            return left, total - left
-        words = ", ".join(repr(word) for word in PADDING_WORDS)
-        raise ValueError(
-            f"{function}: padding must be an integer, a pair (left, right) or one of "
-            f"{words}, not {padding!r}"
-        )
-    if isinstance(padding, (tuple, list)) and len(padding) != 1:
-        if len(padding) != 2:
-            raise ValueError(
-                f"{function}: padding must be an integer or a pair (left, right), "
-                f"not {len(padding)} values: {padding!r}"
-            )
-        left, right = padding
-        return (
-            integer(function, "padding (left)", left, 0),
-            integer(function, "padding (right)", right, 0),
-        )
-    both = integer(function, "padding", padding, 0)
-    return both, both
+    """The padding on the left and on the right in samples, for a word or an integer."""
+    if not isinstance(padding, str):
+        both = integer(function, "padding", padding, 0)
+        return both, both
+    if padding == "valid":
+        return 0, 0
+    if padding == "causal":
+        return span - 1, 0
+    if padding == "full":
+        return span - 1, span - 1
+    if padding in ("same", "same_lower"):
+        positions = -(-input_length // stride)
+        total = max((positions - 1) * stride + span - input_length, 0)
+        shorter = total // 2
+        left = shorter if padding == "same" else total - shorter
+        return left, total - left
+    words = ", ".join(repr(word) for word in PADDING_WORDS)
+    raise ValueError(
+        f"{function}: padding must be an integer, a pair (left, right) or one of {words}, "
+        f"not {padding!r}"
+    )
 
 
-def resolve(
+@lru_cache(maxsize=1024, typed=True)
+def _resolve(
     function: str,
     input_length: object,
     kernel_size: object,
     stride: object,
-    padding: object,
     dilation: object,
+    *padding: object,
 ) -> Geometry:
-    """The geometry of a convolution, or the error that `function` owes its caller."""
     length = integer(function, "input_length", input_length, 0)
     taps = integer(function, "kernel_size", kernel_size, 1)
     step = integer(function, "stride", stride, 1)
     spacing = integer(function, "dilation", dilation, 1)
     span = spacing * (taps - 1) + 1
-    left, right = _pads(function, padding, length, span, step)
+    if len(padding) == 2:
+        left = integer(function, "padding (left)", padding[0], 0)
+        right = integer(function, "padding (right)", padding[1], 0)
+    else:
+        left, right = _pads(function, padding[0], length, span, step)
     padded = length + left + right
     if max(span, padded) > MAX_SIZE:
         raise ValueError(
@@ -129,8 +116,38 @@ def resolve(
     return Geometry(length, (padded - span) // step + 1, step, spacing, left)
 
 
-#: `resolve` for arguments that can be hashed: one convolution is called many times.
-cached_resolve: Callable[..., Geometry] = lru_cache(maxsize=1024, typed=True)(resolve)
+def _alone(value: object) -> object:
+    """The integer in a sequence of one: how PyTorch's layers keep stride, padding, dilation."""
+    return value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
+
+
+def resolve(
+    function: str,
+    input_length: object,
+    kernel_size: object,
+    stride: object,
+    padding: object,
+    dilation: object,
+) -> Geometry:
+    """The geometry of a convolution, or the error that `function` owes its caller.
+
+    It is remembered, because one convolution is called many times. The key holds the numbers
+    themselves and not pairs of them: a pair of floats would be found equal to one of integers.
+    """
+    pads: tuple[object, ...] = (_alone(padding),)
+    if isinstance(padding, (tuple, list)) and len(padding) != 1:
+        pads = tuple(padding)
+        if len(pads) != 2:
+            raise ValueError(
+                f"{function}: padding must be an integer or a pair (left, right), not "
+                f"{len(pads)} values: {padding!r}"
+            )
+    call = (function, input_length, kernel_size, _alone(stride), _alone(dilation), *pads)
+    try:
+        return _resolve(*call)
+    except TypeError:
+        pass  # an argument that cannot be a key cannot be an integer, either
+    return _resolve.__wrapped__(*call)
 
 
 def conv1d_output_length(

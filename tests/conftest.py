@@ -1,0 +1,89 @@
+"""The backends that the tests run on, and how many random examples they draw.
+
+``HYPOTHESIS_PROFILE=thorough`` draws many more, and other ones in every run.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from cconv1d import _backend
+
+# The fixtures below hold while all examples of a test run, which is what is wanted.
+COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+settings.register_profile("ci", max_examples=30, derandomize=True, **COMMON)
+settings.register_profile("thorough", max_examples=2000, print_blob=True, **COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def _native_backends():
+    try:
+        from cconv1d import _core
+    except ImportError:
+        return []
+    return [f"native-{isa}" for isa in _core.available_isas()]
+
+
+NATIVE = _native_backends()
+BACKENDS = ["reference", *NATIVE]
+
+
+@contextmanager
+def _selected(name):
+    """Compute with "reference" or "native-<instruction set>", then as before."""
+    kind, _, isa = name.partition("-")
+    before = "native" if _backend.core else "auto" if _backend.load_error else "reference"
+    try:
+        _backend.select(kind)
+        if not isa:
+            yield name
+            return
+        core = _backend.core
+        isa_before = core.isa()
+        try:
+            core.set_isa(isa)
+            assert core.isa() == isa
+            yield name
+        finally:
+            core.set_isa(isa_before)
+    finally:
+        _backend.select(before)
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    """The test runs once on each backend; this is its name."""
+    with _selected(request.param) as name:
+        yield name
+
+
+@pytest.fixture(
+    params=NATIVE
+    or [pytest.param("", marks=pytest.mark.skip(reason="the extension cannot be loaded"))]
+)
+def native(request):
+    """The test runs once on each instruction set of the compiled extension."""
+    with _selected(request.param) as name:
+        yield name
+
+
+@pytest.fixture
+def each_native():
+    """A function that calls its argument on each instruction set: {name: what it returned}."""
+
+    def run(function):
+        results = {}
+        for name in NATIVE:
+            with _selected(name):
+                results[name] = function()
+        return results
+
+    return run
+
+
+def pytest_report_header():
+    return f"cconv1d backends: {', '.join(BACKENDS)}"

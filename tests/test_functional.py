@@ -1,0 +1,868 @@
+"""The public functions: shapes, options, arrays of any kind, refusals."""
+
+from __future__ import annotations
+
+import array
+import inspect
+import re
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import (
+    LAYOUTS,
+    MAPS,
+    REAL,
+    WORDS,
+    Case,
+    integers,
+    loop_backward_bias,
+    loop_backward_input,
+    loop_backward_weight,
+    loop_forward,
+    seeds,
+    small_cases,
+    wrapped,
+)
+
+import cconv1d
+from cconv1d import (
+    Gradients,
+    conv1d,
+    conv1d_backward,
+    conv1d_backward_input,
+    conv1d_backward_weight,
+    conv1d_output_length,
+)
+from cconv1d._geometry import MAX_SIZE, resolve
+
+same = np.testing.assert_array_equal
+
+DTYPES = [
+    *("int8", "uint8", "int16", "int64", "uint64"),
+    *("float16", "float32", "float64", "longdouble", "complex64", "complex128"),
+]
+
+
+def arrays(dtype=np.float64, seed=0):
+    """x, w, b and dy of two groups: 4 channels to 6, 11 samples, 3 taps; see `OPTIONS`."""
+    case = Case(2, 2, 2, 3, 11, 3, **{k: v for k, v in OPTIONS.items() if k != "groups"})
+    return case.integral(seed, dtype)
+
+
+OPTIONS = {"stride": 2, "padding": (3, 1), "dilation": 2, "groups": 2}
+
+
+def every_map(x, w, b, dy, options=OPTIONS):
+    """All that the public functions compute, by the name of the map."""
+    grads = conv1d_backward(dy, x, w, **options)
+    return dict(zip(MAPS, (conv1d(x, w, b, **options), *grads), strict=True))
+
+
+def expected_maps(x, w, b, dy, options=OPTIONS):
+    """The same by loops, in Python numbers."""
+    geometry = {k: v for k, v in options.items() if k != "groups"}
+    g = resolve("test", x.shape[2], w.shape[2], **geometry)
+    results = (
+        loop_forward(x, w, b, g, options["groups"]),
+        loop_backward_input(dy, w, g, options["groups"]),
+        loop_backward_weight(dy, x, w.shape[2], g, options["groups"]),
+        loop_backward_bias(dy),
+    )
+    return dict(zip(MAPS, (wrapped(result, x.dtype) for result in results), strict=True))
+
+
+def assert_same_maps(got, expected):
+    assert got.keys() == expected.keys()
+    for name in MAPS:
+        same(got[name], expected[name], err_msg=name, strict=True)
+
+
+# --- names, shapes, options -----------------------------------------------------------------------
+
+
+def test_names_and_defaults():
+    """PyTorch's, in its order."""
+    geometry = "stride=1, padding=0, dilation=1, groups=1"
+
+    def signature(function):
+        parameters = inspect.signature(function).parameters.values()
+        return ", ".join(str(p.replace(annotation=p.empty)) for p in parameters).replace(" = ", "=")
+
+    assert signature(conv1d) == f"input, weight, bias=None, {geometry}"
+    assert signature(conv1d_backward).startswith(f"grad_output, input, weight, {geometry}")
+    assert signature(conv1d_backward_input) == f"grad_output, weight, input_length, {geometry}"
+    assert signature(conv1d_backward_weight) == f"grad_output, input, kernel_size, {geometry}"
+    assert (
+        signature(conv1d_output_length)
+        == "input_length, kernel_size, stride=1, padding=0, dilation=1"
+    )
+    for name in cconv1d.__all__:
+        assert getattr(cconv1d, name) is not None
+
+
+def test_gradients_is_a_named_tuple(backend):
+    grads = conv1d_backward([1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0], [1.0, -1.0])
+    assert isinstance(grads, Gradients)
+    assert isinstance(grads, tuple)
+    assert grads._fields == ("input", "weight", "bias")
+    dx, dw, db = grads
+    assert (dx is grads.input, dw is grads.weight, db is grads.bias) == (True, True, True)
+
+
+def test_the_notes_example(backend):
+    """Powers of ten and primes show which factors each sum is made of."""
+    x = np.array([1.0, 10.0, 100.0, 1000.0])
+    dy = np.array([1.0, 100.0, 10000.0])
+    w = np.array([2.0, 3.0])
+    same(conv1d(x, w), [32, 320, 3200])
+    same(conv1d(x, w, [7.0]), [39, 327, 3207])
+    grads = conv1d_backward(dy, x, w)
+    same(grads.input, [2, 203, 20300, 30000])
+    same(grads.weight, [1001001, 10010010])
+    same(grads.bias, [10101])
+    same(conv1d_backward_input(dy, w, 4), grads.input)
+    same(conv1d_backward_weight(dy, x, 2), grads.weight)
+
+
+@given(case=small_cases, seed=seeds, dtype=st.sampled_from(DTYPES))
+def test_every_geometry_and_dtype(backend, case, seed, dtype):
+    four = case.integral(seed, dtype)
+    got = every_map(*four, case.options)
+    assert_same_maps(got, expected_maps(*four, case.options))
+    assert got["forward"].shape[2] == conv1d_output_length(
+        case.length, case.taps, case.stride, case.padding, case.dilation
+    )
+    dx = conv1d_backward_input(four[3], four[1], case.length, **case.options)
+    dw = conv1d_backward_weight(four[3], four[0], case.taps, **case.options)
+    same(dx, got["backward_input"], strict=True)
+    same(dw, got["backward_weight"], strict=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_without_a_batch(backend, dtype):
+    x, w, b, dy = arrays(dtype)
+    batched = every_map(x[:1], w, b, dy[:1])
+    alone = every_map(x[0], w, b, dy[0])
+    same(alone["forward"], batched["forward"][0], strict=True)
+    same(alone["backward_input"], batched["backward_input"][0], strict=True)
+    same(alone["backward_weight"], batched["backward_weight"], strict=True)
+    same(alone["backward_bias"], batched["backward_bias"], strict=True)
+    same(conv1d_backward_input(dy[0], w, 11, **OPTIONS), alone["backward_input"], strict=True)
+    same(conv1d_backward_weight(dy[0], x[0], 3, **OPTIONS), alone["backward_weight"], strict=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_lone_signal(backend, dtype):
+    rng = np.random.default_rng(0)
+    x, w, b, dy = (integers(rng, size, dtype) for size in (9, 4, 1, 8))
+    options = {"padding": 3, "dilation": 2, "stride": 1}
+    dy = integers(rng, conv1d_output_length(9, 4, **options), dtype)
+    full = every_map(x[None, None], w[None, None], b, dy[None, None], options)
+    lone = every_map(x, w, b, dy, options)
+    same(lone["forward"], full["forward"][0, 0], strict=True)
+    same(lone["backward_input"], full["backward_input"][0, 0], strict=True)
+    same(lone["backward_weight"], full["backward_weight"][0, 0], strict=True)
+    same(lone["backward_bias"], full["backward_bias"], strict=True)
+    same(conv1d_backward_input(dy, w, 9, **options), lone["backward_input"], strict=True)
+    same(conv1d_backward_weight(dy, x, 4, **options), lone["backward_weight"], strict=True)
+
+
+@pytest.mark.parametrize("needs", list(product((True, False), repeat=3)))
+@pytest.mark.parametrize("kind", [tuple, list, np.array])
+def test_needs(backend, needs, kind):
+    x, w, _, dy = arrays()
+    every = conv1d_backward(dy, x, w, **OPTIONS)
+    some = conv1d_backward(dy, x, w, **OPTIONS, needs=kind(needs))
+    for needed, got, expected in zip(needs, some, every, strict=True):
+        if needed:
+            same(got, expected, strict=True)
+        else:
+            assert got is None
+
+
+@given(case=small_cases, seed=seeds, dtype=st.sampled_from(REAL))
+def test_one_call_and_single_calls_have_the_same_bits(backend, case, seed, dtype):
+    x, w, _, dy = case.normal(seed, dtype)
+    grads = conv1d_backward(dy, x, w, **case.options)
+    same(conv1d_backward_input(dy, w, case.length, **case.options), grads.input)
+    same(conv1d_backward_weight(dy, x, case.taps, **case.options), grads.weight)
+    for i, name in enumerate(Gradients._fields):
+        alone = conv1d_backward(dy, x, w, **case.options, needs=[i == k for k in range(3)])
+        same(alone[i], grads[i], err_msg=name)
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("stride", [1, 2, 5])
+@pytest.mark.parametrize("dilation", [1, 3])
+@pytest.mark.parametrize("taps", [1, 2, 3, 4])
+def test_padding_words(backend, word, stride, dilation, taps):
+    """Each is the pair that it stands for, forward and backward."""
+    reach, length = dilation * (taps - 1), 14
+    total = max((-(-length // stride) - 1) * stride + reach + 1 - length, 0)
+    pair = {
+        "valid": (0, 0),
+        "same": (total // 2, total - total // 2),
+        "same_lower": (total - total // 2, total // 2),
+        "causal": (reach, 0),
+        "full": (reach, reach),
+    }[word]
+    case = Case(2, 2, 2, 3, length, taps, stride, pair, dilation)
+    x, w, b, dy = case.integral(0, np.float32)
+    by_word = case.options | {"padding": word}
+    assert_same_maps(every_map(x, w, b, dy, by_word), every_map(x, w, b, dy, case.options))
+    same(
+        conv1d_backward_input(dy, w, length, **by_word),
+        conv1d_backward_input(dy, w, length, **case.options),
+    )
+    same(
+        conv1d_backward_weight(dy, x, taps, **by_word),
+        conv1d_backward_weight(dy, x, taps, **case.options),
+    )
+
+
+def test_causal_outputs_do_not_see_later_samples(backend):
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 20)), rng.standard_normal((3, 2, 4))
+    y = conv1d(x, w, padding="causal", dilation=2)
+    x[:, 11:] = 1e9
+    later = conv1d(x, w, padding="causal", dilation=2)
+    same(later[:, :11], y[:, :11])
+    assert (later[:, 11] != y[:, 11]).all()
+
+
+@pytest.mark.parametrize("input_length", [9, 10, 11])
+def test_input_lengths_that_share_an_output_length(backend, input_length):
+    """With stride 3 the last samples may meet no tap: their gradient is zero."""
+    dy, w = np.array([1.0, 10.0, 100.0]), np.array([1.0, 2.0, 3.0])
+    dx = conv1d_backward_input(dy, w, input_length, stride=3)
+    same(dx, [1, 2, 3, 10, 20, 30, 100, 200, 300, 0, 0][:input_length])
+
+
+def test_options_by_position(backend):
+    x, w, b, dy = arrays()
+    by_position = tuple(OPTIONS.values())
+    assert tuple(OPTIONS) == ("stride", "padding", "dilation", "groups")
+    got = every_map(x, w, b, dy)
+    same(conv1d(x, w, b, *by_position), got["forward"])
+    same(conv1d_backward(dy, x, w, *by_position).weight, got["backward_weight"])
+    same(conv1d_backward_input(dy, w, 11, *by_position), got["backward_input"])
+    same(conv1d_backward_weight(dy, x, 3, *by_position), got["backward_weight"])
+
+
+def test_options_as_in_layers(backend):
+    """PyTorch's layers keep 1-tuples; NumPy's integers come from shapes and tables."""
+    x, w, b, dy = arrays()
+    expected = every_map(x, w, b, dy, OPTIONS | {"padding": 2})
+    tuples = {"stride": (2,), "padding": [2], "dilation": (2,), "groups": 2}
+    numpys = {"stride": np.int32(2), "padding": np.array(2), "dilation": np.uint8(2)}
+    assert_same_maps(every_map(x, w, b, dy, tuples), expected)
+    assert_same_maps(every_map(x, w, b, dy, numpys | {"groups": np.int64(2)}), expected)
+    dx = conv1d_backward_input(dy, w, np.int64(11), **tuples)
+    dw = conv1d_backward_weight(dy, x, np.int8(3), **numpys, groups=np.int64(2))
+    same(dx, expected["backward_input"])
+    same(dw, expected["backward_weight"])
+
+
+# --- corners ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "empty", ["batch", "channels", "outs", "length", "channels outs", "batch length"]
+)
+def test_empty_axes(backend, dtype, empty):
+    """Nothing to sum is zero; without input channels y is the bias."""
+    sizes = {"batch": 2, "channels": 2, "outs": 3, "length": 7}
+    sizes |= dict.fromkeys(empty.split(), 0)
+    case = Case(**sizes, groups=2, taps=3, stride=1, padding=2, dilation=1)
+    x, w, b, dy = case.integral(0, dtype)
+    got = every_map(x, w, b, dy, case.options)
+    assert_same_maps(got, expected_maps(x, w, b, dy, case.options))
+    if case.channels * case.length == 0 and case.batch:
+        same(got["forward"], np.broadcast_to(b[:, np.newaxis], dy.shape))
+
+
+def test_no_input_channels_without_a_bias(backend):
+    y = conv1d(np.ones((2, 0, 5)), np.ones((3, 0, 2)))
+    same(y, np.zeros((2, 3, 4)), strict=True)
+
+
+def test_empty_lists(backend):
+    same(conv1d([], [1.0, 2.0], padding=1), [0.0])
+    grads = conv1d_backward([3.0], [], [1.0, 2.0], padding=1)
+    same(grads.input, np.empty(0), strict=True)
+    same(grads.weight, [0.0, 0.0])
+    same(grads.bias, [3.0])
+
+
+# --- arrays of any kind -------------------------------------------------------------------------
+
+
+def unaligned(values):
+    """A copy that starts one byte after a multiple of the item size."""
+    raw = np.empty(values.nbytes + 1, np.uint8)
+    copy = raw[1:].view(values.dtype).reshape(values.shape)
+    copy[...] = values
+    assert not copy.flags.aligned
+    return copy
+
+
+class Subclass(np.ndarray):
+    """Shapes and items of its own, which are not to be asked for."""
+
+    def __getitem__(self, key):
+        raise AssertionError("indexed as a subclass")
+
+
+class Convertible:
+    """No array, but knows how to become one."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
+KINDS = LAYOUTS | {
+    "subclass": lambda a: a.view(Subclass),
+    "__array__": Convertible,
+    "matrix of memory": lambda a: memoryview(a),
+    "other byte order": lambda a: a.astype(a.dtype.newbyteorder()),
+    "other byte order, gaps": lambda a: LAYOUTS["gaps"](a.astype(a.dtype.newbyteorder())),
+    "unaligned": unaligned,
+    "unaligned, other byte order": lambda a: unaligned(a.astype(a.dtype.newbyteorder())),
+    "unaligned, reversed": lambda a: unaligned(a[..., ::-1])[..., ::-1],
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "float16", "complex64"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_arrays_of_any_kind(backend, kind, dtype):
+    four = arrays(dtype)
+    if dtype.startswith("int") and "padded" in kind + "gaps":
+        four = [a.astype(dtype) for a in four]
+    expected = expected_maps(*four)
+    with np.errstate(invalid="ignore"):  # NaN between integers
+        odd = [KINDS[kind](a) for a in four]
+    before = [np.array(a, copy=True, subok=False) for a in odd if isinstance(a, np.ndarray)]
+    assert_same_maps(every_map(*odd), expected)
+    for a, copy in zip((a for a in odd if isinstance(a, np.ndarray)), before, strict=True):
+        same(np.asarray(a), copy)
+    for i in range(4):  # one of them, beside ordinary arrays
+        assert_same_maps(every_map(*four[:i], odd[i], *four[i + 1 :]), expected)
+
+
+def test_nested_lists(backend):
+    four = arrays()
+    expected = expected_maps(*four)
+    lists = [a.tolist() for a in four]
+    assert_same_maps(every_map(*lists), expected)
+    tuples = [tuple(map(tuple, a)) if a.ndim > 1 else tuple(a) for a in lists and four]
+    assert_same_maps(every_map(*tuples), expected)
+
+
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if d != "longdouble"])
+def test_lists_take_the_dtype_of_the_arrays(backend, dtype):
+    """Whole numbers go into each of them."""
+    x = np.array([1, 2, 3, 4], dtype)
+    y = conv1d(x, [1, 2])
+    same(y, np.array([5, 8, 11], dtype), strict=True)
+    y = conv1d([1, 2, 3, 4], np.array([1, 2], dtype), [1])
+    same(y, np.array([6, 9, 12], dtype), strict=True)
+    grads = conv1d_backward([1, 1, 1], x, [1, 2])
+    for got, expected in zip(grads, ([1, 3, 3, 2], [6, 9], [3]), strict=True):
+        same(got, np.array(expected, dtype), strict=True)
+
+
+def test_lists_without_an_array_are_float64(backend):
+    same(conv1d([1, 2, 3], [1, 1]), np.array([3.0, 5.0]), strict=True)
+    same(conv1d([1, 2, 3], [0.5, 0.5]), np.array([1.5, 2.5]), strict=True)
+
+
+def test_numbers_in_a_list_that_do_not_fit_are_refused(backend):
+    """Not wrapped to something else: 300 is no int8."""
+    x = np.array([1, 2, 3, 4], np.int8)
+    with pytest.raises(ValueError, match="weight"):
+        conv1d(x, [300, 1])
+    with pytest.raises((TypeError, ValueError), match="weight"):
+        conv1d(x.view(np.uint8), [-1, 1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_other_containers(backend, dtype):
+    values = array.array(np.dtype(dtype).char, [1, 2, 3, 4])
+    w = np.array([1, 1], dtype)
+    same(conv1d(values, w), np.array([3, 5, 7], dtype), strict=True)
+
+
+@pytest.mark.parametrize("dtype", REAL, ids=str)
+def test_overlapping_memory(backend, dtype):
+    """Rows that are windows of one signal, and a gradient that repeats one number."""
+    _, w, b, dy = arrays(dtype)
+    signal = integers(np.random.default_rng(1), 14, dtype)
+    windows = np.lib.stride_tricks.sliding_window_view(signal, 11)  # (4, 11), strides equal
+    x = np.broadcast_to(windows, (2, 4, 11))
+    ones = np.broadcast_to(dtype.type(1), dy.shape)
+    assert_same_maps(every_map(x, w, b, ones), expected_maps(x.copy(), w, b, ones.copy()))
+    same_weights = np.broadcast_to(dtype.type(2), w.shape)
+    assert_same_maps(
+        every_map(x, same_weights, b, ones),
+        expected_maps(x.copy(), same_weights.copy(), b, ones.copy()),
+    )
+
+
+def test_one_array_for_everything(backend):
+    x = integers(np.random.default_rng(0), (3, 3, 3), np.float64)
+    expected = every_map(x.copy(), x.copy(), x[0, 0].copy(), x.copy(), {"padding": 1})
+    assert_same_maps(every_map(x, x, x[0, 0], x, {"padding": 1}), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_results_are_new_contiguous_arrays(backend, ndim, dtype):
+    """Even where they could be a view or the input itself."""
+    one = np.ones((1, 1, 1), dtype)
+    x = np.arange(1, 8).astype(dtype).reshape(1, 1, 7)
+    x, dy = (x[(0,) * (3 - ndim)] for _ in range(2))
+    w = one if ndim > 1 else one[0, 0]
+    plain = (x, w, dy)
+    swapped = [a.astype(a.dtype.newbyteorder()) for a in plain]
+    fortran = [np.asfortranarray(a) for a in plain]
+    for x, w, dy in (plain, swapped, fortran):
+        results = [
+            conv1d(x, w),
+            *conv1d_backward(dy, x, w),
+            conv1d_backward_input(dy, w, 7),
+            conv1d_backward_weight(dy, x, 1),
+        ]
+        shapes = [x.shape, x.shape, w.shape, (1,), x.shape, w.shape]
+        for result, shape in zip(results, shapes, strict=True):
+            assert type(result) is np.ndarray
+            assert result.shape == shape
+            assert result.dtype == np.dtype(dtype)
+            assert result.dtype.isnative
+            assert result.flags.c_contiguous
+            assert result.flags.writeable
+            assert result.flags.aligned
+            for other in (x, w, dy, *(r for r in results if r is not result)):
+                assert not np.may_share_memory(result, other)
+
+
+def test_arguments_keep_their_reference_counts(backend):
+    """Neither a result nor an error holds on to what it was made of."""
+    four = arrays()
+    wrong = [np.zeros(5), np.zeros((2, 3, 4, 5)), np.zeros(3, np.int32)]
+    before = [sys.getrefcount(a) for a in (*four, *wrong)]
+    for _ in range(50):
+        results = every_map(*four)
+        for bad in wrong:
+            with pytest.raises((TypeError, ValueError)):
+                conv1d(bad, four[1])
+        with pytest.raises(ValueError, match="grad_output"):
+            conv1d_backward(four[3][..., :-1], *four[:2], **OPTIONS)
+    del bad
+    for result in results.values():
+        assert sys.getrefcount(result) == 3  # the dict, the loop and the call
+    assert [sys.getrefcount(a) for a in (*four, *wrong)] == before
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_calls_from_several_threads(backend, dtype):
+    rng = np.random.default_rng(0)
+    cases = [
+        (integers(rng, (3, 8, length), dtype), integers(rng, (7, 8, 5), dtype), None)
+        for length in (9, 64, 300, 2000)
+    ]
+    expected = [conv1d(*case, padding=2) for case in cases]
+
+    def work(i):
+        x, w, _ = cases[i % 4]
+        y = conv1d(x, w, padding=2)
+        same(y, expected[i % 4])
+        return conv1d_backward(y, x, w, padding=2)
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(work, range(40)))
+    for i, grads in enumerate(results):
+        for got, first in zip(grads, results[i % 4], strict=True):
+            same(got, first)
+
+
+# --- agreement with PyTorch ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def torch():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it says on import is not ours to judge
+        return pytest.importorskip("torch")
+
+
+TORCH_CASES = {
+    "defaults": ((2, 3, 10), (4, 3, 3), {}),
+    "one sample": ((3, 10), (4, 3, 3), {}),
+    "stride": ((2, 3, 21), (4, 3, 4), {"stride": 3}),
+    "stride above the span": ((2, 3, 21), (4, 3, 2), {"stride": 5}),
+    "padding": ((2, 3, 10), (4, 3, 3), {"padding": 2}),
+    "padding above the length": ((2, 3, 2), (4, 3, 3), {"padding": 5}),
+    "valid": ((2, 3, 10), (4, 3, 3), {"padding": "valid", "stride": 2}),
+    "same, odd": ((2, 3, 10), (4, 3, 5), {"padding": "same"}),
+    "same, even": ((2, 3, 10), (4, 3, 4), {"padding": "same"}),
+    "same, dilated": ((2, 3, 10), (4, 3, 4), {"padding": "same", "dilation": 3}),
+    "dilation": ((2, 3, 20), (4, 3, 3), {"dilation": 4}),
+    "groups": ((2, 6, 10), (4, 3, 3), {"groups": 2}),
+    "depthwise": ((2, 5, 10), (5, 1, 3), {"groups": 5, "padding": 1}),
+    "depthwise, multiplied": ((2, 3, 10), (6, 1, 3), {"groups": 3}),
+    "pointwise": ((2, 20, 30), (17, 20, 1), {}),
+    "all": ((3, 6, 50), (9, 2, 4), {"stride": 2, "padding": 5, "dilation": 3, "groups": 3}),
+    "1-tuples": ((2, 3, 20), (4, 3, 3), {"stride": (2,), "padding": (1,), "dilation": (3,)}),
+    "no batch": ((0, 3, 10), (4, 3, 3), {}),
+    "many": ((2, 33, 200), (17, 33, 9), {"padding": 4}),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("name", TORCH_CASES)
+def test_agreement_with_torch(backend, torch, name, dtype):
+    """Exact, because the numbers are small integers."""
+    x_shape, w_shape, options = TORCH_CASES[name]
+    rng = np.random.default_rng(0)
+    x, w, b = (integers(rng, shape, dtype) for shape in (x_shape, w_shape, w_shape[:1]))
+    tensors = [torch.from_numpy(a).requires_grad_() for a in (x, w, b)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Using padding='same' with even kernel")
+        expected = torch.nn.functional.conv1d(*tensors, **options)
+    y = conv1d(x, w, b, **options)
+    same(y, expected.detach().numpy(), strict=True)
+    dy = integers(rng, y.shape, dtype)
+    if y.size:
+        expected.backward(torch.from_numpy(dy))
+        for got, tensor in zip(conv1d_backward(dy, x, w, **options), tensors, strict=True):
+            same(got, tensor.grad.numpy(), strict=True)
+    same(conv1d(x, w, **options), y - b[:, np.newaxis])
+
+
+@pytest.mark.parametrize("padding", [(1, 4), (6, 0), "causal", "full", "same_lower"])
+def test_agreement_with_torch_for_padding_that_it_has_not(backend, torch, padding):
+    pads = {"causal": (6, 0), "full": (6, 6), "same_lower": (3, 3)}.get(padding, padding)
+    rng = np.random.default_rng(0)
+    x, w = (integers(rng, shape, "float64") for shape in ((2, 3, 11), (4, 3, 4)))
+    tensors = [torch.from_numpy(a).requires_grad_() for a in (x, w)]
+    padded = torch.nn.functional.pad(tensors[0], pads)
+    expected = torch.nn.functional.conv1d(padded, tensors[1], dilation=2)
+    same(conv1d(x, w, padding=padding, dilation=2), expected.detach().numpy(), strict=True)
+    dy = integers(rng, expected.shape, "float64")
+    expected.backward(torch.from_numpy(dy))
+    grads = conv1d_backward(dy, x, w, padding=padding, dilation=2)
+    same(grads.input, tensors[0].grad.numpy(), strict=True)
+    same(grads.weight, tensors[1].grad.numpy(), strict=True)
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+VALID = {
+    "conv1d": {
+        "input": np.zeros((2, 4, 10)),
+        "weight": np.zeros((6, 2, 3)),
+        "bias": np.zeros(6),
+        "groups": 2,
+    },
+    "conv1d_backward": {
+        "grad_output": np.zeros((2, 6, 8)),
+        "input": np.zeros((2, 4, 10)),
+        "weight": np.zeros((6, 2, 3)),
+        "groups": 2,
+    },
+    "conv1d_backward_input": {
+        "grad_output": np.zeros((2, 6, 8)),
+        "weight": np.zeros((6, 2, 3)),
+        "input_length": 10,
+        "groups": 2,
+    },
+    "conv1d_backward_weight": {
+        "grad_output": np.zeros((2, 6, 8)),
+        "input": np.zeros((2, 4, 10)),
+        "kernel_size": 3,
+        "groups": 2,
+    },
+}
+
+# Refused by each function that has the arguments: arguments, exception, words of its message.
+REFUSED_BY_ALL = [
+    ({"stride": 0}, ValueError, "stride must be at least 1, not 0"),
+    ({"stride": -1}, ValueError, "stride must be at least 1, not -1"),
+    ({"stride": 1.0}, TypeError, "stride must be an integer, not 1.0"),
+    ({"stride": True}, TypeError, "stride must be an integer, not True"),
+    ({"stride": None}, TypeError, "stride must be an integer, not None"),
+    ({"stride": "1"}, TypeError, "stride must be an integer, not '1'"),
+    ({"stride": (1, 1)}, TypeError, "stride must be an integer, not (1, 1)"),
+    ({"stride": (True,)}, TypeError, "stride must be an integer, not True"),
+    ({"stride": 2**63}, ValueError, "stride must be at most", f"not {2**63}"),
+    ({"dilation": 0}, ValueError, "dilation must be at least 1, not 0"),
+    ({"dilation": -2}, ValueError, "dilation must be at least 1, not -2"),
+    ({"dilation": 1.5}, TypeError, "dilation must be an integer, not 1.5"),
+    ({"dilation": np.True_}, TypeError, "dilation must be an integer"),
+    ({"dilation": [1.0]}, TypeError, "dilation must be an integer, not 1.0"),
+    ({"padding": -1}, ValueError, "padding must be at least 0, not -1"),
+    ({"padding": (0, -1)}, ValueError, "padding (right) must be at least 0, not -1"),
+    ({"padding": [-3, 0]}, ValueError, "padding (left) must be at least 0, not -3"),
+    ({"padding": 0.0}, TypeError, "padding must be an integer, not 0.0"),
+    ({"padding": False}, TypeError, "padding must be an integer, not False"),
+    ({"padding": None}, TypeError, "padding must be an integer, not None"),
+    ({"padding": (0, 0, 0)}, ValueError, "pair (left, right), not 3 values"),
+    ({"padding": ()}, ValueError, "pair (left, right), not 0 values"),
+    ({"padding": "SAME"}, ValueError, "'same'", "not 'SAME'"),
+    ({"padding": "reflect"}, ValueError, "padding must be", "not 'reflect'"),
+    ({"groups": 0}, ValueError, "groups must be at least 1, not 0"),
+    ({"groups": -2}, ValueError, "groups must be at least 1, not -2"),
+    ({"groups": 2.0}, TypeError, "groups must be an integer, not 2.0"),
+    ({"groups": True}, TypeError, "groups must be an integer, not True"),
+    ({"groups": "2"}, TypeError, "groups must be an integer, not '2'"),
+    (
+        {"dilation": 5},
+        ValueError,
+        "the padded input has 10 positions but the dilated kernel spans 11 "
+        "(kernel_size 3, dilation 5); input length 10, padding (0, 0)",
+    ),
+    (
+        {"dilation": 50, "padding": (3, 40)},
+        ValueError,
+        "the padded input has 53 positions but the dilated kernel spans 101 "
+        "(kernel_size 3, dilation 50); input length 10, padding (3, 40)",
+    ),
+    ({"dilation": MAX_SIZE}, ValueError, "lengths must be at most", f"spans {2 * MAX_SIZE + 1}"),
+    ({"padding": MAX_SIZE // 2}, ValueError, "lengths must be at most", f"has {MAX_SIZE + 10}"),
+    ({"padding": "full", "dilation": MAX_SIZE // 4}, ValueError, "lengths must be at most"),
+    ({"input": np.zeros((2, 4, 10, 1))}, ValueError, "input", "(2, 4, 10, 1)"),
+    ({"input": np.zeros(())}, ValueError, "input", "not ()"),
+    ({"input": 3.0}, ValueError, "input", "not ()"),
+    ({"input": np.zeros(10)}, ValueError, "input", "(10,)"),
+    ({"input": np.zeros((2, 3, 10))}, ValueError, "3 input channels", "2 groups"),
+    ({"input": np.zeros((2, 4, 2))}, ValueError, "the padded input has 2 positions", "spans 3"),
+    ({"input": np.zeros((2, 4, 0))}, ValueError, "the padded input has 0 positions", "spans 3"),
+    ({"input": np.zeros((2, 4, 10), bool)}, TypeError, "input", "bool"),
+    ({"input": np.zeros((2, 4, 10), object)}, TypeError, "input", "object"),
+    ({"input": np.zeros((2, 4, 10), "U1")}, TypeError, "input", "<U1"),
+    ({"input": np.zeros((2, 4, 10), "M8[s]")}, TypeError, "input", "datetime64[s]"),
+    ({"input": np.zeros((2, 4, 10), "f8,i4")}, TypeError, "input"),
+    ({"input": np.zeros((2, 4, 10), np.float32)}, TypeError, "input float32", "float64"),
+    ({"input": np.zeros((2, 4, 10), np.int64)}, TypeError, "input int64", "float64"),
+    ({"input": np.zeros((2, 4, 10), np.complex128)}, TypeError, "input complex128", "float64"),
+    ({"input": None}, TypeError, "input must be an array, not None"),
+    ({"input": "signal"}, TypeError, "input"),
+    ({"input": {}}, TypeError, "input", "object"),
+    ({"input": [[[1.0, 2.0], [3.0]]]}, ValueError, "input", "rectangular"),
+    ({"input": [[["a"]]]}, TypeError, "input", "<U1"),
+    ({"input": [[[None]]]}, TypeError, "input", "object"),
+    ({"input": [[[True]]]}, TypeError, "input", "bool"),
+    ({"input": [[[1j]]]}, TypeError, "input", "complex128", "float64"),
+    ({"weight": np.zeros((6, 2))}, ValueError, "weight", "(6, 2)"),
+    ({"weight": np.zeros((1, 6, 2, 3))}, ValueError, "weight", "(1, 6, 2, 3)"),
+    ({"weight": np.zeros(3)}, ValueError, "weight", "(3,)"),
+    ({"weight": np.zeros(())}, ValueError, "weight", "not ()"),
+    ({"weight": 1.0}, ValueError, "weight", "not ()"),
+    ({"weight": np.zeros((6, 2, 0))}, ValueError, "kernel_size must be at least 1, not 0"),
+    ({"weight": np.zeros((6, 2, 11))}, ValueError, "kernel spans 11", "10 positions"),
+    ({"weight": np.zeros((6, 2, 3), np.float32)}, TypeError, "weight float32", "float64"),
+    ({"weight": np.zeros((6, 2, 3), ">f4")}, TypeError, "weight float32", "float64"),
+    ({"weight": np.zeros((6, 2, 3), np.float16)}, TypeError, "weight float16", "float64"),
+    ({"weight": np.zeros((6, 2, 3), bool)}, TypeError, "weight", "bool"),
+    ({"weight": None}, TypeError, "weight must be an array, not None"),
+    ({"weight": [[[1.0, 2.0]], [[3.0]]]}, ValueError, "weight", "rectangular"),
+    ({"grad_output": np.zeros((2, 6, 7))}, ValueError, "grad_output", "(2, 6, 8)", "(2, 6, 7)"),
+    ({"grad_output": np.zeros((2, 6, 9))}, ValueError, "8 is the output length", "length 10"),
+    ({"grad_output": np.zeros((2, 6, 0))}, ValueError, "grad_output", "(2, 6, 0)"),
+    ({"grad_output": np.zeros((2, 6, 8, 1))}, ValueError, "grad_output", "(2, 6, 8, 1)"),
+    ({"grad_output": np.zeros(8)}, ValueError, "grad_output", "(8,)"),
+    ({"grad_output": np.zeros((2, 6, 8), "f4")}, TypeError, "grad_output float32", "float64"),
+    ({"grad_output": np.zeros((2, 6, 8), bool)}, TypeError, "grad_output", "bool"),
+    ({"grad_output": None}, TypeError, "grad_output must be an array, not None"),
+    ({"input_length": 11}, ValueError, "(2, 6, 9)", "(2, 6, 8)", "input length 11"),
+    ({"input_length": 2}, ValueError, "the padded input has 2 positions", "input length 2"),
+    ({"input_length": -1}, ValueError, "input_length must be at least 0, not -1"),
+    ({"input_length": 10.0}, TypeError, "input_length must be an integer, not 10.0"),
+    ({"input_length": None}, TypeError, "input_length must be an integer, not None"),
+    ({"input_length": True}, TypeError, "input_length must be an integer, not True"),
+    ({"input_length": 2**63}, ValueError, "input_length must be at most"),
+    ({"kernel_size": 0}, ValueError, "kernel_size must be at least 1, not 0"),
+    ({"kernel_size": 2}, ValueError, "(2, 6, 9)", "(2, 6, 8)"),
+    ({"kernel_size": 3.0}, TypeError, "kernel_size must be an integer, not 3.0"),
+    ({"kernel_size": True}, TypeError, "kernel_size must be an integer, not True"),
+    ({"kernel_size": "3"}, TypeError, "kernel_size must be an integer, not '3'"),
+    ({"kernel_size": 11}, ValueError, "kernel spans 11", "10 positions"),
+]
+
+ONE = np.ones(4)
+# Refused by one function: its name, arguments, exception, words of its message.
+REFUSED_BY_ONE = [
+    ("conv1d", {"bias": np.zeros(5)}, ValueError, "bias", "(6,)", "(5,)"),
+    ("conv1d", {"bias": np.zeros((6, 1))}, ValueError, "bias", "(6,)", "(6, 1)"),
+    ("conv1d", {"bias": 1.0}, ValueError, "bias", "(6,)", "()"),
+    ("conv1d", {"bias": np.zeros(6, np.float32)}, TypeError, "bias float32", "input float64"),
+    ("conv1d", {"bias": np.zeros(6, bool)}, TypeError, "bias", "bool"),
+    ("conv1d", {"bias": ["a"] * 6}, TypeError, "bias", "<U1"),
+    (
+        "conv1d",
+        {"weight": np.zeros((5, 2, 3)), "bias": None},
+        ValueError,
+        "5 output channels",
+        "2 groups",
+    ),
+    ("conv1d", {"groups": 1}, ValueError, "(6, 2, 3)", "groups 1", "2 input", "has 4"),
+    ("conv1d", {"groups": 4}, ValueError, "6 output channels", "4 groups"),
+    ("conv1d", {"groups": 3}, ValueError, "4 input channels", "3 groups"),
+    ("conv1d", {"input": np.zeros((2, 6, 10))}, ValueError, "(6, 2, 3)", "takes 4", "has 6"),
+    ("conv1d", {"weight": np.zeros((6, 4, 3))}, ValueError, "(6, 4, 3)", "takes 8", "has 4"),
+    (
+        "conv1d",
+        {"input": ONE, "weight": [1.0], "bias": [1.0, 2.0], "groups": 1},
+        ValueError,
+        "(1,)",
+    ),
+    ("conv1d", {"input": ONE, "weight": np.ones(5), "bias": None, "groups": 1}, ValueError, "5"),
+    (
+        "conv1d",
+        {"input": ONE, "weight": np.ones(0), "bias": None, "groups": 1},
+        ValueError,
+        "not 0",
+    ),
+    (
+        "conv1d",
+        {"input": np.ones(4, int), "weight": [0.5], "bias": None, "groups": 1},
+        TypeError,
+        "weight",
+        "float64",
+        "int64",
+    ),
+    ("conv1d_backward", {"groups": 3}, ValueError, "4 input channels", "3 groups"),
+    ("conv1d_backward", {"weight": np.zeros((5, 2, 3))}, ValueError, "5 output channels"),
+    ("conv1d_backward", {"groups": 1}, ValueError, "(6, 2, 3)", "groups 1", "has 4"),
+    ("conv1d_backward", {"input": np.zeros((3, 4, 10))}, ValueError, "grad_output", "(3, 6, 8)"),
+    ("conv1d_backward", {"grad_output": np.zeros((2, 5, 8))}, ValueError, "(2, 6, 8)", "(2, 5, 8)"),
+    ("conv1d_backward", {"grad_output": np.zeros((6, 8))}, ValueError, "(6, 8)", "(2, 4, 10)"),
+    ("conv1d_backward", {"needs": (True, True)}, ValueError, "needs", "(True, True)"),
+    ("conv1d_backward", {"needs": (True,) * 4}, ValueError, "needs", "three"),
+    ("conv1d_backward", {"needs": ()}, ValueError, "needs", "()"),
+    (
+        "conv1d_backward",
+        {"grad_output": np.ones(5), "input": ONE, "weight": np.ones(2), "groups": 1},
+        ValueError,
+        "grad_output",
+        "(5,)",
+        "3 is the output length for input length 4",
+    ),
+    (
+        "conv1d_backward",
+        {"grad_output": np.ones((6, 7)), "input": np.zeros((4, 10))},
+        ValueError,
+        "grad_output",
+        "(6, 7)",
+        "8 is the output length for input length 10",
+    ),
+    ("conv1d_backward", {"input": np.zeros((4, 10))}, ValueError, "input", "(4, 10)", "(2, 6, 8)"),
+    ("conv1d_backward_input", {"weight": np.zeros((5, 2, 3))}, ValueError, "5 output channels"),
+    ("conv1d_backward_input", {"groups": 4}, ValueError, "6 output channels", "4 groups"),
+    ("conv1d_backward_input", {"grad_output": np.zeros((2, 4, 8))}, ValueError, "(2, 4, 8)"),
+    ("conv1d_backward_weight", {"groups": 4}, ValueError, "6 output channels", "4 groups"),
+    ("conv1d_backward_weight", {"groups": 3}, ValueError, "4 input channels", "3 groups"),
+    ("conv1d_backward_weight", {"input": np.zeros((1, 4, 10))}, ValueError, "(1, 6, 8)"),
+    ("conv1d_backward_weight", {"input": np.zeros((4, 10))}, ValueError, "(4, 10)", "(2, 6, 8)"),
+]
+
+
+def refusals():
+    """Each refusal as one case, with a name that says what is wrong."""
+    data = {name for arguments in VALID.values() for name in arguments} - {"groups"}
+    rows = [
+        (function, *row)
+        for row in REFUSED_BY_ALL
+        for function, arguments in VALID.items()
+        if row[0].keys() & data <= arguments.keys()
+    ]
+    for function, changes, error, *words in rows + REFUSED_BY_ONE:
+        what = ", ".join(f"{name} {_brief(value)}" for name, value in changes.items())
+        yield pytest.param(function, changes, error, words, id=f"{function}: {what}")
+
+
+def _brief(value):
+    return f"{value.dtype}{value.shape}" if isinstance(value, np.ndarray) else repr(value)
+
+
+TWO_D = re.compile(
+    r"\b(2-?d|3-?d|heights?|widths?|rows?|columns?|images?|pixels?|spatial|planes?|conv2d)\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("function", VALID)
+def test_what_the_refusals_change_is_valid(backend, function):
+    result = getattr(cconv1d, function)(**VALID[function])
+    assert result is not None
+
+
+@pytest.mark.parametrize(("function", "changes", "error", "words"), list(refusals()))
+def test_refusals(backend, function, changes, error, words):
+    arguments = {**VALID[function], **changes}
+    before = {
+        name: value.tobytes() for name, value in arguments.items() if hasattr(value, "tobytes")
+    }
+    with pytest.raises(error) as raised:
+        getattr(cconv1d, function)(**arguments)
+    message = str(raised.value)
+    assert message.startswith(f"{function}: ")
+    for word in words:
+        assert word in message
+    assert not TWO_D.search(message)
+    for name, content in before.items():
+        assert arguments[name].tobytes() == content, name
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ({"padding": (0, 0)}, {"padding": (0.0, 0.0)}),
+        ({"padding": (0, 0)}, {"padding": (False, False)}),
+        ({"padding": (0,)}, {"padding": (0.0,)}),
+        ({"padding": 0}, {"padding": 0.0}),
+        ({"stride": (1,)}, {"stride": (True,)}),
+        ({"stride": 1}, {"stride": 1.0}),
+        ({"dilation": (1,)}, {"dilation": (1.0,)}),
+        ({"dilation": 1}, {"dilation": True}),
+    ],
+    ids=str,
+)
+def test_refusals_after_an_equal_call_that_is_valid(backend, good, bad):
+    """1 == 1.0 == True, so what is remembered of one call must not answer the other."""
+    for function, arguments in VALID.items():
+        call = getattr(cconv1d, function)
+        call(**arguments, **good)
+        with pytest.raises(TypeError, match="must be an integer"):
+            call(**arguments, **bad)
+
+
+def test_options_are_keywords_where_torch_has_none(backend):
+    x, w, _, dy = arrays()
+    with pytest.raises(TypeError):
+        conv1d_backward(dy, x, w, 2, (3, 1), 2, 2, (True, True, True))
+    with pytest.raises(TypeError):
+        conv1d(x, w, None, 1, 0, 1, 2, "zeros")
+
+
+def test_results_that_no_memory_can_hold(backend):
+    x, half = np.ones((1, 1, 4)), 2**47
+    with pytest.raises(MemoryError):
+        conv1d(x, np.ones((1, 1, 2)), padding=half - 2)
+    with pytest.raises(ValueError, match=r"^conv1d: a result of shape .* is larger than"):
+        conv1d(x, np.ones((2**14, 1, 2)), padding=half - 2)
+    dy = np.ones((1, 2**14, 4))
+    with pytest.raises(ValueError, match=r"^conv1d_backward_weight: a result of shape"):
+        conv1d_backward_weight(dy, x, half, padding=(half - 1, 0))
+    same(x, np.ones((1, 1, 4)))
+    same(conv1d(x, np.ones((1, 1, 2))), [[[2, 2, 2]]])

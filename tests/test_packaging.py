@@ -1,0 +1,153 @@
+"""What is built and installed: the sdist, the wheel, a machine without a compiler."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+import cconv1d
+
+REPO = Path(__file__).resolve().parents[1]
+
+pytestmark = pytest.mark.skipif(
+    not (REPO / "pyproject.toml").exists(), reason="the source tree is not beside the tests"
+)
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that must succeed, with some variables set or, where empty, unset."""
+    env = {**os.environ, **environment}
+    env = {name: value for name, value in env.items() if value}
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=env, text=True, capture_output=True
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def build(kind: str, source: Path, out: Path, **environment: str) -> Path:
+    """Build an sdist or a wheel in an isolated environment, as pip and `build` do."""
+    run(sys.executable, "-m", "build", f"--{kind}", "--outdir", out, source, cwd=out, **environment)
+    (result,) = out.glob("*.tar.gz" if kind == "sdist" else "*.whl")
+    return result
+
+
+@pytest.fixture(scope="session")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("sdist", REPO, tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="session")
+def unpacked(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (tree,) = folder.iterdir()
+    return tree
+
+
+def test_the_installed_package_is_tested() -> None:
+    origin = json.loads(distribution("cconv1d").read_text("direct_url.json") or "{}")
+    if origin.get("dir_info", {}).get("editable"):
+        pytest.skip("an editable install is the source tree")
+    assert Path(cconv1d.__file__).parent != REPO / "cconv1d"
+
+
+def test_only_numpy_is_needed() -> None:
+    needed = [text for text in distribution("cconv1d").requires or [] if "extra ==" not in text]
+    assert needed == ["numpy>=2.0"]
+
+
+def test_sdist_holds_what_a_build_needs(unpacked: Path) -> None:
+    names = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*")}
+    wanted = {"pyproject.toml", "setup.py", "LICENSE", "README.md", "cconv1d/py.typed"}
+    for path in (REPO / "src").iterdir():
+        if path.suffix in (".pyx", ".h") or path.name == "tiles.c":
+            wanted.add(f"src/{path.name}")
+    wanted |= {
+        f"cconv1d/{path.name}" for path in (REPO / "cconv1d").glob("*.py*") if path.suffix != ".pyc"
+    }
+    assert wanted <= names
+    assert "src/_core.c" not in names, "a generated file would be compiled instead of its source"
+    assert not [name for name in names if name.endswith((".so", ".pyd"))]
+
+
+def test_wheel_holds_the_package_and_nothing_else(unpacked: Path, tmp_path: Path) -> None:
+    wheel = build("wheel", unpacked, tmp_path, CCONV1D_REQUIRE_EXTENSION="1")
+    assert wheel.stat().st_size < 1_000_000
+    with zipfile.ZipFile(wheel) as archive:
+        assert sum(entry.file_size for entry in archive.infolist()) < 2_000_000
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+    (extension,) = (name for name in names if name.endswith((".so", ".pyd")))
+    assert extension.startswith("cconv1d/_core.")
+    sources = {f"cconv1d/{path.name}" for path in (REPO / "cconv1d").glob("*.py")}
+    assert set(names) == {extension, "cconv1d/py.typed", "cconv1d/_core.pyi"} | sources
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="compilers are not found through PATH")
+def test_without_a_compiler_the_reference_computes(unpacked: Path, tmp_path: Path) -> None:
+    """Installs without a compiler, warns once at first use, says why, and computes."""
+    folder = tmp_path / "wheel"
+    folder.mkdir()
+    environment = {"PATH": str(Path(sys.executable).parent), "CC": "", "CXX": ""}
+    wheel = build(
+        "wheel", unpacked, folder, CCONV1D_REQUIRE_EXTENSION="", CIBUILDWHEEL="", **environment
+    )
+    with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".so")]
+    venv.create(tmp_path / "env", system_site_packages=False, with_pip=False)
+    python = tmp_path / "env" / "bin" / "python"
+    (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    numpy_home = str(Path(__import__("numpy").__file__).parents[1])
+    (site / "numpy_of_the_tests.pth").write_text(numpy_home)
+    program = """
+import warnings
+import cconv1d
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    assert cconv1d.conv1d([1.0, 2.0, 3.0, 4.0], [1.0, -1.0]).tolist() == [-1, -1, -1]
+    cconv1d.conv1d([1.0, 2.0, 3.0, 4.0], [1.0, -1.0])
+(warning,) = seen
+assert warning.category is RuntimeWarning and "reference" in str(warning.message)
+facts = cconv1d.show_config("dicts")
+assert facts["backend"] == "reference" and "_core" in facts["reason"], facts
+"""
+    run(python, "-c", program, cwd=tmp_path, CCONV1D_BACKEND="", PYTHONPATH="")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="compilers are not found through PATH")
+def test_a_failed_build_is_an_error_where_it_must_be(unpacked: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(unpacked)],
+        cwd=tmp_path,
+        env={
+            **{name: value for name, value in os.environ.items() if name not in ("CC", "CXX")},
+            "PATH": str(Path(sys.executable).parent),
+            "CCONV1D_REQUIRE_EXTENSION": "1",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert not list(tmp_path.glob("*.whl"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads an ELF file")
+def test_only_the_init_function_is_exported() -> None:
+    core = pytest.importorskip("cconv1d._core")
+    try:
+        listing = run("nm", "-D", "--defined-only", core.__file__, cwd=Path.cwd()).stdout
+    except FileNotFoundError:
+        pytest.skip("nm is not installed")
+    assert [line.split()[-1] for line in listing.splitlines()] == ["PyInit__core"]
