@@ -6,7 +6,7 @@ Every function turns its arrays into (batch, channels, positions), takes the geo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
@@ -37,6 +37,9 @@ class Gradients(NamedTuple):
 
 # --- arrays ---------------------------------------------------------------------------------
 
+#: Numeric dtypes in native byte order.
+_READY = frozenset(np.dtype(char) for char in np.typecodes["AllInteger"] + np.typecodes["AllFloat"])
+
 
 def _from_python(function: str, name: str, value: object, dtype: np.dtype[Any]) -> Array:
     """Nested lists of numbers as an array of `dtype`, refused where that is another kind."""
@@ -55,12 +58,26 @@ def _from_python(function: str, name: str, value: object, dtype: np.dtype[Any]) 
     return converted
 
 
-def _arrays(function: str, **arguments: Any) -> list[Array]:
+def _arrays(function: str, **arguments: Any) -> Iterable[Array]:
     """The arguments as aligned arrays of one dtype in native byte order.
 
     A copy is made of lists, of unaligned data and of data in the other byte order, and of
     nothing else.
     """
+    values = arguments.values()
+    dtype = None
+    for value in values:  # the usual case, quickly: arrays that need nothing done
+        if type(value) is not np.ndarray or not value.flags.aligned:
+            break
+        if dtype is None:
+            dtype = value.dtype
+            if dtype not in _READY:
+                break
+        elif value.dtype is not dtype:
+            break
+    else:
+        return values
+
     arrays: dict[str, Array] = {}
     for name, value in arguments.items():
         if isinstance(value, (list, tuple, int, float, complex)):

@@ -46,7 +46,7 @@ def integer(function: str, name: str, value: object, minimum: int) -> int:
     try:
         if isinstance(value, bool):
             raise TypeError
-        number = index(value)  # type: ignore[arg-type]
+        number = index(value)
     except TypeError:
         raise TypeError(f"{function}: {name} must be an integer, not {value!r}") from None
     if number < minimum:
@@ -116,6 +116,14 @@ def _resolve(
     return Geometry(length, (padded - span) // step + 1, step, spacing, left)
 
 
+def _remembered(*call: object) -> Geometry:
+    try:
+        return _resolve(*call)
+    except TypeError:
+        pass  # an argument that cannot be a key cannot be an integer, either
+    return _resolve.__wrapped__(*call)
+
+
 def _alone(value: object) -> object:
     """The integer in a sequence of one: how PyTorch's layers keep stride, padding, dilation."""
     return value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
@@ -134,6 +142,8 @@ def resolve(
     It is remembered, because one convolution is called many times. The key holds the numbers
     themselves and not pairs of them: a pair of floats would be found equal to one of integers.
     """
+    if type(stride) is type(padding) is type(dilation) is int:  # the usual case, quickly
+        return _remembered(function, input_length, kernel_size, stride, dilation, padding)
     pads: tuple[object, ...] = (_alone(padding),)
     if isinstance(padding, (tuple, list)) and len(padding) != 1:
         pads = tuple(padding)
@@ -142,12 +152,7 @@ def resolve(
                 f"{function}: padding must be an integer or a pair (left, right), not "
                 f"{len(pads)} values: {padding!r}"
             )
-    call = (function, input_length, kernel_size, _alone(stride), _alone(dilation), *pads)
-    try:
-        return _resolve(*call)
-    except TypeError:
-        pass  # an argument that cannot be a key cannot be an integer, either
-    return _resolve.__wrapped__(*call)
+    return _remembered(function, input_length, kernel_size, _alone(stride), _alone(dilation), *pads)
 
 
 def conv1d_output_length(
