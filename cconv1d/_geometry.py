@@ -46,7 +46,7 @@ def integer(function: str, name: str, value: object, minimum: int) -> int:
     try:
         if isinstance(value, bool):
             raise TypeError
-        number = index(value)
+        number = index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{function}: {name} must be an integer, not {value!r}") from None
     if number < minimum:

@@ -585,7 +585,6 @@ cdef Py_ssize_t distance_of_rows(const real[:, :, :] array, Py_ssize_t rows) noe
     return distance if distance * rows < INT32_MAX else 0
 
 
-
 cdef void store_sums(
     const real *sums, Py_ssize_t lanes, bint turn_terms, Py_ssize_t rows, const Geometry *g,
     real[:, :, :] dw, Py_ssize_t first_row
