@@ -189,10 +189,14 @@ cdef Py_ssize_t channel_size(const Terms *terms, Py_ssize_t width) noexcept nogi
 
 
 cdef Py_ssize_t block_size(const Terms *terms, Py_ssize_t width) noexcept nogil:
-    """No CC_BLOCK neighbouring terms take more samples than this."""
-    return min(
-        CC_BLOCK * row_size(width), (CC_BLOCK // terms.per_channel + 2) * channel_size(terms, width)
-    )
+    """No CC_BLOCK neighbouring terms take more samples than this.
+
+    A term adds `width` samples to the panel, or `step` to a row that is shared; and the rows that
+    a block cuts into are counted whole or, where taps are many, with what rounding adds to each.
+    """
+    cdef Py_ssize_t term = max(width, terms.g.step) if overlap(terms.g) else width
+    return min(CC_BLOCK * (row_size(term) + 16),
+               (CC_BLOCK // terms.per_channel + 2) * channel_size(terms, width))
 
 
 cdef Py_ssize_t panel_positions(

@@ -274,18 +274,22 @@ def test_half_precision_gradients_are_summed_in_single_precision():
     _reference.backward_weight(many, ones, dw, one_tap, 1)
     _reference.backward_bias(many, db)
     assert dw.item() == db.item() == exact
-    over_batch = np.moveaxis(many, 2, 0)
-    one_sample = resolve("f", 1, 1, 1, 0, 1)
-    _reference.backward_weight(over_batch, np.ones_like(over_batch), dw, one_sample, 1)
+    # Over samples, and with a second channel and position, so that no axis is the only one.
+    over_batch = np.zeros((17, 2, 2), np.float16)
+    over_batch[:, :, 0] = many[0, 0][:, np.newaxis]
+    dw, db = np.empty((2, 2, 1), np.float16), np.empty(2, np.float16)
+    two_samples = resolve("f", 2, 1, 1, 0, 1)
+    _reference.backward_weight(over_batch, np.ones_like(over_batch), dw, two_samples, 1)
     _reference.backward_bias(over_batch, db)
-    assert dw.item() == db.item() == exact
+    assert (dw == exact).all()
+    assert (db == exact).all()
     dx = np.empty((1, 1, 17), np.float16)
     _reference.backward_input(ones, many, dx, resolve("f", 17, 17, 1, (8, 8), 1), 1)
     assert dx.max() == exact
     dx = np.empty((1, 1, 1), np.float16)
     channels = np.moveaxis(many, 2, 1)
     weights = np.ones((17, 1, 1), np.float16)
-    _reference.backward_input(channels, weights, dx, one_sample, 1)
+    _reference.backward_input(channels, weights, dx, resolve("f", 1, 1, 1, 0, 1), 1)
     assert dx.item() == exact
 
 
