@@ -20,6 +20,7 @@ from ._functional import (
     show_config,
 )
 from ._geometry import conv1d_output_length
+from ._threads import get_num_threads, num_threads, set_num_threads
 
 __all__ = [
     "Gradients",
@@ -29,5 +30,8 @@ __all__ = [
     "conv1d_backward_input",
     "conv1d_backward_weight",
     "conv1d_output_length",
+    "get_num_threads",
+    "num_threads",
+    "set_num_threads",
     "show_config",
 ]

@@ -94,6 +94,7 @@ def describe() -> dict[str, Any]:
         "instruction_set": None if core is None else core.isa(),
         "instruction_sets": [] if core is None else core.available_isas(),
         "compiler": None if core is None else core.compiler(),
+        "threads": None if core is None else core.get_threads(),
         "numpy": np.__version__,
     }
 

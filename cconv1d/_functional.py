@@ -514,7 +514,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     dict or None
         With the keys version, backend ("native" or "reference"), reason (why the compiled
         extension could not be loaded, or None), instruction_set (what is used),
-        instruction_sets (what this machine could use), compiler and numpy.
+        instruction_sets (what this machine could use), compiler, threads and numpy.
 
     Raises
     ------

@@ -16,7 +16,7 @@ from cconv1d import _backend
 # The fixtures below hold while all examples of a test run, which is what is wanted.
 COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 settings.register_profile("ci", max_examples=50, derandomize=True, **COMMON)
-settings.register_profile("thorough", max_examples=2000, print_blob=True, **COMMON)
+settings.register_profile("thorough", max_examples=2500, print_blob=True, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 

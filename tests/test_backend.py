@@ -45,7 +45,7 @@ def python(code, *options, prepare="", **environment):
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("CCONV1D_")}
     code = "\n".join(["import json, sys, warnings", *map(textwrap.dedent, (prepare, code))])
     return subprocess.run(
-        [sys.executable, *options, "-c", code],
+        [sys.executable, "-P", *options, "-c", code],
         env=inherited | environment,
         capture_output=True,
         text=True,
@@ -247,10 +247,6 @@ def test_the_reason_of_an_extension_that_was_never_built(tmp_path):
 def test_facts(backend):
     facts = show_config("dicts")
     kind, _, isa = backend.partition("-")
-    assert list(facts) == [
-        *("version", "backend", "reason", "instruction_set", "instruction_sets"),
-        *("compiler", "numpy"),
-    ]
     assert facts["version"] == cconv1d.__version__
     assert facts["numpy"] == np.__version__
     assert facts["backend"] == kind

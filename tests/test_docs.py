@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import re
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 
 import cconv1d
-from cconv1d import _functional, _geometry
+from cconv1d import _functional, _geometry, _threads
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-@pytest.mark.parametrize("module", [cconv1d, _functional, _geometry], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [cconv1d, _functional, _geometry, _threads], ids=lambda m: m.__name__
+)
 def test_examples_in_docstrings(module):
     failed, tried = doctest.testmod(module)
     assert tried > 0
@@ -30,9 +33,15 @@ def test_every_public_name_says_what_it_is(name):
     text = value.__doc__
     assert text
     if callable(value) and not isinstance(value, type):
-        for heading in ("Parameters", "Returns", "Raises", "Examples"):
+        signature = inspect.signature(value)
+        headings = ["Examples"]
+        if signature.parameters:
+            headings += ["Parameters", "Raises"]
+        if signature.return_annotation != "None":
+            headings += ["Returns"]
+        for heading in headings:
             assert f"{heading}\n    ---" in text, heading
-        arguments = value.__code__.co_varnames[: value.__code__.co_argcount]
+        arguments = signature.parameters
         described = text.split("Returns\n")[0]
         missing = [a for a in arguments if not re.search(rf"^    (\w+, )*{a}\b", described, re.M)]
         assert missing == []

@@ -179,6 +179,6 @@ def test_refusal_of_the_script(tmp_path):
 
 def test_names_what_to_install(tmp_path):
     block = f"import runpy, sys; sys.modules['tqdm'] = None; runpy.run_path({str(SCRIPT)!r})"
-    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", block], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "tqdm is missing: pip install cconv1d[examples]\n"

@@ -346,11 +346,8 @@ KINDS = LAYOUTS | {
 @pytest.mark.parametrize("kind", KINDS)
 def test_arrays_of_any_kind(backend, kind, dtype):
     four = arrays(dtype)
-    if dtype.startswith("int") and "padded" in kind + "gaps":
-        four = [a.astype(dtype) for a in four]
     expected = expected_maps(*four)
-    with np.errstate(invalid="ignore"):  # NaN between integers
-        odd = [KINDS[kind](a) for a in four]
+    odd = [KINDS[kind](a) for a in four]
     before = [np.array(a, copy=True, subok=False) for a in odd if isinstance(a, np.ndarray)]
     assert_same_maps(every_map(*odd), expected)
     for a, copy in zip((a for a in odd if isinstance(a, np.ndarray)), before, strict=True):
@@ -364,8 +361,8 @@ def test_nested_lists(backend):
     expected = expected_maps(*four)
     lists = [a.tolist() for a in four]
     assert_same_maps(every_map(*lists), expected)
-    tuples = [tuple(map(tuple, a)) if a.ndim > 1 else tuple(a) for a in lists and four]
-    assert_same_maps(every_map(*tuples), expected)
+    of_arrays = [tuple(a) for a in four]
+    assert_same_maps(every_map(*of_arrays), expected)
 
 
 @pytest.mark.parametrize("dtype", [d for d in DTYPES if d != "longdouble"])
@@ -524,7 +521,7 @@ TORCH_CASES = {
     "all": ((3, 6, 50), (9, 2, 4), {"stride": 2, "padding": 5, "dilation": 3, "groups": 3}),
     "1-tuples": ((2, 3, 20), (4, 3, 3), {"stride": (2,), "padding": (1,), "dilation": (3,)}),
     "no batch": ((0, 3, 10), (4, 3, 3), {}),
-    "many": ((2, 33, 200), (17, 33, 9), {"padding": 4}),
+    "many": ((2, 17, 70), (13, 17, 9), {"padding": 4}),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -20,7 +20,6 @@ from support import (
     between_nans,
     cases,
     inner_geometries,
-    integers,
     reference_maps,
     seeds,
 )
@@ -81,16 +80,28 @@ def test_outputs_either_side_of_position_tiles(backend, dtype, length, stride, c
     """`length` is that of the output; these channels leave rests in every register block."""
     case = Case(2, 1, channels, outs, (length - 1) * stride + 1, 4, stride, (1, 2), 1)
     assert case.geometry.output_length == length
-    arrays = case.integral(length, dtype)
-    check_exact(arrays, case.geometry, 1)
+    check_integers(case, dtype)
 
 
 @pytest.mark.parametrize("dtype", REAL, ids=str)
 @pytest.mark.parametrize("outs", [1, 2, 5, 6, 7, 11, 12, 13, 15, 16, 17, 23, 24, 25, 36, 37, 100])
 @pytest.mark.parametrize("terms", [(127, 1), (1, 128), (43, 3), (64, 4), (257, 1), (15, 51)])
 def test_channels_either_side_of_register_and_term_blocks(backend, dtype, outs, terms):
-    case = Case(1, 1, terms[0], outs, 40, terms[1], 1, "same", 1)
-    check_exact(case.integral(outs, dtype), case.geometry, 1)
+    check_integers(Case(1, 1, terms[0], outs, 40, terms[1], 1, "same", 1), dtype)
+
+
+@lru_cache(maxsize=2)
+def integral(case):
+    """x, w, b and dy of small integers, and the exact results, which are so in any dtype."""
+    four = case.integral(0, np.float64)
+    return four, reference_maps(*four, case.geometry, case.groups, np.float64)
+
+
+def check_integers(case, dtype):
+    four, expected = integral(case)
+    got = kernel_maps(*(array.astype(dtype) for array in four), case.geometry, case.groups)
+    for name, a, e in zip(MAPS, got, expected, strict=True):
+        same(a, e, err_msg=name)
 
 
 # More terms than one chunk of 4096 has, halos longer than a panel of 128 KiB, more outputs than
@@ -100,6 +111,8 @@ LARGE = {
     "many channels and taps": Case(2, 1, 33, 9, 260, 129, 3, 70, 2),
     "many taps": Case(2, 1, 1, 1, 6000, 5000, 1, 300, 1),
     "many taps, strided": Case(2, 2, 1, 2, 6000, 4500, 7, 1000, 1),
+    "many taps, few positions": Case(2, 1, 257, 23, 3, 32, 2, "causal", 17),
+    "many taps, far apart": Case(2, 1, 257, 9, 40, 64, 1, "same", 31),
     "wide taps": Case(2, 1, 2, 8, 60900, 4, 1, 0, 20000),
     "wide taps, strided": Case(2, 1, 3, 2, 120500, 4, 3, 500, 40000),
     "many outputs": Case(2, 1, 3, 600, 530, 3, 1, 1, 1),
@@ -113,18 +126,7 @@ LARGE = {
 @pytest.mark.parametrize("dtype", REAL, ids=str)
 @pytest.mark.parametrize("name", LARGE)
 def test_more_than_fits_one_block(backend, name, dtype):
-    case, arrays, expected = workload(name, dtype)
-    check_exact(arrays, case.geometry, case.groups, expected)
-
-
-def check_exact(arrays, g, groups, expected=None):
-    """The maps of small integers, beside which there may be non-finite values."""
-    if expected is None:
-        expected = reference_maps(*arrays, g, groups, np.float64)
-    with np.errstate(invalid="ignore"):
-        got = kernel_maps(*arrays, g, groups)
-    for name, a, e in zip(MAPS, got, expected, strict=True):
-        same(a, e, err_msg=name)
+    check_integers(LARGE[name], dtype)
 
 
 # Layers of published networks, with short signals: N, C, L, K, k, stride, dilation, groups, padding
@@ -156,28 +158,20 @@ WORKLOADS = {
 }
 
 
-@cache
-def workload(name, dtype):
-    """The case, its arrays and the exact results, which small integers have in any dtype."""
-    if name in LARGE:
-        case = LARGE[name]
-    else:
-        n, c, length, k, taps, stride, dilation, groups, padding = WORKLOADS[name]
-        case = Case(n, groups, c // groups, k // groups, length, taps, stride, padding, dilation)
-    arrays = case.integral(0, dtype)
-    return case, arrays, reference_maps(*arrays, case.geometry, case.groups, np.float64)
+def workload(name):
+    n, c, length, k, taps, stride, dilation, groups, padding = WORKLOADS[name]
+    return Case(n, groups, c // groups, k // groups, length, taps, stride, padding, dilation)
 
 
 @pytest.mark.parametrize("dtype", REAL, ids=str)
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_workloads_are_exact_on_small_integers(backend, name, dtype):
-    case, arrays, expected = workload(name, dtype)
-    check_exact(arrays, case.geometry, case.groups, expected)
+    check_integers(workload(name), dtype)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_workloads(backend, name):
-    case, *_ = workload(name, REAL[0])
+    case = workload(name)
     arrays = case.normal(1, np.float32)
     got = kernel_maps(*arrays, case.geometry, case.groups)
     assert_accurate(got, arrays, case.geometry, case.groups)
@@ -305,9 +299,11 @@ def inner_samples(first, end, positions, length, case):
 @pytest.mark.parametrize("name", LARGE)
 def test_parts_of_large_sums(native, name, dtype):
     """However the blocks are cut: one sample, its first half, its last half."""
-    case = LARGE[name]._replace(padding=0)
+    case = LARGE[name]
+    span = case.dilation * (case.taps - 1) + 1
+    case = case._replace(padding=0, length=max(case.length, span + 4 * case.stride))
     x, w, b, dy = case.normal(0, dtype)
-    positions, span = dy.shape[2], case.dilation * (case.taps - 1) + 1
+    positions = dy.shape[2]
     y = conv1d(x, w, b, **case.options)
     dx = conv1d_backward_input(dy, w, case.length, **case.options)
     half = positions // 2
@@ -349,6 +345,15 @@ def test_instruction_sets_agree(each_native, case, seed, dtype):
 
 
 # --- non-finite values --------------------------------------------------------------------------
+
+
+def check_exact(arrays, g, groups):
+    """Integers beside which there are non-finite values, in the places of the exact sums."""
+    expected = reference_maps(*arrays, g, groups, np.float64)
+    with np.errstate(invalid="ignore"):
+        got = kernel_maps(*arrays, g, groups)
+    for name, a, e in zip(MAPS, got, expected, strict=True):
+        same(a, e, err_msg=name)
 
 
 def planted(rng, array, how_many=2):
@@ -458,37 +463,32 @@ def test_overflow_only_where_the_sum_overflows(backend, case, seed, dtype):
 
 @pytest.mark.parametrize("dtype", REAL, ids=str)
 def test_subnormal_numbers_are_not_flushed(backend, dtype):
-    """One tap of weight 1 copies x, whose numbers have leading zeros; then also dy and x."""
-    smallest = np.finfo(dtype).smallest_subnormal
+    """Small integers times the smallest number there is: sums of them have no error either."""
+    smallest = np.float64(np.finfo(dtype).smallest_subnormal)
+
+    def tiny(array):
+        return (array * smallest).astype(dtype)
+
     for case in (
         Case(2, 1, 3, 7, 37, 5, 1, 2, 1),
         Case(1, 4, 1, 1, 37, 3, 1, 1, 1),
         Case(1, 1, 1, 1, 150, 40, 1, "same", 1),
         Case(2, 2, 2, 13, 41, 3, 2, 1, 2),
     ):
-        rng = np.random.default_rng(0)
-        x, w, b, dy = (
-            (integers(rng, shape, dtype) * 5 * smallest).astype(dtype) for shape in case.shapes()
-        )
-        assert 0 < abs(x).max() < np.finfo(dtype).smallest_normal
+        g, groups = case.geometry, case.groups
+        x, w, b, dy = case.integral(0, np.float64)
+        assert tiny(x).any()
         one_tap, one_output = np.zeros_like(w), np.zeros_like(dy)
         one_tap[:, -1, 1] = 1
         one_output[..., dy.shape[2] // 2] = 1
-        for arrays in ((x, one_tap, b, dy), (x, w, b, one_output)):
-            got = kernel_maps(*arrays, case.geometry, case.groups)
-            exact = reference_maps(
-                *(a / smallest if a.max() < 1 else a for a in arrays),
-                case.geometry,
-                case.groups,
-                np.float64,
-            )
-            y, dx, dw, _ = (e * np.float64(smallest) for e in exact)
-            if arrays[1] is one_tap:
-                same(got[0], y.astype(dtype))
-                same(got[1], dx.astype(dtype))
-            else:
-                same(got[1], dx.astype(dtype))
-                same(got[2], dw.astype(dtype))
+        y, dx, *_ = reference_maps(x, one_tap, b, dy, g, groups, np.float64)
+        got = kernel_maps(tiny(x), one_tap.astype(dtype), tiny(b), tiny(dy), g, groups)
+        same(got[0], tiny(y))
+        same(got[1], tiny(dx))
+        _, dx, dw, _ = reference_maps(x, w, b, one_output, g, groups, np.float64)
+        got = kernel_maps(tiny(x), tiny(w), tiny(b), one_output.astype(dtype), g, groups)
+        same(got[1], tiny(dx))
+        same(got[2], tiny(dw))
 
 
 @pytest.mark.parametrize("dtype", REAL, ids=str)

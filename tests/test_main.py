@@ -478,7 +478,7 @@ def test_help_and_version(capsys):
 
 def program(*arguments, **environment):
     return {
-        "args": [sys.executable, "-m", "cconv1d", *arguments],
+        "args": [sys.executable, "-P", "-m", "cconv1d", *arguments],
         "env": {**os.environ, **environment},
     }
 

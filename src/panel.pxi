@@ -1,0 +1,279 @@
+# What all nests share: how taps fall into classes, how arrays are read, panels and scratch.
+
+cdef struct View:
+    # An array as a nest sees it. A typed memoryview cannot be a member of the struct that goes
+    # to the pool with a job, so the entry points take memoryviews and the nests take these.
+    char *data
+    Py_ssize_t shape[3]
+    Py_ssize_t strides[3]
+
+
+cdef View view_of(const real[:, :, :] array) noexcept nogil:
+    cdef View view
+    cdef int axis
+    view.data = <char *> &array[0, 0, 0]
+    for axis in range(3):
+        view.shape[axis] = array.shape[axis]
+        view.strides[axis] = array.strides[axis]
+    return view
+
+
+cdef inline char *at(const View *view, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k) noexcept nogil:
+    return view.data + i * view.strides[0] + j * view.strides[1] + k * view.strides[2]
+
+
+cdef Py_ssize_t distance_of_rows(const View *view, Py_ssize_t rows, Py_ssize_t size) noexcept nogil:
+    """Samples of `size` bytes from row to row, if a tile can read `rows` of them as they lie.
+
+    Else 0: the samples of a row do not lie side by side, or an offset would not fit int32.
+    """
+    cdef Py_ssize_t distance = view.strides[1] // size
+    if view.strides[2] != size or distance * size != view.strides[1] or distance < 0:
+        return 0
+    return distance if distance * rows < INT32_MAX else 0
+
+
+# --- geometry ---------------------------------------------------------------------------------
+
+cdef struct Geometry:
+    Py_ssize_t input_length, output_length, stride, dilation, pad_left
+    Py_ssize_t taps
+    Py_ssize_t classes   # classes of taps that there are
+    Py_ssize_t period    # taps j, j + period, ... share a class
+    Py_ssize_t step      # positions between neighbouring taps of a class
+
+
+cdef Geometry as_geometry(object geometry, Py_ssize_t taps):
+    cdef Geometry g
+    g.input_length, g.output_length, g.stride, g.dilation, g.pad_left = geometry
+    cdef Py_ssize_t a = g.stride, b = g.dilation
+    while b:
+        a, b = b, a % b
+    g.taps = taps
+    g.period = g.stride // a
+    g.step = g.dilation // a
+    g.classes = min(g.period, taps)
+    return g
+
+
+cdef inline Py_ssize_t class_taps(const Geometry *g, Py_ssize_t klass) noexcept nogil:
+    return (g.taps - klass + g.period - 1) // g.period
+
+
+cdef inline Py_ssize_t class_shift(const Geometry *g, Py_ssize_t klass) noexcept nogil:
+    """Floor of the class's first tap's distance from the output, in strides."""
+    cdef Py_ssize_t distance = klass * g.dilation - g.pad_left
+    cdef Py_ssize_t quotient = distance // g.stride
+    return quotient - (quotient * g.stride > distance)
+
+
+cdef inline Py_ssize_t class_phase(const Geometry *g, Py_ssize_t klass) noexcept nogil:
+    return klass * g.dilation - g.pad_left - class_shift(g, klass) * g.stride
+
+
+# --- terms and panels ---------------------------------------------------------------------------
+
+cdef struct Terms:
+    # Which terms a sum runs over, and how they lie in the panel.
+    const Geometry *g
+    Py_ssize_t first_class, last_class
+    Py_ssize_t channels
+    Py_ssize_t per_channel
+    Py_ssize_t in_step    # samples between neighbouring positions
+    int direction         # +1: samples ahead of the output (x); -1: behind it (dy)
+
+
+cdef Terms terms_of_input(const Geometry *g, Py_ssize_t channels) noexcept nogil:
+    """All classes, reading x: what forward and backward_weight sum over."""
+    cdef Terms terms
+    terms.g = g
+    terms.first_class, terms.last_class = 0, g.classes
+    terms.channels, terms.per_channel = channels, g.taps
+    terms.in_step = g.stride
+    terms.direction = 1
+    return terms
+
+
+cdef Terms terms_of_output(
+    const Geometry *g, Py_ssize_t channels, Py_ssize_t klass
+) noexcept nogil:
+    """One class, reading dy: what one phase of backward_input sums over."""
+    cdef Terms terms
+    terms.g = g
+    terms.first_class, terms.last_class = klass, klass + 1
+    terms.channels, terms.per_channel = channels, class_taps(g, klass)
+    terms.in_step = 1
+    terms.direction = -1
+    return terms
+
+
+cdef inline Py_ssize_t row_size(Py_ssize_t samples) noexcept nogil:
+    """What a row of samples takes: an odd number of cache lines (of float, or pairs of them of
+    double), so that a column of rows is aligned and does not fall into few sets of the cache."""
+    return ((samples + 15) // 16 | 1) * 16
+
+
+cdef inline bint overlap(const Geometry *g) noexcept nogil:
+    """Whether neighbouring taps of a class are near enough to share a row of the panel."""
+    return g.step <= NARROW
+
+
+cdef Py_ssize_t channel_size(const Terms *terms, Py_ssize_t width) noexcept nogil:
+    """Samples that one channel takes at most in a panel of `width` positions."""
+    cdef Py_ssize_t klass, taps, size = 0
+    for klass in range(terms.first_class, terms.last_class):
+        taps = class_taps(terms.g, klass)
+        if overlap(terms.g):
+            size += row_size(width + (taps - 1) * terms.g.step)
+        else:
+            size += taps * row_size(width)
+    return size
+
+
+cdef Py_ssize_t block_size(const Terms *terms, Py_ssize_t width) noexcept nogil:
+    """No CC_BLOCK neighbouring terms take more samples than this.
+
+    A term adds `width` samples to the panel, or `step` to a row that is shared; and the rows that
+    a block cuts into are counted whole or, where taps are many, with what rounding adds to each.
+    """
+    cdef Py_ssize_t term = max(width, terms.g.step) if overlap(terms.g) else width
+    return min(CC_BLOCK * (row_size(term) + 16),
+               (CC_BLOCK // terms.per_channel + 2) * channel_size(terms, width))
+
+
+cdef Py_ssize_t panel_positions(
+    const Terms *terms, Py_ssize_t budget, Py_ssize_t narrow
+) noexcept nogil:
+    """The positions of a panel that holds all terms within the budget, if that can be."""
+    cdef Py_ssize_t positions = WIDE
+    while positions > narrow and terms.channels * channel_size(terms, positions) > budget:
+        positions //= 2
+    return positions
+
+
+cdef struct Cut:
+    # How a sum's terms are cut into chunks, and what a panel of one takes.
+    Py_ssize_t chunk, size
+
+
+cdef Cut cut_terms(
+    const Terms *terms, Py_ssize_t width, Py_ssize_t budget, Py_ssize_t most
+) noexcept nogil:
+    """Chunks of at most `most` terms whose panels keep to the budget, but of a block at least."""
+    cdef Cut cut
+    cdef Py_ssize_t count = terms.channels * terms.per_channel
+    cut.size = terms.channels * channel_size(terms, width)
+    if cut.size <= budget and count <= most:
+        cut.chunk = max(count, 1)
+        return cut
+    cdef Py_ssize_t blocks = max(1, min(budget // block_size(terms, width), most // CC_BLOCK))
+    cut.chunk = blocks * CC_BLOCK
+    cut.size = min(cut.size, blocks * block_size(terms, width))
+    return cut
+
+
+cdef void copy_row(
+    const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t first, Py_ssize_t step,
+    Py_ssize_t count, real *row
+) noexcept nogil:
+    """row[i] = array[n, channel, first + i·step], zero outside of the array."""
+    cdef Py_ssize_t length = array.shape[2], stride = array.strides[2] * step
+    cdef Py_ssize_t left = 0, right = 0, i
+    cdef const char *sample
+    if first < 0:
+        left = min(count, (-first + step - 1) // step)
+    if left < count and first + (count - 1) * step >= length:
+        right = count
+        if first + left * step < length:
+            right = count - 1 - (length - 1 - first) // step
+        right = min(right, count - left)
+    cdef Py_ssize_t inside = count - left - right
+    if left > 0:
+        memset(row, 0, left * sizeof(real))
+    if inside > 0:
+        sample = at(array, n, channel, first + left * step)
+        if stride == sizeof(real):
+            memcpy(row + left, sample, inside * sizeof(real))
+        else:
+            for i in range(left, left + inside):
+                row[i] = (<const real *> sample)[0]
+                sample += stride
+    if right > 0:
+        memset(row + left + inside, 0, right * sizeof(real))
+
+
+cdef void pack_panel(
+    const View *array, Py_ssize_t n, Py_ssize_t first_channel, const Terms *terms,
+    Py_ssize_t first_term, Py_ssize_t last_term, Py_ssize_t position, Py_ssize_t width,
+    real *panel, int32_t *offset
+) noexcept nogil:
+    """The samples that some terms need at `width` positions, and where each term's begin."""
+    cdef const Geometry *g = terms.g
+    cdef Py_ssize_t ahead = terms.direction * g.step
+    cdef Py_ssize_t channel = first_term // terms.per_channel, klass = terms.first_class
+    cdef Py_ssize_t tap = first_term - channel * terms.per_channel
+    cdef Py_ssize_t t = first_term, used = 0, taps, u, first, length, phase = 0
+    while tap >= class_taps(g, klass):
+        tap -= class_taps(g, klass)
+        klass += 1
+    while t < last_term:
+        taps = min(class_taps(g, klass) - tap, last_term - t)
+        first = position + terms.direction * class_shift(g, klass) + tap * ahead
+        if terms.direction > 0:
+            phase = class_phase(g, klass)
+        if overlap(g):
+            # one row holds the samples of all taps
+            length = width + (taps - 1) * g.step
+            if ahead < 0:
+                first += (taps - 1) * ahead
+            copy_row[real](array, n, first_channel + channel, first * terms.in_step + phase,
+                           terms.in_step, length, panel + used)
+            for u in range(taps):
+                offset[t - first_term + u] = <int32_t> (
+                    used + (u if ahead > 0 else taps - 1 - u) * g.step)
+            used += row_size(length)
+        else:
+            for u in range(taps):
+                copy_row[real](array, n, first_channel + channel,
+                               (first + u * ahead) * terms.in_step + phase, terms.in_step, width,
+                               panel + used)
+                offset[t - first_term + u] = <int32_t> used
+                used += row_size(width)
+        t += taps
+        tap = 0
+        klass += 1
+        if klass == terms.last_class:
+            klass = terms.first_class
+            channel += 1
+
+
+# --- scratch ----------------------------------------------------------------------------------
+
+cdef struct Scratch:
+    # One allocation for all that a call needs, made before the first result is stored: pieces
+    # that all threads read, then for each thread its own.
+    void *memory
+    char *next
+
+
+cdef inline Py_ssize_t rounded(Py_ssize_t size, Py_ssize_t multiple) noexcept nogil:
+    return (size + multiple - 1) // multiple * multiple
+
+
+cdef inline Py_ssize_t piece(Py_ssize_t size) noexcept nogil:
+    return rounded(size, 64)
+
+
+cdef bint reserve(Scratch *scratch, Py_ssize_t size) noexcept nogil:
+    scratch.memory = PyMem_RawMalloc(size + 64)
+    if scratch.memory == NULL:
+        return False
+    scratch.next = <char *> scratch.memory + (64 - <uintptr_t> scratch.memory % 64)
+    return True
+
+
+cdef inline void *take(char **next, Py_ssize_t size) noexcept nogil:
+    """A piece of the scratch, aligned to a cache line; `piece` says what it takes."""
+    cdef void *pointer = next[0]
+    next[0] += piece(size)
+    return pointer

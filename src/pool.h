@@ -1,0 +1,36 @@
+/* The thread pool: many calls of one function, on the caller's thread and on idle workers.
+ *
+ * Any thread may call at any time. A job runs serially in its caller where threads or chunks is
+ * below 2, where another job is running (another thread's, or the one that a nested call comes
+ * from), and where no thread can be created. After a fork the child has a pool without workers,
+ * even if the parent was in the middle of a job. The workers stay until the process ends, so the
+ * code must stay loaded.
+ */
+#ifndef CC_POOL_H
+#define CC_POOL_H
+
+#include <stddef.h>
+
+enum { CC_POOL_MAX = 256 }; /* no job has more threads, however many are asked for */
+
+/* One chunk of a job. `worker` is below threads, chunks and CC_POOL_MAX; no two calls of one job
+ * run at the same time with the same number, and the caller's own is 0. Which worker takes which
+ * chunk is left to chance. The function must return: no longjmp, no fork, no exit. */
+typedef void (*cc_work)(void *context, ptrdiff_t chunk, int worker);
+
+/* Run work(context, chunk) once for every chunk in [0, chunks), on up to `threads` threads, and
+ * return when all of them are done. What the chunks have written is then visible to the caller. */
+void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads);
+
+/* How many threads jobs of the calling thread should have: its own limit, or else the number set
+ * for all threads (1 until it is set). Only kept here; cc_pool_run takes what it is given. */
+int cc_pool_threads(void);
+void cc_pool_set_threads(int threads);
+/* Set the calling thread's own limit, or 0 for none; returns what it was. */
+int cc_pool_limit_threads(int threads);
+
+/* The processors that this process may use: the affinity mask, under the quota of its control
+ * groups, at least 1. It reads files, so ask once. */
+int cc_pool_cpus(void);
+
+#endif

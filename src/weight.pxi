@@ -1,0 +1,254 @@
+# backward_weight and the gradient of the bias: positions summed, in the order of the samples.
+
+cdef struct WeightGradient:
+    # A job for the pool. Its chunks are blocks of dw: some output channels (rows) of one group by
+    # some terms. Each is summed by one thread from beginning to end, so nothing is left to add.
+    const cc_tiles *tiles
+    const Geometry *g
+    View dy, x, dw
+    Terms terms
+    Py_ssize_t groups, rows, count     # of a group: output channels, and terms of each
+    Py_ssize_t row_parts, part_rows, term_parts, part_terms
+    bint by_position
+    Py_ssize_t positions, budget
+    Py_ssize_t distance                # samples between rows of dy, or 0 if they must be copied
+    Py_ssize_t panel_size, offset_size, lines_size, turned_size, sums_size
+    char *workers                      # the threads' own scratch
+    Py_ssize_t worker_size
+
+
+cdef void store_sums(
+    const WeightGradient *job, const real *sums, Py_ssize_t lanes, bint turn_terms,
+    Py_ssize_t first_row, Py_ssize_t rows, Py_ssize_t first_term, Py_ssize_t terms
+) noexcept nogil:
+    """sums[tile][row][lane], where terms are lanes if `turn_terms` and rows if not, into dw."""
+    cdef const Geometry *g = job.g
+    cdef Py_ssize_t row, channel, klass, tap, t, place, step = 0 if turn_terms else lanes
+    cdef char *result
+    for row in range(rows):
+        t = -first_term
+        place = row // lanes * terms * lanes + row % lanes
+        for channel in range(job.dw.shape[1]):
+            for klass in range(g.classes):
+                for tap from klass <= tap < g.taps by g.period:
+                    if 0 <= t < terms:
+                        if turn_terms:
+                            place = (t // lanes * rows + row) * lanes + t % lanes
+                        result = at(&job.dw, first_row + row, channel, tap)
+                        (<real *> result)[0] = sums[place]
+                        place += step
+                    t += 1
+
+
+cdef void turn(
+    const cc_tiles *tiles, const real *rows, const int32_t *offset, Py_ssize_t count,
+    Py_ssize_t positions, real *turned
+) noexcept nogil:
+    """turned[tile][p][lane] = rows[offset[tile·lanes + lane] + p], zero where there is no row."""
+    cdef Py_ssize_t lanes = tiles.by_lane_width, first
+    for first from 0 <= first < count by lanes:
+        tiles.turn(rows, offset + first, min(lanes, count - first), positions,
+                   turned + first * positions)
+
+
+cdef void add_by_lane(
+    const cc_tiles *tiles, const real *turned, Py_ssize_t across, const real *panel,
+    const int32_t *offset, Py_ssize_t down, Py_ssize_t positions, real *sums, Py_ssize_t depth
+) noexcept nogil:
+    """sums[tile][row][lane] += Σ_p panel[offset[row] + p] · turned[tile][p][lane]"""
+    cdef Py_ssize_t lanes = tiles.by_lane_width
+    cdef Py_ssize_t blocks = (down + tiles.by_lane_rows - 1) // tiles.by_lane_rows
+    cdef Py_ssize_t first, p, block, row, next_row
+    for first from 0 <= first < across by lanes:
+        for p from 0 <= p < positions by CC_BLOCK:
+            next_row = 0
+            for block in range(blocks):
+                row, next_row = next_row, (block + 1) * down // blocks
+                tiles.by_lane[next_row - row](
+                    panel + p, offset + row, turned + first * positions + p * lanes,
+                    min(positions - p, CC_BLOCK), sums + (first * depth + row * lanes))
+
+
+cdef void add_by_position(
+    const cc_tiles *tiles, const real *panel, const int32_t *offset, Py_ssize_t terms,
+    const real *lines, const int32_t *line, Py_ssize_t rows, Py_ssize_t positions, real *sums,
+    Py_ssize_t depth
+) noexcept nogil:
+    """sums[row][t] += Σ_p panel[offset[t] + p] · lines[line[row] + p]"""
+    cdef Py_ssize_t blocks = (terms + tiles.by_position_rows - 1) // tiles.by_position_rows
+    cdef Py_ssize_t row, block, t, next_t
+    for row in range(rows):
+        next_t = 0
+        for block in range(blocks):
+            t, next_t = next_t, (block + 1) * terms // blocks
+            tiles.by_position[next_t - t](panel, offset + t, lines + line[row], positions,
+                                          sums + row * depth + t)
+
+
+cdef void weight_chunk(
+    const WeightGradient *job, real *sums, Py_ssize_t chunk
+) noexcept nogil:
+    """One block of dw, for each range of positions of each sample; scratch begins with the sums.
+
+    There are two panels, the rows of dy by output channel and those of x by term. by_lane turns the
+    one with fewer rows, so that they lie side by side as lanes, and broadcasts the rows of the
+    other; a chain runs over CC_BLOCK positions. by_position has CC_LANES chains over a range of
+    positions and folds them. Chains are added in the order of samples and positions.
+    """
+    cdef const cc_tiles *tiles = job.tiles
+    cdef char *scratch = <char *> sums + piece(job.sums_size * sizeof(real))
+    cdef real *panel = <real *> take(&scratch, job.panel_size * sizeof(real))
+    cdef int32_t *offset = <int32_t *> take(&scratch, job.offset_size * sizeof(int32_t))
+    cdef real *copies = <real *> take(&scratch, job.lines_size * sizeof(real))
+    cdef int32_t *line = <int32_t *> take(&scratch, job.rows * sizeof(int32_t))
+    cdef real *turned = <real *> take(&scratch, job.turned_size * sizeof(real))
+    cdef Py_ssize_t group = chunk // (job.row_parts * job.term_parts)
+    cdef Py_ssize_t part = chunk // job.term_parts % job.row_parts
+    cdef Py_ssize_t r0 = part * job.part_rows
+    cdef Py_ssize_t rows = min(job.part_rows, job.rows - r0)
+    part = chunk % job.term_parts
+    cdef Py_ssize_t first_term = part * job.part_terms
+    cdef Py_ssize_t terms = min(job.part_terms, job.count - first_term)
+    cdef Cut cut = cut_terms(&job.terms, job.positions, job.budget, CHUNK_TERMS)
+    cdef bint turn_terms = job.count < job.rows and not job.by_position
+    cdef Py_ssize_t lanes = 1 if job.by_position else tiles.by_lane_width
+    cdef Py_ssize_t n, p0, inside, row, t, count
+    cdef const real *lines = copies
+
+    memset(sums, 0, job.sums_size * sizeof(real))
+    for row in range(rows):
+        line[row] = <int32_t> (row * (job.distance if job.distance else job.positions))
+    for n in range(job.dy.shape[0]):
+        for p0 from 0 <= p0 < job.dy.shape[2] by job.positions:
+            inside = min(job.positions, job.dy.shape[2] - p0)
+            if job.distance:
+                lines = <const real *> at(&job.dy, n, group * job.rows + r0, p0)
+            else:
+                for row in range(rows):
+                    copy_row[real](&job.dy, n, group * job.rows + r0 + row, p0, 1, inside,
+                                   copies + line[row])
+            if not (turn_terms or job.by_position):
+                turn[real](tiles, lines, line, rows, inside, turned)
+            for t from 0 <= t < terms by cut.chunk:
+                count = min(cut.chunk, terms - t)
+                pack_panel[real](&job.x, n, group * job.terms.channels, &job.terms,
+                                 first_term + t, first_term + t + count, p0, inside, panel, offset)
+                if job.by_position:
+                    add_by_position[real](tiles, panel, offset, count, lines, line, rows, inside,
+                                          sums + t, terms)
+                elif turn_terms:
+                    turn[real](tiles, panel, offset, count, inside, turned)
+                    add_by_lane[real](tiles, turned, count, lines, line, rows, inside,
+                                      sums + t * rows, rows)
+                else:
+                    add_by_lane[real](tiles, turned, rows, panel, offset, count, inside,
+                                      sums + t * lanes, terms)
+    store_sums[real](job, sums, lanes, turn_terms, group * job.rows + r0, rows, first_term, terms)
+
+
+cdef void weight_chunk_f32(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const WeightGradient *weight = <const WeightGradient *> job
+    weight_chunk[float](weight, <float *> (weight.workers + worker * weight.worker_size), chunk)
+
+
+cdef void weight_chunk_f64(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const WeightGradient *weight = <const WeightGradient *> job
+    weight_chunk[double](weight, <double *> (weight.workers + worker * weight.worker_size), chunk)
+
+
+cdef bint weight_gradient(
+    const cc_tiles *tiles, const real[:, :, :] dy, const real[:, :, :] x, real[:, :, :] dw,
+    const Geometry *g, Py_ssize_t groups
+) noexcept nogil:
+    """backward_weight; false if memory ran out, with nothing stored."""
+    cdef WeightGradient job
+    cdef Py_ssize_t parts, lanes, size = sizeof(real)
+    cdef Cut cut
+    cdef Scratch scratch
+    cdef int workers
+    if dw.shape[0] == 0 or dw.shape[1] == 0:
+        return True
+    job.tiles, job.g, job.groups = tiles, g, groups
+    job.dy, job.x, job.dw = view_of(dy), view_of(x), view_of(dw)
+    if dy.shape[0] == 0:
+        fill[real](&job.dw, NULL)
+        return True
+    job.terms = terms_of_input(g, dw.shape[1])
+    job.rows, job.count = dw.shape[0] // groups, dw.shape[1] * g.taps
+    job.by_position = min(job.rows, job.count) < FEW_ROWS
+    job.budget = PANEL_BYTES // size
+
+    # Rows are parted before terms, because each part of the terms turns the rows of dy again; and
+    # where rows become lanes, by whole tiles.
+    workers = threads_for(dw.shape[0] * job.count, dy.shape[0] * dy.shape[2])
+    parts = 1 if workers == 1 else (WEIGHT_PARTS * workers + groups - 1) // groups
+    lanes = 1 if job.by_position else tiles.by_lane_width
+    job.part_rows = min(CHANNELS_PER_PASS, rounded((job.rows + parts - 1) // parts, lanes))
+    job.row_parts = (job.rows + job.part_rows - 1) // job.part_rows
+    parts = max(1, min(parts // job.row_parts,
+                       job.count // (tiles.by_position_rows if job.by_position else PART_TERMS)))
+    job.part_terms = rounded((job.count + parts - 1) // parts, tiles.by_position_rows)
+    job.term_parts = (job.count + job.part_terms - 1) // job.part_terms
+    workers = <int> min(workers, groups * job.row_parts * job.term_parts)
+
+    if job.by_position:
+        # a function of the shape alone: the sums are folded after so many positions
+        job.positions = FOLD_POSITIONS
+        while job.positions > NARROW and min(
+                job.terms.channels * channel_size(&job.terms, job.positions),
+                block_size(&job.terms, job.positions)) > job.budget:
+            job.positions //= 2
+    else:
+        job.positions = panel_positions(&job.terms, job.budget, NARROW)
+        while job.positions > CC_BLOCK and job.positions * job.part_rows > job.budget:
+            job.positions //= 2
+    job.positions = min(job.positions, dy.shape[2])
+    cut = cut_terms(&job.terms, job.positions, job.budget, CHUNK_TERMS)
+    job.panel_size, job.offset_size = cut.size, cut.chunk
+    job.distance = distance_of_rows(&job.dy, job.rows, size)
+    job.lines_size = 0 if job.distance else job.part_rows * job.positions
+    if job.by_position:
+        job.turned_size, job.sums_size = 0, job.part_rows * job.part_terms
+    elif job.count < job.rows:
+        job.turned_size = rounded(min(cut.chunk, job.part_terms), lanes) * job.positions
+        job.sums_size = rounded(job.part_terms, lanes) * job.part_rows
+    else:
+        job.turned_size = rounded(job.part_rows, lanes) * job.positions
+        job.sums_size = rounded(job.part_rows, lanes) * job.part_terms
+
+    job.worker_size = (piece(job.panel_size * size) + piece(job.offset_size * sizeof(int32_t))
+                       + piece(job.lines_size * size) + piece(job.rows * sizeof(int32_t))
+                       + piece(job.turned_size * size) + piece(job.sums_size * size))
+    if not reserve(&scratch, workers * job.worker_size):
+        return False
+    job.workers = scratch.next
+    if real is float:
+        cc_pool_run(weight_chunk_f32, &job, groups * job.row_parts * job.term_parts, workers)
+    else:
+        cc_pool_run(weight_chunk_f64, &job, groups * job.row_parts * job.term_parts, workers)
+    PyMem_RawFree(scratch.memory)
+    return True
+
+
+cdef bint bias_gradient(
+    const cc_tiles *tiles, const real[:, :, :] dy, real[:] db
+) noexcept nogil:
+    """db; false if memory ran out, with nothing stored."""
+    cdef View view = view_of(dy)
+    cdef Py_ssize_t positions = min(FOLD_POSITIONS, dy.shape[2])
+    cdef Py_ssize_t row, n, p0, inside
+    cdef Scratch scratch
+    cdef real total
+    if not reserve(&scratch, piece(positions * sizeof(real))):
+        return False
+    cdef real *line = <real *> take(&scratch.next, positions * sizeof(real))
+    for row in range(dy.shape[1]):
+        total = 0
+        for n in range(dy.shape[0]):
+            for p0 from 0 <= p0 < dy.shape[2] by FOLD_POSITIONS:
+                inside = min(FOLD_POSITIONS, dy.shape[2] - p0)
+                copy_row[real](&view, n, row, p0, 1, inside, line)
+                tiles.sum(line, inside, &total)
+        db[row] = total
+    PyMem_RawFree(scratch.memory)
+    return True
