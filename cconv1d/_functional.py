@@ -6,14 +6,15 @@ Every function turns its arrays into (batch, channels, positions), takes the geo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._backend import describe, kernels_for
-from ._geometry import IntLike, Padding, integer, resolve
+from ._geometry import Geometry, IntLike, Padding, integer, resolve
 
 __all__ = [
     "Gradients",
@@ -115,44 +116,75 @@ def _empty(function: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array
 
 # --- shapes ---------------------------------------------------------------------------------
 
+Shape = tuple[int, ...]
 
-def _batched(function: str, name: str, signal: Array) -> Array:
+
+class Plan(NamedTuple):
+    """What a call comes to: the shapes that the kernels see, and the geometry."""
+
+    input: Shape  # (batch, channels, positions)
+    weight: Shape  # (out channels, channels per group, taps)
+    output: Shape
+    geometry: Geometry
+    groups: int
+
+
+def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
+    """Keep what `check` found for shapes and options: one convolution is called many times.
+
+    `size` is the kernel size or the input length that no array tells. Options other than
+    plain integers and words are checked every time: a sequence may not be a key, and a pair
+    of floats would be found equal to one of integers.
+    """
+    remembered = lru_cache(maxsize=1024, typed=True)(check)
+
+    def plan(
+        shapes: tuple[Shape | None, ...],
+        stride: object,
+        padding: object,
+        dilation: object,
+        groups: object,
+        size: object = 0,
+    ) -> Plan:
+        plain = type(stride) is type(dilation) is type(groups) is type(size) is int
+        if plain and (type(padding) is int or type(padding) is str):
+            return remembered(shapes, stride, padding, dilation, groups, size)
+        return check(shapes, stride, padding, dilation, groups, size)
+
+    return plan
+
+
+def _batched(function: str, name: str, shape: Shape) -> Shape:
     """(L,), (C, L) or (N, C, L) as (N, C, L)."""
-    if signal.ndim == 3:
-        return signal
-    if signal.ndim == 2:
-        return signal[np.newaxis]
-    if signal.ndim == 1:
-        return signal[np.newaxis, np.newaxis]
-    raise ValueError(
-        f"{function}: {name} must have shape (batch, channels, length), (channels, length) or "
-        f"(length,), not {signal.shape}"
-    )
+    if not 1 <= len(shape) <= 3:
+        raise ValueError(
+            f"{function}: {name} must have shape (batch, channels, length), (channels, length) or "
+            f"(length,), not {shape}"
+        )
+    return (1,) * (3 - len(shape)) + shape
 
 
-def _weights(function: str, weight: Array) -> Array:
+def _weights(function: str, shape: Shape) -> Shape:
     """(k,) or (K, C/groups, k) as (K, C/groups, k)."""
-    if weight.ndim == 3:
-        return weight
-    if weight.ndim == 1:
-        return weight[np.newaxis, np.newaxis]
-    raise ValueError(
-        f"{function}: weight must have shape (out channels, in channels / groups, taps) or "
-        f"(taps,), not {weight.shape}"
-    )
+    if len(shape) not in (1, 3):
+        raise ValueError(
+            f"{function}: weight must have shape (out channels, in channels / groups, taps) or "
+            f"(taps,), not {shape}"
+        )
+    return (1,) * (3 - len(shape)) + shape
 
 
-def _one_rank(function: str, name: str, signal: Array, other_name: str, other: Array) -> None:
+def _one_rank(function: str, name: str, shape: Shape, other_name: str, other: Shape) -> None:
     """Refuse a lone signal beside channels; two signals must agree about the batch, too."""
-    lone = signal.ndim == 1, other.ndim == 1
-    if lone[0] != lone[1] or (other_name != "weight" and signal.ndim != other.ndim):
+    lone = len(shape) == 1, len(other) == 1
+    if lone[0] != lone[1] or (other_name != "weight" and len(shape) != len(other)):
         raise ValueError(
             f"{function}: {name} and {other_name} must both have channels (and a batch) or "
-            f"neither, but {name} has shape {signal.shape} and {other_name} {other.shape}"
+            f"neither, but {name} has shape {shape} and {other_name} {other}"
         )
 
 
-def _check_groups(function: str, groups: SupportsIndex, **channels: int) -> int:
+def _check_groups(function: str, groups: object, **channels: int) -> int:
     number = integer(function, "groups", groups, 1)
     for name, count in channels.items():
         if count % number:
@@ -163,37 +195,111 @@ def _check_groups(function: str, groups: SupportsIndex, **channels: int) -> int:
     return number
 
 
-def _check_channels(
-    function: str, groups: SupportsIndex, in_channels: int, weight_shape: tuple[int, ...]
-) -> int:
+def _check_channels(function: str, groups: object, in_channels: int, weight: Shape) -> int:
     """The number of groups, if input channels and weight agree about it."""
-    number = _check_groups(
-        function, groups, input_channels=in_channels, output_channels=weight_shape[0]
-    )
-    if in_channels != weight_shape[1] * number:
+    number = _check_groups(function, groups, input_channels=in_channels, output_channels=weight[0])
+    if in_channels != weight[1] * number:
         raise ValueError(
-            f"{function}: a weight of shape {weight_shape} with groups {number} takes "
-            f"{weight_shape[1] * number} input channels, but input has {in_channels}"
+            f"{function}: a weight of shape {weight} with groups {number} takes "
+            f"{weight[1] * number} input channels, but input has {in_channels}"
         )
     return number
 
 
-def _check_grad_output(
-    function: str, grad_output: Array, expected: tuple[int, int, int], input_length: int
-) -> None:
-    """Refuse a `grad_output`, in the user's shape, that is not `expected`, a batch of channels."""
-    shape = expected[3 - grad_output.ndim :]
-    if grad_output.shape != shape:
+def _check_grad_output(function: str, grad_output: Shape, plan: Plan) -> Plan:
+    """Refuse a `grad_output`, in the user's shape, that is not the plan's output."""
+    expected = plan.output[3 - len(grad_output) :]
+    if grad_output != expected:
         raise ValueError(
-            f"{function}: grad_output must have shape {shape}, not {grad_output.shape}; "
-            f"{expected[2]} is the output length for input length {input_length}"
+            f"{function}: grad_output must have shape {expected}, not {grad_output}; "
+            f"{plan.output[2]} is the output length for input length {plan.input[2]}"
         )
+    return plan
 
 
-def _like(signal: Array, result: Array) -> Array:
-    """Take from a (batch, channels, positions) result the axes that `signal` did not have."""
-    taken: Array = result[(0,) * (3 - signal.ndim)]
-    return taken
+@_remember
+def _plan_forward(
+    shapes: tuple[Shape, Shape, Shape | None],
+    stride: object,
+    padding: object,
+    dilation: object,
+    groups: object,
+    size: int,
+) -> Plan:
+    function = "conv1d"
+    x, w, b = shapes
+    x3, w3 = _batched(function, "input", x), _weights(function, w)
+    _one_rank(function, "input", x, "weight", w)
+    if b is not None and b != w3[:1]:
+        raise ValueError(
+            f"{function}: bias must have shape {w3[:1]}, one number for each output channel, "
+            f"not {b}"
+        )
+    geometry = resolve(function, x3[2], w3[2], stride, padding, dilation)
+    number = _check_channels(function, groups, x3[1], w3)
+    return Plan(x3, w3, (x3[0], w3[0], geometry.output_length), geometry, number)
+
+
+@_remember
+def _plan_backward(
+    shapes: tuple[Shape, Shape, Shape],
+    stride: object,
+    padding: object,
+    dilation: object,
+    groups: object,
+    size: int,
+) -> Plan:
+    function = "conv1d_backward"
+    dy, x, w = shapes
+    _batched(function, "grad_output", dy)
+    x3, w3 = _batched(function, "input", x), _weights(function, w)
+    _one_rank(function, "input", x, "weight", w)
+    _one_rank(function, "grad_output", dy, "input", x)
+    geometry = resolve(function, x3[2], w3[2], stride, padding, dilation)
+    number = _check_channels(function, groups, x3[1], w3)
+    plan = Plan(x3, w3, (x3[0], w3[0], geometry.output_length), geometry, number)
+    return _check_grad_output(function, dy, plan)
+
+
+@_remember
+def _plan_backward_input(
+    shapes: tuple[Shape, Shape],
+    stride: object,
+    padding: object,
+    dilation: object,
+    groups: object,
+    size: object,
+) -> Plan:
+    function = "conv1d_backward_input"
+    dy, w = shapes
+    dy3, w3 = _batched(function, "grad_output", dy), _weights(function, w)
+    _one_rank(function, "grad_output", dy, "weight", w)
+    geometry = resolve(function, size, w3[2], stride, padding, dilation)
+    number = _check_groups(function, groups, output_channels=w3[0])
+    x3 = dy3[0], number * w3[1], geometry.input_length
+    plan = Plan(x3, w3, (dy3[0], w3[0], geometry.output_length), geometry, number)
+    return _check_grad_output(function, dy, plan)
+
+
+@_remember
+def _plan_backward_weight(
+    shapes: tuple[Shape, Shape],
+    stride: object,
+    padding: object,
+    dilation: object,
+    groups: object,
+    size: object,
+) -> Plan:
+    function = "conv1d_backward_weight"
+    dy, x = shapes
+    dy3, x3 = _batched(function, "grad_output", dy), _batched(function, "input", x)
+    _one_rank(function, "grad_output", dy, "input", x)
+    taps = integer(function, "kernel_size", size, 1)
+    geometry = resolve(function, x3[2], taps, stride, padding, dilation)
+    number = _check_groups(function, groups, input_channels=x3[1], output_channels=dy3[1])
+    w3 = dy3[1], x3[1] // number, taps
+    plan = Plan(x3, w3, (x3[0], dy3[1], geometry.output_length), geometry, number)
+    return _check_grad_output(function, dy, plan)
 
 
 # --- the maps -------------------------------------------------------------------------------
@@ -282,19 +388,13 @@ def conv1d(
         b = None
     else:
         x, w, b = _arrays(function, input=input, weight=weight, bias=bias)
-    x3, w3 = _batched(function, "input", x), _weights(function, w)
-    _one_rank(function, "input", x, "weight", w)
-    out_channels, _, taps = w3.shape
-    if b is not None and b.shape != (out_channels,):
-        raise ValueError(
-            f"{function}: bias must have shape {(out_channels,)}, one number for each output "
-            f"channel, not {b.shape}"
-        )
-    geometry = resolve(function, x3.shape[2], taps, stride, padding, dilation)
-    groups = _check_channels(function, groups, x3.shape[1], w3.shape)
-    y = _empty(function, (x3.shape[0], out_channels, geometry.output_length), x.dtype)
-    kernels_for(x.dtype).forward(x3, w3, b, y, geometry, groups)
-    return _like(x, y)
+    shapes = x.shape, w.shape, None if b is None else b.shape
+    plan = _plan_forward(shapes, stride, padding, dilation, groups)
+    y = _empty(function, plan.output, x.dtype)
+    kernels_for(x.dtype).forward(
+        x.reshape(plan.input), w.reshape(plan.weight), b, y, plan.geometry, plan.groups
+    )
+    return y if x.ndim == 3 else y.reshape(plan.output[3 - x.ndim :])
 
 
 def conv1d_backward(
@@ -353,14 +453,7 @@ def conv1d_backward(
     """
     function = "conv1d_backward"
     dy, x, w = _arrays(function, grad_output=grad_output, input=input, weight=weight)
-    dy3, x3 = _batched(function, "grad_output", dy), _batched(function, "input", x)
-    w3 = _weights(function, w)
-    _one_rank(function, "input", x, "weight", w)
-    _one_rank(function, "grad_output", dy, "input", x)
-    geometry = resolve(function, x3.shape[2], w3.shape[2], stride, padding, dilation)
-    groups = _check_channels(function, groups, x3.shape[1], w3.shape)
-    expected = (x3.shape[0], w3.shape[0], geometry.output_length)
-    _check_grad_output(function, dy, expected, x3.shape[2])
+    plan = _plan_backward((dy.shape, x.shape, w.shape), stride, padding, dilation, groups)
     try:
         needs_input, needs_weight, needs_bias = (bool(need) for need in needs)
     except (TypeError, ValueError):
@@ -369,17 +462,18 @@ def conv1d_backward(
             f"not {needs!r}"
         ) from None
     kernels = kernels_for(dy.dtype)
+    dy3, x3, w3 = dy.reshape(plan.output), x.reshape(plan.input), w.reshape(plan.weight)
     dx = dw = db = None
     if needs_input:
-        dx = _empty(function, x3.shape, dy.dtype)
-        kernels.backward_input(dy3, w3, dx, geometry, groups)
-        dx = _like(x, dx)
+        dx = _empty(function, plan.input, dy.dtype)
+        kernels.backward_input(dy3, w3, dx, plan.geometry, plan.groups)
+        dx = dx.reshape(x.shape)
     if needs_weight:
-        dw = _empty(function, w3.shape, dy.dtype)
-        kernels.backward_weight(dy3, x3, dw, geometry, groups)
+        dw = _empty(function, plan.weight, dy.dtype)
+        kernels.backward_weight(dy3, x3, dw, plan.geometry, plan.groups)
         dw = dw.reshape(w.shape)
     if needs_bias:
-        db = _empty(function, w3.shape[:1], dy.dtype)
+        db = _empty(function, plan.weight[:1], dy.dtype)
         kernels.backward_bias(dy3, db)
     return Gradients(dx, dw, db)
 
@@ -429,16 +523,14 @@ def conv1d_backward_input(
     """
     function = "conv1d_backward_input"
     dy, w = _arrays(function, grad_output=grad_output, weight=weight)
-    dy3, w3 = _batched(function, "grad_output", dy), _weights(function, w)
-    _one_rank(function, "grad_output", dy, "weight", w)
-    out_channels, channels, taps = w3.shape
-    geometry = resolve(function, input_length, taps, stride, padding, dilation)
-    groups = _check_groups(function, groups, output_channels=out_channels)
-    expected = (dy3.shape[0], out_channels, geometry.output_length)
-    _check_grad_output(function, dy, expected, geometry.input_length)
-    dx = _empty(function, (dy3.shape[0], groups * channels, geometry.input_length), dy.dtype)
-    kernels_for(dy.dtype).backward_input(dy3, w3, dx, geometry, groups)
-    return _like(dy, dx)
+    plan = _plan_backward_input(
+        (dy.shape, w.shape), stride, padding, dilation, groups, input_length
+    )
+    dx = _empty(function, plan.input, dy.dtype)
+    kernels_for(dy.dtype).backward_input(
+        dy.reshape(plan.output), w.reshape(plan.weight), dx, plan.geometry, plan.groups
+    )
+    return dx if dy.ndim == 3 else dx.reshape(plan.input[3 - dy.ndim :])
 
 
 def conv1d_backward_weight(
@@ -485,20 +577,14 @@ def conv1d_backward_weight(
     """
     function = "conv1d_backward_weight"
     dy, x = _arrays(function, grad_output=grad_output, input=input)
-    dy3, x3 = _batched(function, "grad_output", dy), _batched(function, "input", x)
-    _one_rank(function, "grad_output", dy, "input", x)
-    batch, in_channels, input_length = x3.shape
-    out_channels = dy3.shape[1]
-    taps = integer(function, "kernel_size", kernel_size, 1)
-    geometry = resolve(function, input_length, taps, stride, padding, dilation)
-    groups = _check_groups(
-        function, groups, input_channels=in_channels, output_channels=out_channels
+    plan = _plan_backward_weight(
+        (dy.shape, x.shape), stride, padding, dilation, groups, kernel_size
     )
-    expected = (batch, out_channels, geometry.output_length)
-    _check_grad_output(function, dy, expected, input_length)
-    dw = _empty(function, (out_channels, in_channels // groups, taps), dy.dtype)
-    kernels_for(dy.dtype).backward_weight(dy3, x3, dw, geometry, groups)
-    return dw[0, 0] if x.ndim == 1 else dw
+    dw = _empty(function, plan.weight, dy.dtype)
+    kernels_for(dy.dtype).backward_weight(
+        dy.reshape(plan.output), x.reshape(plan.input), dw, plan.geometry, plan.groups
+    )
+    return dw.reshape(plan.weight[2:]) if x.ndim == 1 else dw
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:

@@ -11,7 +11,6 @@ taps ``j = 0 .. k-1``, and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from operator import index
 from typing import NamedTuple, SupportsIndex
 
@@ -59,7 +58,18 @@ def integer(function: str, name: str, value: object, minimum: int) -> int:
 def _pads(
     function: str, padding: object, input_length: int, span: int, stride: int
 ) -> tuple[int, int]:
-    """The padding on the left and on the right in samples, for a word or an integer."""
+    """The padding on the left and on the right in samples."""
+    if isinstance(padding, (tuple, list)) and len(padding) != 1:
+        if len(padding) != 2:
+            raise ValueError(
+                f"{function}: padding must be an integer or a pair (left, right), not "
+                f"{len(padding)} values: {padding!r}"
+            )
+        left, right = padding
+        return (
+            integer(function, "padding (left)", left, 0),
+            integer(function, "padding (right)", right, 0),
+        )
     if not isinstance(padding, str):
         both = integer(function, "padding", padding, 0)
         return both, both
@@ -82,48 +92,6 @@ def _pads(
     )
 
 
-@lru_cache(maxsize=1024, typed=True)
-def _resolve(
-    function: str,
-    input_length: object,
-    kernel_size: object,
-    stride: object,
-    dilation: object,
-    *padding: object,
-) -> Geometry:
-    length = integer(function, "input_length", input_length, 0)
-    taps = integer(function, "kernel_size", kernel_size, 1)
-    step = integer(function, "stride", stride, 1)
-    spacing = integer(function, "dilation", dilation, 1)
-    span = spacing * (taps - 1) + 1
-    if len(padding) == 2:
-        left = integer(function, "padding (left)", padding[0], 0)
-        right = integer(function, "padding (right)", padding[1], 0)
-    else:
-        left, right = _pads(function, padding[0], length, span, step)
-    padded = length + left + right
-    if max(span, padded) > MAX_SIZE:
-        raise ValueError(
-            f"{function}: lengths must be at most 2**48, but the padded input has {padded} "
-            f"positions and the dilated kernel spans {span}"
-        )
-    if span > padded:
-        raise ValueError(
-            f"{function}: the padded input has {padded} positions but the dilated kernel spans "
-            f"{span} (kernel_size {taps}, dilation {spacing}); "
-            f"input length {length}, padding ({left}, {right})"
-        )
-    return Geometry(length, (padded - span) // step + 1, step, spacing, left)
-
-
-def _remembered(*call: object) -> Geometry:
-    try:
-        return _resolve(*call)
-    except TypeError:
-        pass  # an argument that cannot be a key cannot be an integer, either
-    return _resolve.__wrapped__(*call)
-
-
 def _alone(value: object) -> object:
     """The integer in a sequence of one: how PyTorch's layers keep stride, padding, dilation."""
     return value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
@@ -137,22 +105,26 @@ def resolve(
     padding: object,
     dilation: object,
 ) -> Geometry:
-    """The geometry of a convolution, or the error that `function` owes its caller.
-
-    It is remembered, because one convolution is called many times. The key holds the numbers
-    themselves and not pairs of them: a pair of floats would be found equal to one of integers.
-    """
-    if type(stride) is type(padding) is type(dilation) is int:  # the usual case, quickly
-        return _remembered(function, input_length, kernel_size, stride, dilation, padding)
-    pads: tuple[object, ...] = (_alone(padding),)
-    if isinstance(padding, (tuple, list)) and len(padding) != 1:
-        pads = tuple(padding)
-        if len(pads) != 2:
-            raise ValueError(
-                f"{function}: padding must be an integer or a pair (left, right), not "
-                f"{len(pads)} values: {padding!r}"
-            )
-    return _remembered(function, input_length, kernel_size, _alone(stride), _alone(dilation), *pads)
+    """The geometry of a convolution, or the error that `function` owes its caller."""
+    length = integer(function, "input_length", input_length, 0)
+    taps = integer(function, "kernel_size", kernel_size, 1)
+    step = integer(function, "stride", _alone(stride), 1)
+    spacing = integer(function, "dilation", _alone(dilation), 1)
+    span = spacing * (taps - 1) + 1
+    left, right = _pads(function, _alone(padding), length, span, step)
+    padded = length + left + right
+    if max(span, padded) > MAX_SIZE:
+        raise ValueError(
+            f"{function}: lengths must be at most 2**48, but the padded input has {padded} "
+            f"positions and the dilated kernel spans {span}"
+        )
+    if span > padded:
+        raise ValueError(
+            f"{function}: the padded input has {padded} positions but the dilated kernel spans "
+            f"{span} (kernel_size {taps}, dilation {spacing}); "
+            f"input length {length}, padding ({left}, {right})"
+        )
+    return Geometry(length, (padded - span) // step + 1, step, spacing, left)
 
 
 def conv1d_output_length(
