@@ -67,6 +67,7 @@ cdef extern from "tiles.h" nogil:
     const cc_level *cc_levels
     int cc_level_count
     const char *cc_compiler
+    void cc_prefetch(const char *first, Py_ssize_t bytes)
 
 cdef extern from "pool.h" nogil:
     ctypedef void (*cc_work)(void *context, Py_ssize_t chunk, int worker) noexcept
@@ -84,7 +85,9 @@ ctypedef fused real:
 
 # Panels of up to this many bytes stay in the second-level cache beside what else is in use.
 cdef enum: PANEL_BYTES = 128 * 1024
-# So do the weights of a chunk, which every tile of positions reads again.
+# Of it, this much stays in the first-level cache while all rows of results are computed.
+cdef enum: STRIP_BYTES = 16 * 1024
+# The weights of a chunk stay in the second level, too: every strip reads them again.
 cdef enum: WEIGHT_BYTES = 256 * 1024
 # Terms whose offsets are kept: a multiple of CC_BLOCK.
 cdef enum: CHUNK_TERMS = 32 * 128

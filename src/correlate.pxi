@@ -103,8 +103,8 @@ cdef void correlate_panel(
 ) noexcept nogil:
     """The terms t0 .. t1 of `terms` for `count` outputs first, first + step, ... of one part.
 
-    Positions come first, then rows: the few samples of all terms that one tile of positions reads
-    stay in the first-level cache, and the weights stream past them.
+    A strip of positions comes first, then rows: the samples of all terms that a strip reads stay in
+    the first-level cache, and the weights stream past them.
     """
     cdef const cc_tiles *tiles = job.tiles
     cdef const View *out = &job.out
@@ -112,6 +112,7 @@ cdef void correlate_panel(
     cdef Py_ssize_t channel = group * job.rows.count, size = sizeof(real)
     cdef Py_ssize_t first_block = part * job.rows.blocks // job.parts
     cdef Py_ssize_t last_block = (part + 1) * job.rows.blocks // job.parts
+    cdef Py_ssize_t strip = STRIP_BYTES // (size * (job.panel_size // job.positions + 1))
     cdef Py_ssize_t block, row, tile_rows, width, m, last, inside, target_row, m0
     cdef real *target
     cdef bint direct
@@ -119,8 +120,9 @@ cdef void correlate_panel(
                               and out.strides[1] % size == 0)
     if job.biases != NULL and t1 == terms:
         bias = <const real *> job.biases + channel
-    for m0 from 0 <= m0 < count by job.rows.width:
-        last = min(m0 + job.rows.width, count)
+    strip = max(strip // job.rows.width, 1) * job.rows.width
+    for m0 from 0 <= m0 < count by strip:
+        last = min(m0 + strip, count)
         for block in range(first_block, last_block):
             row = first_row(&job.rows, block)
             tile_rows = first_row(&job.rows, block + 1) - row

@@ -192,6 +192,9 @@ cdef void copy_row(
         memset(row, 0, left * sizeof(real))
     if inside > 0:
         sample = at(array, n, channel, first + left * step)
+        if 0 < stride <= 64:
+            # the row of the next channel is copied next, and lies far from this one
+            cc_prefetch(sample + array.strides[1], inside * stride)
         if stride == sizeof(real):
             memcpy(row + left, sample, inside * sizeof(real))
         else:

@@ -61,6 +61,18 @@ typedef struct {
 extern const cc_level cc_levels[];
 extern const int cc_level_count;
 
+/* Ask for the cache lines of some bytes that will be read soon; any address will do. */
+static inline void cc_prefetch(const char *first, ptrdiff_t bytes)
+{
+#if defined(__GNUC__)
+    for (ptrdiff_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch(first + i);
+#else
+    (void)first;
+    (void)bytes;
+#endif
+}
+
 /* The compiler, for a bug report. */
 extern const char cc_compiler[];
 
