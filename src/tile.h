@@ -71,8 +71,8 @@ INLINE void TILE(correlate_rows)(const int R, const int V, const REAL *panel,
 #define LANE_VECTORS 2 /* more rows load less than more vectors would */
 
 INLINE void TILE(by_lane_rows)(const int R, const int V, const REAL *panel,
-                                  const int32_t *offset, const REAL *dy, ptrdiff_t positions,
-                                  REAL *dw)
+                               const int32_t *offset, const REAL *other, ptrdiff_t positions,
+                               REAL *sums)
 {
     VEC sum[CC_ROWS][8];
     const REAL *x[CC_ROWS];
@@ -84,21 +84,21 @@ INLINE void TILE(by_lane_rows)(const int R, const int V, const REAL *panel,
     }
 
     UNROLL_4 for (ptrdiff_t p = 0; p < positions; p++) {
-        VEC dys[8];
+        VEC others[8];
         UNROLL for (int v = 0; v < V; v++) {
-            dys[v] = V_LOAD(dy + (p * V + v) * LANES);
-            V_PIN(dys[v]);
+            others[v] = V_LOAD(other + (p * V + v) * LANES);
+            V_PIN(others[v]);
         }
         UNROLL for (int r = 0; r < R; r++) {
             const VEC xs = V_SET1(x[r][p]);
             UNROLL for (int v = 0; v < V; v++)
-                sum[r][v] = V_FMA(xs, dys[v], sum[r][v]);
+                sum[r][v] = V_FMA(xs, others[v], sum[r][v]);
         }
     }
 
     UNROLL for (int r = 0; r < R; r++)
         UNROLL for (int v = 0; v < V; v++) {
-            REAL *total = dw + (r * V + v) * LANES;
+            REAL *total = sums + (r * V + v) * LANES;
             V_STORE(total, V_ADD(V_LOAD(total), sum[r][v]));
         }
 }
@@ -137,7 +137,7 @@ INLINE REAL TILE(fold)(REAL *lanes)
 }
 
 INLINE void TILE(by_position_rows)(const int R, const REAL *panel, const int32_t *offset,
-                                   const REAL *dy, ptrdiff_t positions, REAL *dw)
+                                   const REAL *other, ptrdiff_t positions, REAL *sums)
 {
     enum { V = CC_LANES / LANES };
     VEC sum[CC_ROWS][V];
@@ -149,10 +149,10 @@ INLINE void TILE(by_position_rows)(const int R, const REAL *panel, const int32_t
 
     for (ptrdiff_t p = 0; p < whole; p += CC_LANES) {
         UNROLL for (int v = 0; v < V; v++) {
-            VEC dys = V_LOAD(dy + p + v * LANES);
-            V_PIN(dys);
+            VEC others = V_LOAD(other + p + v * LANES);
+            V_PIN(others);
             UNROLL for (int r = 0; r < R; r++)
-                sum[r][v] = V_FMA(dys, V_LOAD(panel + offset[r] + p + v * LANES), sum[r][v]);
+                sum[r][v] = V_FMA(others, V_LOAD(panel + offset[r] + p + v * LANES), sum[r][v]);
         }
     }
 
@@ -160,12 +160,12 @@ INLINE void TILE(by_position_rows)(const int R, const REAL *panel, const int32_t
         /* Lanes past the end take zeros from both sides: the samples that lie there are not
          * part of the sum, and 0 · NaN would poison it. */
         const size_t rest = (size_t)(positions - whole) * sizeof(REAL);
-        REAL dy_rest[CC_LANES] = {0}, x_rest[CC_LANES] = {0};
-        memcpy(dy_rest, dy + whole, rest);
+        REAL other_rest[CC_LANES] = {0}, x_rest[CC_LANES] = {0};
+        memcpy(other_rest, other + whole, rest);
         UNROLL for (int r = 0; r < R; r++) {
             memcpy(x_rest, panel + offset[r] + whole, rest);
             UNROLL for (int v = 0; v < V; v++)
-                sum[r][v] = V_FMA(V_LOAD(dy_rest + v * LANES), V_LOAD(x_rest + v * LANES),
+                sum[r][v] = V_FMA(V_LOAD(other_rest + v * LANES), V_LOAD(x_rest + v * LANES),
                                   sum[r][v]);
         }
     }
@@ -174,7 +174,7 @@ INLINE void TILE(by_position_rows)(const int R, const REAL *panel, const int32_t
         REAL lanes[CC_LANES];
         UNROLL for (int v = 0; v < V; v++)
             V_STORE(lanes + v * LANES, sum[r][v]);
-        dw[r] += TILE(fold)(lanes);
+        sums[r] += TILE(fold)(lanes);
     }
 }
 
@@ -198,27 +198,29 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
     *(REAL *)total += TILE(fold)(lanes);
 }
 
-#define CORRELATE(R)                                                                            \
-    static void TILE(correlate_##R)(const void *panel, const int32_t *offset, ptrdiff_t terms,  \
-                                    const void *w, void *out, ptrdiff_t out_row,                \
-                                    const void *bias, int resume)                               \
-    {                                                                                           \
-        TILE(correlate_rows)(R, VECTORS(R), (const REAL *)panel, offset, terms,                 \
-                             (const REAL *)w, (REAL *)out, out_row, (const REAL *)bias, resume); \
+/* Functions on pointers to anything, each with its number of rows as a constant. */
+#define CORRELATE(R)                                                                           \
+    static void TILE(correlate_##R)(const void *panel, const int32_t *offset, ptrdiff_t terms, \
+                                    const void *w, void *out, ptrdiff_t out_row,               \
+                                    const void *bias, int resume)                              \
+    {                                                                                          \
+        TILE(correlate_rows)(R, VECTORS(R), (const REAL *)panel, offset, terms,                \
+                             (const REAL *)w, (REAL *)out, out_row, (const REAL *)bias,        \
+                             resume);                                                          \
     }
-#define BY_LANE(R)                                                                           \
-    static void TILE(by_lane_##R)(const void *panel, const int32_t *offset, const void *dy,  \
-                                     ptrdiff_t positions, void *dw)                             \
-    {                                                                                           \
-        TILE(by_lane_rows)(R, LANE_VECTORS, (const REAL *)panel, offset,                  \
-                              (const REAL *)dy, positions, (REAL *)dw);                         \
+#define BY_LANE(R)                                                                             \
+    static void TILE(by_lane_##R)(const void *panel, const int32_t *offset,                    \
+                                  const void *other, ptrdiff_t positions, void *sums)          \
+    {                                                                                          \
+        TILE(by_lane_rows)(R, LANE_VECTORS, (const REAL *)panel, offset,                       \
+                           (const REAL *)other, positions, (REAL *)sums);                      \
     }
-#define BY_POSITION(R)                                                                          \
-    static void TILE(by_position_##R)(const void *panel, const int32_t *offset, const void *dy, \
-                                      ptrdiff_t positions, void *dw)                            \
-    {                                                                                           \
-        TILE(by_position_rows)(R, (const REAL *)panel, offset, (const REAL *)dy, positions,     \
-                               (REAL *)dw);                                                     \
+#define BY_POSITION(R)                                                                         \
+    static void TILE(by_position_##R)(const void *panel, const int32_t *offset,                \
+                                      const void *other, ptrdiff_t positions, void *sums)      \
+    {                                                                                          \
+        TILE(by_position_rows)(R, (const REAL *)panel, offset, (const REAL *)other,            \
+                               positions, (REAL *)sums);                                       \
     }
 
 /* How many rows and vectors fill the registers: R·V accumulators beside the smaller of R and V
@@ -232,6 +234,9 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
 #define FOR_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define VECTORS(R) ((R) <= 1 ? 8 : (R) <= 3 ? 4 : 2)
 #endif
+
+/* A row of by_position takes CC_LANES / LANES vectors; a few registers are spared. */
+#define POSITION_ROWS ((REGISTERS - 4) * LANES / CC_LANES)
 
 FOR_ROWS(CORRELATE)
 FOR_ROWS(BY_LANE)
@@ -249,10 +254,7 @@ static const cc_tiles TILE(tiles) = {
     .by_lane_rows = ROWS,
     .by_lane_width = LANE_VECTORS * LANES,
     .by_lane = {FOR_ROWS(BY_LANE_ENTRY)},
-    /* the rows whose CC_LANES / LANES vectors each fit beside a few spare registers */
-    .by_position_rows = (REGISTERS - 4) * LANES / CC_LANES < 1      ? 1
-                        : (REGISTERS - 4) * LANES / CC_LANES > ROWS ? ROWS
-                                                                    : (REGISTERS - 4) * LANES / CC_LANES,
+    .by_position_rows = POSITION_ROWS < 1 ? 1 : POSITION_ROWS > ROWS ? ROWS : POSITION_ROWS,
     .by_position = {FOR_ROWS(BY_POSITION_ENTRY)},
     .turn = TILE(turn),
     .sum = TILE(sum),
@@ -261,6 +263,7 @@ static const cc_tiles TILE(tiles) = {
 #undef ROWS
 #undef FOR_ROWS
 #undef VECTORS
+#undef POSITION_ROWS
 #undef LANE_VECTORS
 #undef CORRELATE
 #undef BY_LANE
