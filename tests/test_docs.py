@@ -30,7 +30,7 @@ def test_every_public_name_says_what_it_is(name):
     value = getattr(cconv1d, name)
     if name == "__version__":
         return
-    text = value.__doc__
+    text = inspect.getdoc(value)
     assert text
     if callable(value) and not isinstance(value, type):
         signature = inspect.signature(value)
@@ -40,10 +40,10 @@ def test_every_public_name_says_what_it_is(name):
         if signature.return_annotation != "None":
             headings += ["Returns"]
         for heading in headings:
-            assert f"{heading}\n    ---" in text, heading
+            assert f"{heading}\n---" in text, heading
         arguments = signature.parameters
         described = text.split("Returns\n")[0]
-        missing = [a for a in arguments if not re.search(rf"^    (\w+, )*{a}\b", described, re.M)]
+        missing = [a for a in arguments if not re.search(rf"^(\w+, )*{a}\b", described, re.M)]
         assert missing == []
 
 
