@@ -193,8 +193,8 @@ cdef void copy_row(
     if inside > 0:
         sample = at(array, n, channel, first + left * step)
         if 0 < stride <= 64:
-            # the row of the next channel is copied next, and lies far from this one
-            cc_prefetch(sample + array.strides[1], inside * stride)
+            # rows that are copied soon lie far from this one; two ahead measured best
+            cc_prefetch(sample + 2 * array.strides[1], inside * stride)
         if stride == sizeof(real):
             memcpy(row + left, sample, inside * sizeof(real))
         else:
