@@ -44,28 +44,45 @@ cdef Terms terms_of_phase(const Correlation *job, Py_ssize_t phase) noexcept nog
     return terms_of_input(job.g, job.channels)
 
 
-cdef bint pack_weights(
-    const View *w, const Terms *terms, Py_ssize_t group, Py_ssize_t group_rows,
-    Py_ssize_t first_row, Py_ssize_t rows, bint transposed, real *packed
+cdef bint pack_channel(
+    const View *w, const Terms *terms, Py_ssize_t group, Py_ssize_t channel, const Rows *rows,
+    Py_ssize_t block, bint transposed, real *packed
 ) noexcept nogil:
-    """packed[t][r] for the rows of a tile and the terms in order; true if all are finite."""
-    cdef Py_ssize_t channel, klass, tap, r, row_step
+    """packed[block][t][r] for the terms of a channel and the rows of a block; true if finite."""
+    cdef Py_ssize_t row = first_row(rows, block), count = first_row(rows, block + 1) - row
+    cdef Py_ssize_t klass, tap, r, row_step = w.strides[1 if transposed else 0]
     cdef const char *weight
     cdef bint finite = True
-    for channel in range(terms.channels):
-        for klass in range(terms.first_class, terms.last_class):
-            for tap from klass <= tap < terms.g.taps by terms.g.period:
-                if transposed:
-                    weight = at(w, group * terms.channels + channel, first_row, tap)
-                    row_step = w.strides[1]
-                else:
-                    weight = at(w, group * group_rows + first_row, channel, tap)
-                    row_step = w.strides[0]
-                for r in range(rows):
-                    packed[0] = (<const real *> weight)[0]
-                    finite &= isfinite(packed[0]) != 0
-                    weight += row_step
-                    packed += 1
+    packed += terms.per_channel * (row * terms.channels + channel * count)
+    for klass in range(terms.first_class, terms.last_class):
+        for tap from klass <= tap < terms.g.taps by terms.g.period:
+            if transposed:
+                weight = at(w, group * terms.channels + channel, row, tap)
+            else:
+                weight = at(w, group * rows.count + row, channel, tap)
+            for r in range(count):
+                packed[0] = (<const real *> weight)[0]
+                finite &= isfinite(packed[0]) != 0
+                weight += row_step
+                packed += 1
+    return finite
+
+
+cdef bint pack_weights(
+    const View *w, const Terms *terms, Py_ssize_t group, const Rows *rows, bint transposed,
+    real *packed
+) noexcept nogil:
+    """packed[block][t][r] for all terms and rows of a group; true if all are finite."""
+    cdef Py_ssize_t channel, block
+    cdef bint finite = True
+    if transposed:  # the rows of a channel lie side by side, far from the next channel's
+        for channel in range(terms.channels):
+            for block in range(rows.blocks):
+                finite &= pack_channel[real](w, terms, group, channel, rows, block, True, packed)
+    else:
+        for block in range(rows.blocks):
+            for channel in range(terms.channels):
+                finite &= pack_channel[real](w, terms, group, channel, rows, block, False, packed)
     return finite
 
 
@@ -196,7 +213,7 @@ cdef bint correlate(
     cdef View w = view_of(weight)
     cdef Py_ssize_t step = g.stride if transposed else 1
     cdef Py_ssize_t longest = (out.shape[2] + step - 1) // step
-    cdef Py_ssize_t group, phase, block, row, tile_rows, units
+    cdef Py_ssize_t group, phase, row, units
     cdef Py_ssize_t size = w.shape[0] * w.shape[1] * w.shape[2]
     cdef Terms terms
     cdef Cut cut
@@ -253,13 +270,8 @@ cdef bint correlate(
     for group in range(groups):
         for phase in range(job.phases):
             terms = terms_of_phase(&job, phase)
-            for block in range(job.rows.blocks):
-                row = first_row(&job.rows, block)
-                tile_rows = first_row(&job.rows, block + 1) - row
-                if not pack_weights[real](&w, &terms, group, job.rows.count, row, tile_rows,
-                                          transposed, packed):
-                    finite = False
-                packed += tile_rows * terms.channels * terms.per_channel
+            finite &= pack_weights[real](&w, &terms, group, &job.rows, transposed, packed)
+            packed += job.rows.count * terms.channels * terms.per_channel
     if job.channels == 0 or (transposed and g.classes < g.stride):
         fill[real](&job.out, biases)  # no terms, or phases of the output that meet no tap
     if job.channels > 0:
