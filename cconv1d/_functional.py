@@ -206,6 +206,21 @@ def _check_channels(function: str, groups: object, in_channels: int, weight: Sha
     return number
 
 
+def _plan_of(
+    function: str,
+    x: Shape,
+    w: Shape,
+    stride: object,
+    padding: object,
+    dilation: object,
+    groups: object,
+) -> Plan:
+    """The plan for an input and a weight in the shapes that the kernels see."""
+    geometry = resolve(function, x[2], w[2], stride, padding, dilation)
+    number = _check_channels(function, groups, x[1], w)
+    return Plan(x, w, (x[0], w[0], geometry.output_length), geometry, number)
+
+
 def _check_grad_output(function: str, grad_output: Shape, plan: Plan) -> Plan:
     """Refuse a `grad_output`, in the user's shape, that is not the plan's output."""
     expected = plan.output[3 - len(grad_output) :]
@@ -235,9 +250,7 @@ def _plan_forward(
             f"{function}: bias must have shape {w3[:1]}, one number for each output channel, "
             f"not {b}"
         )
-    geometry = resolve(function, x3[2], w3[2], stride, padding, dilation)
-    number = _check_channels(function, groups, x3[1], w3)
-    return Plan(x3, w3, (x3[0], w3[0], geometry.output_length), geometry, number)
+    return _plan_of(function, x3, w3, stride, padding, dilation, groups)
 
 
 @_remember
@@ -255,9 +268,7 @@ def _plan_backward(
     x3, w3 = _batched(function, "input", x), _weights(function, w)
     _one_rank(function, "input", x, "weight", w)
     _one_rank(function, "grad_output", dy, "input", x)
-    geometry = resolve(function, x3[2], w3[2], stride, padding, dilation)
-    number = _check_channels(function, groups, x3[1], w3)
-    plan = Plan(x3, w3, (x3[0], w3[0], geometry.output_length), geometry, number)
+    plan = _plan_of(function, x3, w3, stride, padding, dilation, groups)
     return _check_grad_output(function, dy, plan)
 
 

@@ -42,8 +42,8 @@ cdef extern from "tiles.h" nogil:
         const void *panel, const int32_t *offset, Py_ssize_t terms, const void *w,
         void *out, Py_ssize_t out_row, const void *bias, bint resume) noexcept
     ctypedef void (*cc_weight)(
-        const void *panel, const int32_t *offset, const void *dy, Py_ssize_t positions,
-        void *dw) noexcept
+        const void *panel, const int32_t *offset, const void *other, Py_ssize_t positions,
+        void *sums) noexcept
     ctypedef void (*cc_turn)(
         const void *rows, const int32_t *offset, Py_ssize_t count, Py_ssize_t positions,
         void *turned) noexcept
