@@ -19,6 +19,11 @@ INLINE void TILE(correlate_rows)(const int R, const int V, const REAL *panel,
                                  const int32_t *offset, ptrdiff_t terms, const REAL *w,
                                  REAL *out, ptrdiff_t out_row, const REAL *bias, int resume)
 {
+    /* the stores come many cycles later: enough to fetch the lines that they go to */
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int v = 0; v < V * LANES * (int)sizeof(REAL); v += 64)
+            PREFETCH_W((const char *)(out + r * out_row) + v);
+
     for (ptrdiff_t first = 0; first < terms; first += CC_BLOCK) {
         const ptrdiff_t last = terms - first > CC_BLOCK ? first + CC_BLOCK : terms;
         VEC sum[CC_ROWS][8];

@@ -22,6 +22,7 @@
 
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
+#define PREFETCH_W(address) __builtin_prefetch(address, 1)
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define UNROLL_4 _Pragma("clang loop unroll_count(4)")
@@ -31,6 +32,7 @@
 #endif
 #else
 #define INLINE static __forceinline
+#define PREFETCH_W(address) ((void)(address))
 #define UNROLL
 #define UNROLL_4
 #endif
