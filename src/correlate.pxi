@@ -32,16 +32,30 @@ cdef struct Correlation:
     Py_ssize_t positions, panels, parts
     Py_ssize_t budget, most            # of samples in a panel, of terms in a chunk
     Py_ssize_t panel_size, offset_size
+    Py_ssize_t distance                # samples between channels, or 0 if panels must be packed
+    const int32_t *order               # [phase][term] tap of its class, or NULL: as they come
+    const int32_t *places              # [phase][term] in the array, where `distance` is not 0
     const void *packed                 # [group][phase][block of rows][term][row of the block]
     const void *biases
     char *workers                      # the threads' own scratch
     Py_ssize_t worker_size
 
 
+cdef inline Py_ssize_t first_term(const Correlation *job, Py_ssize_t phase) noexcept nogil:
+    """How many terms the phases before this one have."""
+    cdef const Geometry *g = job.g
+    return job.channels * (g.taps // g.period * phase + min(g.taps % g.period, phase))
+
+
 cdef Terms terms_of_phase(const Correlation *job, Py_ssize_t phase) noexcept nogil:
+    cdef Terms terms
     if job.transposed:
-        return terms_of_output(job.g, job.channels, phase)
-    return terms_of_input(job.g, job.channels)
+        terms = terms_of_output(job.g, job.channels, phase)
+    else:
+        terms = terms_of_input(job.g, job.channels)
+    if job.order != NULL:
+        terms.order = job.order + first_term(job, phase)
+    return terms
 
 
 cdef bint pack_channel(
@@ -50,12 +64,15 @@ cdef bint pack_channel(
 ) noexcept nogil:
     """packed[block][t][r] for the terms of a channel and the rows of a block; true if finite."""
     cdef Py_ssize_t row = first_row(rows, block), count = first_row(rows, block + 1) - row
-    cdef Py_ssize_t klass, tap, r, row_step = w.strides[1 if transposed else 0]
+    cdef Py_ssize_t klass, u, tap, r, row_step = w.strides[1 if transposed else 0]
+    cdef Py_ssize_t t = channel * terms.per_channel
     cdef const char *weight
     cdef bint finite = True
-    packed += terms.per_channel * (row * terms.channels + channel * count)
+    packed += terms.per_channel * row * terms.channels + t * count
     for klass in range(terms.first_class, terms.last_class):
-        for tap from klass <= tap < terms.g.taps by terms.g.period:
+        for u in range(class_taps(terms.g, klass)):
+            tap = klass + tap_at(terms, t, u) * terms.g.period
+            t += 1
             if transposed:
                 weight = at(w, group * terms.channels + channel, row, tap)
             else:
@@ -163,35 +180,66 @@ cdef void correlate_panel(
                                     job.step, inside, stage, width, True)
 
 
+cdef void correlate_range(
+    const Correlation *job, const Terms *terms, bint in_place, real *panel, int32_t *offset,
+    real *stage, const real *packed, Py_ssize_t part, Py_ssize_t n, Py_ssize_t group,
+    Py_ssize_t phase, Py_ssize_t result, Py_ssize_t m, Py_ssize_t count
+) noexcept nogil:
+    """The positions m .. m + count of a phase, whose first result is `result`."""
+    cdef Py_ssize_t total = terms.channels * terms.per_channel, t0, t1
+    cdef Cut cut = cut_terms(terms, job.positions, job.budget, job.most)
+    cdef const real *samples = panel
+    cdef const int32_t *places = offset
+    for t0 from 0 <= t0 < total by cut.chunk:
+        t1 = min(t0 + cut.chunk, total)
+        if in_place:
+            places = job.places + first_term(job, phase) + t0
+            samples = <const real *> at(&job.array, n, group * job.channels,
+                                        m + lowest_sample(terms))
+        else:
+            pack_panel[real](&job.array, n, group * job.channels, terms, t0, t1, m,
+                             rounded(count, job.rows.width), panel, offset)
+        correlate_panel[real](job, samples, places, packed, t0, t1, total, part, n, group,
+                              result + m * job.step, count, stage)
+
+
 cdef void correlate_chunk(
     const Correlation *job, const real *packed, Py_ssize_t chunk, int worker
 ) noexcept nogil:
+    """A chunk's positions of all phases: those at the ends of the array need a panel."""
     cdef char *scratch = job.workers + worker * job.worker_size
     cdef real *panel = <real *> take(&scratch, job.panel_size * sizeof(real))
     cdef int32_t *offset = <int32_t *> take(&scratch, job.offset_size * sizeof(int32_t))
     cdef real *stage = <real *> take(&scratch, CC_TILE * sizeof(real))
-    cdef Py_ssize_t part = chunk % job.parts, m = chunk // job.parts % job.panels * job.positions
+    cdef Py_ssize_t part = chunk % job.parts, first = chunk // job.parts % job.panels * job.positions
     cdef Py_ssize_t group = chunk // (job.parts * job.panels) % job.groups
     cdef Py_ssize_t n = chunk // (job.parts * job.panels * job.groups)
-    cdef Py_ssize_t phase, first = 0, total, count, t0, t1
+    cdef Py_ssize_t phase, result = 0, last, inner, outer, inside, m, end, width = job.rows.width
     cdef Terms terms
-    cdef Cut cut
     packed += group * job.rows.count * job.channels * job.g.taps
     for phase in range(job.phases):
         terms = terms_of_phase(job, phase)
         if job.transposed:
-            first = class_phase(job.g, phase)
-        total = terms.channels * terms.per_channel
-        count = min(job.positions, (job.out.shape[2] - first + job.step - 1) // job.step - m)
-        if count > 0:
-            cut = cut_terms(&terms, job.positions, job.budget, job.most)
-            for t0 from 0 <= t0 < total by cut.chunk:
-                t1 = min(t0 + cut.chunk, total)
-                pack_panel[real](&job.array, n, group * job.channels, &terms, t0, t1, m,
-                                 rounded(count, job.rows.width), panel, offset)
-                correlate_panel[real](job, panel, offset, packed, t0, t1, total, part, n, group,
-                                      first + m * job.step, count, stage)
-        packed += job.rows.count * total
+            result = class_phase(job.g, phase)
+        last = min(first + job.positions, (job.out.shape[2] - result + job.step - 1) // job.step)
+        inner = outer = last
+        if job.distance:
+            # whole tiles that read nothing beyond the ends
+            inside = first + rounded(max(-lowest_sample(&terms) - first, 0), width)
+            end = job.array.shape[2] - lowest_sample(&terms) - (terms.per_channel - 1) * job.g.step
+            end = min(last, inside + max(end - inside, 0) // width * width)
+            if end - inside >= IN_PLACE_POSITIONS:
+                inner, outer = inside, end
+        if first < inner:
+            correlate_range[real](job, &terms, False, panel, offset, stage, packed, part, n, group,
+                                  phase, result, first, inner - first)
+        if inner < outer:
+            correlate_range[real](job, &terms, True, panel, offset, stage, packed, part, n, group,
+                                  phase, result, inner, outer - inner)
+        if outer < last:
+            correlate_range[real](job, &terms, False, panel, offset, stage, packed, part, n, group,
+                                  phase, result, outer, last - outer)
+        packed += job.rows.count * terms.channels * terms.per_channel
 
 
 cdef void correlate_chunk_f32(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -220,6 +268,9 @@ cdef bint correlate(
     cdef Scratch scratch
     cdef real *packed
     cdef real *biases = NULL
+    cdef int32_t *order
+    cdef Py_ssize_t places
+    cdef bint ordered
     cdef int workers
     cdef bint finite = True
 
@@ -229,6 +280,7 @@ cdef bint correlate(
     job.array, job.out = view_of(array), view_of(out)
     job.groups, job.channels = groups, array.shape[1] // groups
     job.transposed, job.step = transposed, step
+    job.order, job.places, job.distance = NULL, NULL, 0
     job.phases = g.classes if transposed else 1
     job.rows = share_rows(tiles, out.shape[1] // groups)
 
@@ -254,9 +306,16 @@ cdef bint correlate(
                                            (job.rows.blocks + PART_BLOCKS - 1) // PART_BLOCKS)
     workers = <int> min(workers, units * job.parts)
 
+    # A single tile for all rows reads the samples as often from the array as it would from a panel.
+    ordered = job.rows.count == 1 and CC_APART % g.step == 0
+    if job.rows.blocks == 1 and terms.in_step == 1 and job.channels <= IN_PLACE_CHANNELS:
+        job.distance = distance_of_rows(&job.array, job.channels, sizeof(real))
+    places = job.channels * g.taps * sizeof(int32_t)
+
     job.worker_size = (piece(job.panel_size * sizeof(real))
                        + piece(job.offset_size * sizeof(int32_t)) + piece(CC_TILE * sizeof(real)))
     if not reserve(&scratch, piece(size * sizeof(real)) + piece(out.shape[1] * sizeof(real))
+                   + ordered * piece(places) + (job.distance != 0) * piece(places)
                    + workers * job.worker_size):
         return False
     job.packed = packed = <real *> take(&scratch.next, size * sizeof(real))
@@ -265,6 +324,17 @@ cdef bint correlate(
         job.biases = biases = <real *> take(&scratch.next, out.shape[1] * sizeof(real))
         for row in range(out.shape[1]):
             biases[row] = bias[row]
+    if ordered:
+        order = <int32_t *> take(&scratch.next, places)
+        for phase in range(job.phases):
+            terms = terms_of_phase(&job, phase)
+            order_taps(&terms, order + first_term(&job, phase))
+        job.order = order
+    if job.distance:
+        job.places = <int32_t *> take(&scratch.next, places)
+        for phase in range(job.phases):
+            terms = terms_of_phase(&job, phase)
+            point_at_terms(&terms, job.distance, <int32_t *> job.places + first_term(&job, phase))
     job.workers = scratch.next
 
     for group in range(groups):
@@ -280,14 +350,13 @@ cdef bint correlate(
         else:
             cc_pool_run(correlate_chunk_f64, &job, units * job.parts, workers)
         if transposed and not finite:
-            mend_edges[real](array, weight, out, g, groups)
+            mend_edges[real](array, weight, out, &job)
     PyMem_RawFree(scratch.memory)
     return True
 
 
 cdef void mend_edges(
-    const real[:, :, :] dy, const real[:, :, :] w, real[:, :, :] dx, const Geometry *g,
-    Py_ssize_t groups
+    const real[:, :, :] dy, const real[:, :, :] w, real[:, :, :] dx, const Correlation *job
 ) noexcept nogil:
     """backward_input again where taps reach beyond dy.
 
@@ -295,11 +364,14 @@ cdef void mend_edges(
     no such terms, and 0 · NaN or 0 · Inf would spoil it. The order of the terms and blocks is
     the tiles'.
     """
-    cdef Py_ssize_t rows = dx.shape[1] // groups, channels = dy.shape[1] // groups
+    cdef const Geometry *g = job.g
+    cdef Py_ssize_t rows = job.rows.count, channels = job.channels
     cdef Py_ssize_t n, row, group, klass, taps, first, m, nearest, t, channel, tap, position
     cdef real chain, total
+    cdef Terms terms
     for klass in range(g.classes):
-        taps = class_taps(g, klass)
+        terms = terms_of_phase(job, klass)
+        taps = terms.per_channel
         first = class_phase(g, klass)
         for m in range((dx.shape[2] - first + g.stride - 1) // g.stride):
             nearest = m - class_shift(g, klass)
@@ -314,7 +386,7 @@ cdef void mend_edges(
                             total += chain
                             chain = 0
                         channel = t // taps
-                        tap = t - channel * taps
+                        tap = tap_at(&terms, t, t - channel * taps)
                         position = nearest - tap * g.step
                         if 0 <= position < dy.shape[2]:
                             chain = fused[real](

@@ -81,6 +81,7 @@ cdef struct Terms:
     Py_ssize_t per_channel
     Py_ssize_t in_step    # samples between neighbouring positions
     int direction         # +1: samples ahead of the output (x); -1: behind it (dy)
+    const int32_t *order  # which tap of its class each term is, or NULL: as they come
 
 
 cdef Terms terms_of_input(const Geometry *g, Py_ssize_t channels) noexcept nogil:
@@ -91,6 +92,7 @@ cdef Terms terms_of_input(const Geometry *g, Py_ssize_t channels) noexcept nogil
     terms.channels, terms.per_channel = channels, g.taps
     terms.in_step = g.stride
     terms.direction = 1
+    terms.order = NULL
     return terms
 
 
@@ -104,7 +106,35 @@ cdef Terms terms_of_output(
     terms.channels, terms.per_channel = channels, class_taps(g, klass)
     terms.in_step = 1
     terms.direction = -1
+    terms.order = NULL
     return terms
+
+
+cdef void order_taps(const Terms *terms, int32_t *order) noexcept nogil:
+    """The order for a tile with a single row: terms CC_APART samples apart follow each other.
+
+    It loads a vector of samples once for all of them. Of the terms of each CC_BLOCK, the taps of a
+    class are summed by their remainder, and from the sample that lies first.
+    """
+    cdef Py_ssize_t apart = CC_APART // terms.g.step, total = terms.channels * terms.per_channel
+    cdef Py_ssize_t t = 0, tap = 0, klass = terms.first_class, count, rest, i
+    while t < total:
+        count = min(class_taps(terms.g, klass) - tap, CC_BLOCK - t % CC_BLOCK)
+        for rest in range(min(apart, count)):
+            for i from rest <= i < count by apart:
+                order[t] = <int32_t> (tap + (i if terms.direction > 0 else count - 1 - i))
+                t += 1
+        tap += count
+        if tap == class_taps(terms.g, klass):
+            tap = 0
+            klass += 1
+            if klass == terms.last_class:
+                klass = terms.first_class
+
+
+cdef inline Py_ssize_t tap_at(const Terms *terms, Py_ssize_t t, Py_ssize_t tap) noexcept nogil:
+    """Which tap of its class the term t is, the one numbered `tap` if they come in order."""
+    return tap if terms.order == NULL else terms.order[t]
 
 
 cdef inline Py_ssize_t row_size(Py_ssize_t samples) noexcept nogil:
@@ -215,7 +245,7 @@ cdef void pack_panel(
     cdef Py_ssize_t ahead = terms.direction * g.step
     cdef Py_ssize_t channel = first_term // terms.per_channel, klass = terms.first_class
     cdef Py_ssize_t tap = first_term - channel * terms.per_channel
-    cdef Py_ssize_t t = first_term, used = 0, taps, u, first, length, phase = 0
+    cdef Py_ssize_t t = first_term, used = 0, taps, u, at_u, first, length, phase = 0
     while tap >= class_taps(g, klass):
         tap -= class_taps(g, klass)
         klass += 1
@@ -232,8 +262,9 @@ cdef void pack_panel(
             copy_row[real](array, n, first_channel + channel, first * terms.in_step + phase,
                            terms.in_step, length, panel + used)
             for u in range(taps):
+                at_u = tap_at(terms, t + u, tap + u) - tap
                 offset[t - first_term + u] = <int32_t> (
-                    used + (u if ahead > 0 else taps - 1 - u) * g.step)
+                    used + (at_u if ahead > 0 else taps - 1 - at_u) * g.step)
             used += row_size(length)
         else:
             for u in range(taps):
@@ -248,6 +279,28 @@ cdef void pack_panel(
         if klass == terms.last_class:
             klass = terms.first_class
             channel += 1
+
+
+cdef inline Py_ssize_t lowest_sample(const Terms *terms) noexcept nogil:
+    """The first sample that position 0 reads, of terms with a single class and an in_step of 1."""
+    cdef Py_ssize_t shift = class_shift(terms.g, terms.first_class)
+    if terms.direction > 0:
+        return shift
+    return -shift - (terms.per_channel - 1) * terms.g.step
+
+
+cdef void point_at_terms(
+    const Terms *terms, Py_ssize_t distance, int32_t *offset
+) noexcept nogil:
+    """Where each term's samples begin in the array, from the first that a position reads."""
+    cdef Py_ssize_t channel, first, tap, t = 0
+    for channel in range(terms.channels):
+        for first in range(terms.per_channel):
+            tap = tap_at(terms, t, first)
+            if terms.direction < 0:
+                tap = terms.per_channel - 1 - tap
+            offset[t] = <int32_t> (channel * distance + tap * terms.g.step)
+            t += 1
 
 
 # --- scratch ----------------------------------------------------------------------------------

@@ -15,6 +15,28 @@
  * Zen 3).
  */
 
+#define MOST_RUN (CC_APART / LANES > 4 ? 1 : 4) /* what is gained by more is small */
+
+/* M terms of a single row whose samples are CC_APART from each other: what one of them reads, the
+ * next reads again, so that a vector of samples is loaded once for all of them. */
+INLINE void TILE(add_run)(const int M, const int V, const REAL *x, const REAL *w, VEC *sum)
+{
+    enum { STEP = LANES < CC_APART ? LANES : CC_APART };
+    VEC ws[4];
+    HERE(x);
+    UNROLL for (int m = 0; m < M; m++)
+        ws[m] = V_SET1(w[m]);
+    UNROLL for (int at = 0; at <= (V - 1) * LANES + (M - 1) * CC_APART; at += STEP) {
+        VEC xs = V_LOAD(x + at);
+        V_PIN(xs);
+        UNROLL for (int m = 0; m < M; m++) {
+            const int first = at - m * CC_APART;
+            if (first % LANES == 0 && first >= 0 && first / LANES < V)
+                sum[first / LANES] = V_FMA(ws[m], xs, sum[first / LANES]);
+        }
+    }
+}
+
 INLINE void TILE(correlate_rows)(const int R, const int V, const REAL *panel,
                                  const int32_t *offset, ptrdiff_t terms, const REAL *w,
                                  REAL *out, ptrdiff_t out_row, const REAL *bias, int resume)
@@ -32,29 +54,47 @@ INLINE void TILE(correlate_rows)(const int R, const int V, const REAL *panel,
             UNROLL for (int v = 0; v < V; v++)
                 sum[r][v] = V_SET1(0);
 
-        UNROLL_4 for (ptrdiff_t t = first; t < last; t++) {
-            const REAL *x = panel + offset[t];
-            if (R >= V) { /* fewer vectors of x than rows: they are what stays in registers */
-                VEC xs[8];
-                UNROLL for (int v = 0; v < V; v++) {
-                    xs[v] = V_LOAD(x + v * LANES);
-                    V_PIN(xs[v]);
-                }
-                UNROLL for (int r = 0; r < R; r++) {
-                    const VEC ws = V_SET1(w[t * R + r]);
-                    UNROLL for (int v = 0; v < V; v++)
-                        sum[r][v] = V_FMA(ws, xs[v], sum[r][v]);
-                }
-            } else {
-                VEC ws[CC_ROWS];
-                UNROLL for (int r = 0; r < R; r++)
-                    ws[r] = V_SET1(w[t * R + r]);
-                UNROLL for (int v = 0; v < V; v++) {
-                    VEC xs = V_LOAD(x + v * LANES);
-                    if (R > 1)
-                        V_PIN(xs);
+        if (R == 1) {
+            for (ptrdiff_t t = first; t < last;) {
+                const REAL *x = panel + offset[t];
+                ptrdiff_t run = 1;
+                while (run < MOST_RUN && t + run < last
+                       && offset[t + run] == offset[t] + run * CC_APART)
+                    run++;
+                if (run == 1)
+                    TILE(add_run)(1, V, x, w + t, sum[0]);
+                else if (run == 2)
+                    TILE(add_run)(2, V, x, w + t, sum[0]);
+                else if (run == 3)
+                    TILE(add_run)(3, V, x, w + t, sum[0]);
+                else
+                    TILE(add_run)(4, V, x, w + t, sum[0]);
+                t += run;
+            }
+        } else {
+            UNROLL_4 for (ptrdiff_t t = first; t < last; t++) {
+                const REAL *x = panel + offset[t];
+                if (R >= V) { /* fewer vectors of x than rows: they are what stays in registers */
+                    VEC xs[8];
+                    UNROLL for (int v = 0; v < V; v++) {
+                        xs[v] = V_LOAD(x + v * LANES);
+                        V_PIN(xs[v]);
+                    }
+                    UNROLL for (int r = 0; r < R; r++) {
+                        const VEC ws = V_SET1(w[t * R + r]);
+                        UNROLL for (int v = 0; v < V; v++)
+                            sum[r][v] = V_FMA(ws, xs[v], sum[r][v]);
+                    }
+                } else {
+                    VEC ws[CC_ROWS];
                     UNROLL for (int r = 0; r < R; r++)
-                        sum[r][v] = V_FMA(ws[r], xs, sum[r][v]);
+                        ws[r] = V_SET1(w[t * R + r]);
+                    UNROLL for (int v = 0; v < V; v++) {
+                        VEC xs = V_LOAD(x + v * LANES);
+                        V_PIN(xs);
+                        UNROLL for (int r = 0; r < R; r++)
+                            sum[r][v] = V_FMA(ws[r], xs, sum[r][v]);
+                    }
                 }
             }
         }
@@ -265,6 +305,7 @@ static const cc_tiles TILE(tiles) = {
     .sum = TILE(sum),
 };
 
+#undef MOST_RUN
 #undef ROWS
 #undef FOR_ROWS
 #undef VECTORS

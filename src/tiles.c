@@ -23,16 +23,20 @@
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
 #define PREFETCH_W(address) __builtin_prefetch(address, 1)
+/* Loads through the pointer stay in their branch: GCC takes what branches have in common before
+ * them, and has no registers left then. */
+#define HERE(pointer) __asm__ volatile("" : "+r"(pointer))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define UNROLL_4 _Pragma("clang loop unroll_count(4)")
 #else
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL _Pragma("GCC unroll 32")
 #define UNROLL_4 _Pragma("GCC unroll 4")
 #endif
 #else
 #define INLINE static __forceinline
 #define PREFETCH_W(address) ((void)(address))
+#define HERE(pointer) ((void)(pointer))
 #define UNROLL
 #define UNROLL_4
 #endif

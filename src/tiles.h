@@ -14,6 +14,7 @@
 enum {
     CC_BLOCK = 128,  /* terms in one chain of multiply-adds; the chains' sums are added in order */
     CC_LANES = 16,   /* logical lanes of a sum over positions, the same at every level */
+    CC_APART = 8,    /* samples between terms that a tile with one row takes together */
     CC_ROWS = 12,    /* no tile has more rows */
     CC_TILE = 512    /* nor more results */
 };
