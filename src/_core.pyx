@@ -94,7 +94,7 @@ cdef enum: WEIGHT_BYTES = 256 * 1024
 cdef enum: CHUNK_TERMS = 32 * 128
 # Samples are read from the array itself, without a panel, for so many positions at least, which are
 # worth the panels at the two ends, and so many channels at most, each of them in a page of its own.
-cdef enum: IN_PLACE_POSITIONS = 768, IN_PLACE_CHANNELS = 32
+cdef enum: IN_PLACE_POSITIONS = 384, IN_PLACE_CHANNELS = 32
 # Positions in a panel: as many as the budget allows between these.
 cdef enum: NARROW = 256, WIDE = 4096
 # With fewer rows than this on either side, lanes run along positions in backward_weight.

@@ -3,15 +3,18 @@
 cdef struct Rows:
     # The output channels of a group, shared out evenly among tiles: a last tile with few rows
     # would be slow.
-    Py_ssize_t count, blocks, width
+    Py_ssize_t count, blocks
+    Py_ssize_t width   # whole tiles of every block
 
 
 cdef Rows share_rows(const cc_tiles *tiles, Py_ssize_t count) noexcept nogil:
     cdef Rows rows
     rows.count = count
     rows.blocks = (count + tiles.correlate_rows - 1) // tiles.correlate_rows
-    rows.width = max(tiles.correlate_width[count // rows.blocks],
-                     tiles.correlate_width[(count + rows.blocks - 1) // rows.blocks])
+    cdef Py_ssize_t width = tiles.correlate_width[count // rows.blocks]
+    rows.width = width
+    while rows.width % tiles.correlate_width[(count + rows.blocks - 1) // rows.blocks]:
+        rows.width += width
     return rows
 
 

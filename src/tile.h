@@ -269,7 +269,8 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
     }
 
 /* How many rows and vectors fill the registers: R·V accumulators beside the smaller of R and V
- * and one more. */
+ * and one more. Eight would do for two multiply-adds in a cycle that take four, if nothing else
+ * ever came between; ten or twelve are up to 25 % faster. */
 #if REGISTERS == 32
 #define ROWS 12
 #define FOR_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
@@ -277,7 +278,7 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
 #else
 #define ROWS 6
 #define FOR_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
-#define VECTORS(R) ((R) <= 1 ? 8 : (R) <= 3 ? 4 : 2)
+#define VECTORS(R) ((R) <= 1 ? 8 : (R) <= 2 ? 6 : (R) <= 3 ? 4 : (R) <= 4 ? 3 : 2)
 #endif
 
 /* A row of by_position takes CC_LANES / LANES vectors; a few registers are spared. */
