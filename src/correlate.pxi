@@ -272,7 +272,7 @@ cdef bint correlate(
     cdef real *packed
     cdef real *biases = NULL
     cdef int32_t *order
-    cdef Py_ssize_t places
+    cdef Py_ssize_t places, narrow
     cdef bint ordered
     cdef int workers
     cdef bint finite = True
@@ -293,8 +293,12 @@ cdef bint correlate(
     if step == 1:
         job.most = min(job.most, WEIGHT_BYTES // <Py_ssize_t> sizeof(real) // job.rows.count)
     terms = terms_of_phase(&job, 0)
-    job.positions = min(panel_positions(&terms, job.budget, NARROW if step == 1 else NARROW // 2),
-                        rounded(longest, job.rows.width))
+    # A wide panel reads long runs of each channel; but chunks of terms add to all its results in turn.
+    narrow = NARROW if step == 1 else NARROW // 2
+    while narrow < WIDE // 2 and narrow * job.rows.count < PANEL_BYTES // 4 // <Py_ssize_t> sizeof(real):
+        narrow *= 2
+    job.positions = panel_positions(&terms, job.budget, narrow) // job.rows.width * job.rows.width
+    job.positions = min(job.positions, rounded(longest, job.rows.width))
     job.panels = (longest + job.positions - 1) // job.positions
     job.panel_size = job.offset_size = 0
     for phase in range(job.phases):
