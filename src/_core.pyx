@@ -37,11 +37,15 @@ cdef extern from "tiles.h" nogil:
     enum:
         CC_BLOCK
         CC_APART
+        CC_FEW
         CC_LANES
         CC_TILE
     ctypedef void (*cc_correlate)(
         const void *panel, const int32_t *offset, Py_ssize_t terms, const void *w,
         void *out, Py_ssize_t out_row, const void *bias, bint resume) noexcept
+    ctypedef void (*cc_row)(
+        const void *panel, const int32_t *offset, const void *w, void *out, Py_ssize_t positions,
+        const void *bias) noexcept
     ctypedef void (*cc_weight)(
         const void *panel, const int32_t *offset, const void *other, Py_ssize_t positions,
         void *sums) noexcept
@@ -53,6 +57,8 @@ cdef extern from "tiles.h" nogil:
         Py_ssize_t correlate_rows
         Py_ssize_t *correlate_width
         cc_correlate *correlate
+        Py_ssize_t row_least
+        cc_row *row
         Py_ssize_t by_lane_rows
         Py_ssize_t by_lane_width
         cc_weight *by_lane

@@ -157,6 +157,10 @@ cdef void correlate_panel(
                               and out.strides[1] % size == 0)
     if job.biases != NULL and t1 == terms:
         bias = <const real *> job.biases + channel
+    if (job.rows.count == 1 and terms <= CC_FEW and t0 == 0 and t1 == terms
+            and side_by_side and count >= tiles.row_least):
+        tiles.row[terms](panel, offset, weights, at(out, n, channel, first), count, bias)
+        return
     strip = max(strip // job.rows.width, 1) * job.rows.width
     for m0 from 0 <= m0 < count by strip:
         last = min(m0 + strip, count)

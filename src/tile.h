@@ -2,6 +2,7 @@
  * level and dtype. TILE(name) is the name of a function in this instantiation.
  *
  *   correlate     out[r][p] = Σ_t w[t][r] · panel[offset[t] + p]      lanes along p
+ *   row           the same for one row and few terms, all positions    lanes along p
  *   by_lane       sums[r][l] += Σ_p panel[offset[r] + p] · other[p][l]  lanes along l
  *   by_position   sums[r]   += Σ_p panel[offset[r] + p] · other[p]     lanes along p
  *   turn          turned[p][l] = rows[offset[l] + p]
@@ -110,6 +111,40 @@ INLINE void TILE(correlate_rows)(const int R, const int V, const REAL *panel,
                 V_STORE(total, value);
             }
         }
+    }
+}
+
+/* What a tile does around its few terms would take longer than the terms. */
+INLINE void TILE(row_terms)(const int T, const REAL *panel, const int32_t *offset, const REAL *w,
+                            REAL *out, ptrdiff_t positions, const REAL *bias)
+{
+    enum { V = 4 };
+    const VEC b = V_SET1(bias ? *bias : 0);
+    VEC ws[CC_FEW];
+    const REAL *x[CC_FEW];
+    ptrdiff_t p = 0;
+
+    UNROLL for (int t = 0; t < T; t++) {
+        ws[t] = V_SET1(w[t]);
+        x[t] = panel + offset[t];
+    }
+    for (; p + V * LANES <= positions; p += V * LANES) {
+        VEC sum[V];
+        UNROLL for (int v = 0; v < V; v++)
+            sum[v] = V_SET1(0);
+        UNROLL for (int t = 0; t < T; t++)
+            UNROLL for (int v = 0; v < V; v++)
+                sum[v] = V_FMA(ws[t], V_LOAD(x[t] + p + v * LANES), sum[v]);
+        UNROLL for (int v = 0; v < V; v++)
+            V_STORE(out + p + v * LANES, bias ? V_ADD(sum[v], b) : sum[v]);
+    }
+    while (p < positions) { /* the last vector may hold results that the one before it had */
+        VEC sum = V_SET1(0);
+        p = p + LANES <= positions ? p : positions - LANES;
+        UNROLL for (int t = 0; t < T; t++)
+            sum = V_FMA(ws[t], V_LOAD(x[t] + p), sum);
+        V_STORE(out + p, bias ? V_ADD(sum, b) : sum);
+        p += LANES;
     }
 }
 
@@ -253,6 +288,13 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
                              (const REAL *)w, (REAL *)out, out_row, (const REAL *)bias,        \
                              resume);                                                          \
     }
+#define ROW(T)                                                                                 \
+    static void TILE(row_##T)(const void *panel, const int32_t *offset, const void *w, void *out, \
+                              ptrdiff_t positions, const void *bias)                           \
+    {                                                                                          \
+        TILE(row_terms)(T, (const REAL *)panel, offset, (const REAL *)w, (REAL *)out,          \
+                        positions, (const REAL *)bias);                                        \
+    }
 #define BY_LANE(R)                                                                             \
     static void TILE(by_lane_##R)(const void *panel, const int32_t *offset,                    \
                                   const void *other, ptrdiff_t positions, void *sums)          \
@@ -284,12 +326,16 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
 /* A row of by_position takes CC_LANES / LANES vectors; a few registers are spared. */
 #define POSITION_ROWS ((REGISTERS - 4) * LANES / CC_LANES)
 
+#define FOR_FEW(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
+
 FOR_ROWS(CORRELATE)
+FOR_FEW(ROW)
 FOR_ROWS(BY_LANE)
 FOR_ROWS(BY_POSITION)
 
 #define WIDTH_ENTRY(R) [R] = VECTORS(R) * LANES,
 #define CORRELATE_ENTRY(R) [R] = TILE(correlate_##R),
+#define ROW_ENTRY(T) [T] = TILE(row_##T),
 #define BY_LANE_ENTRY(R) [R] = TILE(by_lane_##R),
 #define BY_POSITION_ENTRY(R) [R] = TILE(by_position_##R),
 
@@ -297,6 +343,8 @@ static const cc_tiles TILE(tiles) = {
     .correlate_rows = ROWS,
     .correlate_width = {FOR_ROWS(WIDTH_ENTRY)},
     .correlate = {FOR_ROWS(CORRELATE_ENTRY)},
+    .row_least = LANES,
+    .row = {FOR_FEW(ROW_ENTRY)},
     .by_lane_rows = ROWS,
     .by_lane_width = LANE_VECTORS * LANES,
     .by_lane = {FOR_ROWS(BY_LANE_ENTRY)},
@@ -312,7 +360,10 @@ static const cc_tiles TILE(tiles) = {
 #undef VECTORS
 #undef POSITION_ROWS
 #undef LANE_VECTORS
+#undef FOR_FEW
 #undef CORRELATE
+#undef ROW
+#undef ROW_ENTRY
 #undef BY_LANE
 #undef BY_POSITION
 #undef WIDTH_ENTRY

@@ -15,6 +15,7 @@ enum {
     CC_BLOCK = 128,  /* terms in one chain of multiply-adds; the chains' sums are added in order */
     CC_LANES = 16,   /* logical lanes of a sum over positions, the same at every level */
     CC_APART = 8,    /* samples between terms that a tile with one row takes together */
+    CC_FEW = 8,      /* terms at most in a row */
     CC_ROWS = 12,    /* no tile has more rows */
     CC_TILE = 512    /* nor more results */
 };
@@ -24,6 +25,10 @@ enum {
 typedef void (*cc_correlate)(const void *panel, const int32_t *offset, ptrdiff_t terms,
                              const void *w, void *out, ptrdiff_t out_row, const void *bias,
                              int resume);
+
+/* out[p] = Σ_t w[t] · panel[offset[t] + p]  (+ *bias), for all positions p at once. */
+typedef void (*cc_row)(const void *panel, const int32_t *offset, const void *w, void *out,
+                       ptrdiff_t positions, const void *bias);
 
 /* sums[r][l] += Σ_p panel[offset[r] + p] · other[p][l], for the lanes l of one tile; or
  * sums[r]    += Σ_p panel[offset[r] + p] · other[p],    with lanes along the positions p. */
@@ -37,11 +42,13 @@ typedef void (*cc_turn)(const void *rows, const int32_t *offset, ptrdiff_t count
 /* *total += Σ_p dy[p] */
 typedef void (*cc_sum)(const void *dy, ptrdiff_t positions, void *total);
 
-/* Each table is indexed by the number of rows, from 1 to the largest that the level has. */
+/* Tables are indexed by the number of rows, from 1 to the largest that the level has. */
 typedef struct {
     ptrdiff_t correlate_rows;
     ptrdiff_t correlate_width[CC_ROWS + 1]; /* positions in a tile */
     cc_correlate correlate[CC_ROWS + 1];
+    ptrdiff_t row_least; /* positions that a row has at least */
+    cc_row row[CC_FEW + 1]; /* indexed by the number of terms */
     ptrdiff_t by_lane_rows;
     ptrdiff_t by_lane_width; /* lanes in a tile */
     cc_weight by_lane[CC_ROWS + 1];
