@@ -37,6 +37,8 @@ cdef extern from "tiles.h" nogil:
     enum:
         CC_BLOCK
         CC_APART
+        CC_ACROSS
+        CC_DOWN
         CC_FEW
         CC_LANES
         CC_TILE
@@ -46,9 +48,13 @@ cdef extern from "tiles.h" nogil:
     ctypedef void (*cc_row)(
         const void *panel, const int32_t *offset, const void *w, void *out, Py_ssize_t positions,
         const void *bias) noexcept
-    ctypedef void (*cc_weight)(
+    ctypedef void (*cc_by_lane)(
         const void *panel, const int32_t *offset, const void *other, Py_ssize_t positions,
         void *sums) noexcept
+    ctypedef void (*cc_by_position)(
+        const void *panel, const int32_t *offset, const void *other, const int32_t *line,
+        Py_ssize_t skew, Py_ssize_t positions, void *sums, Py_ssize_t sums_row) noexcept
+    ctypedef void (*cc_fold)(void *sums, Py_ssize_t count) noexcept
     ctypedef void (*cc_turn)(
         const void *rows, const int32_t *offset, Py_ssize_t count, Py_ssize_t positions,
         void *turned) noexcept
@@ -61,10 +67,11 @@ cdef extern from "tiles.h" nogil:
         cc_row *row
         Py_ssize_t by_lane_rows
         Py_ssize_t by_lane_width
-        cc_weight *by_lane
+        cc_by_lane *by_lane
         cc_turn turn
-        Py_ssize_t by_position_rows
-        cc_weight *by_position
+        Py_ssize_t *by_position_terms
+        cc_by_position by_position[CC_ACROSS + 1][CC_DOWN + 1]
+        cc_fold fold
         cc_sum sum
     ctypedef struct cc_level:
         const char *name
@@ -107,9 +114,10 @@ cdef enum: NARROW = 256, WIDE = 4096
 cdef enum: FEW_ROWS = 8
 # Output channels whose gradients backward_weight sums in one pass over dy and x.
 cdef enum: CHANNELS_PER_PASS = 512
-# Positions that one lane-wise sum over positions takes before it is folded: a chain of
-# CC_BLOCK in each of CC_LANES lanes.
+# Positions that one lane-wise sum over positions takes: a chain of CC_BLOCK in each of CC_LANES
+# lanes. The sums of such chains, lane by lane, take so many bytes at most.
 cdef enum: FOLD_POSITIONS = 2048
+cdef enum: SUMS_BYTES = 256 * 1024
 
 # Fewer products than this take some 20 microseconds and are not worth waking a second thread.
 cdef Py_ssize_t serial_products = 1024 * 1024

@@ -4,7 +4,8 @@
  *   correlate     out[r][p] = Σ_t w[t][r] · panel[offset[t] + p]      lanes along p
  *   row           the same for one row and few terms, all positions    lanes along p
  *   by_lane       sums[r][l] += Σ_p panel[offset[r] + p] · other[p][l]  lanes along l
- *   by_position   sums[r]   += Σ_p panel[offset[r] + p] · other[p]     lanes along p
+ *   by_position   sums[a][b][lane] += Σ_p panel[offset[b] + p] · other[line[a] + p]
+ *                                                                     lanes along p
  *   turn          turned[p][l] = rows[offset[l] + p]
  *   sum           total    += Σ_p dy[p]                               lanes along p
  *
@@ -207,54 +208,88 @@ static void TILE(turn)(const void *rows_, const int32_t *offset, ptrdiff_t count
             turned[p * WIDTH + l] = l < count ? rows[offset[l] + p] : 0;
 }
 
-/* The sum of CC_LANES partial sums, by folding the upper half onto the lower one. */
-INLINE REAL TILE(fold)(REAL *lanes)
+/* Sums of CC_LANES partial sums each, by folding the upper half onto the lower one. */
+static void TILE(fold)(void *sums_, ptrdiff_t count)
 {
-    for (int half = CC_LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            lanes[i] += lanes[i + half];
-    return lanes[0];
+    REAL *sums = (REAL *)sums_;
+    UNROLL for (int half = CC_LANES / 2; half > 0; half /= 2)
+        for (ptrdiff_t i = 0; i < count; i++)
+            UNROLL for (int lane = 0; lane < half; lane++)
+                sums[i * (half > 1 ? CC_LANES : 1) + lane] =
+                    sums[i * CC_LANES + lane] + sums[i * CC_LANES + lane + half];
 }
 
-INLINE void TILE(by_position_rows)(const int R, const REAL *panel, const int32_t *offset,
-                                   const REAL *other, ptrdiff_t positions, REAL *sums)
+/* H vectors of lanes at a time: A·B·H sums fill the registers. */
+INLINE void TILE(by_position_tile)(const int A, const int B, const int H, const REAL *panel,
+                                   const int32_t *offset, const REAL *other, const int32_t *line,
+                                   ptrdiff_t skew, ptrdiff_t positions, REAL *sums,
+                                   ptrdiff_t sums_row)
 {
-    enum { V = CC_LANES / LANES };
-    VEC sum[CC_ROWS][V];
     const ptrdiff_t whole = positions - positions % CC_LANES;
+    const ptrdiff_t lead = (A - 1) * skew, end = positions + lead;
 
-    UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int v = 0; v < V; v++)
-            sum[r][v] = V_SET1(0);
+    for (int lane = 0; lane < CC_LANES; lane += H * LANES) {
+        VEC sum[CC_ACROSS][CC_DOWN][4];
+        ptrdiff_t p = 0;
 
-    for (ptrdiff_t p = 0; p < whole; p += CC_LANES) {
-        UNROLL for (int v = 0; v < V; v++) {
-            VEC others = V_LOAD(other + p + v * LANES);
-            V_PIN(others);
-            UNROLL for (int r = 0; r < R; r++)
-                sum[r][v] = V_FMA(others, V_LOAD(panel + offset[r] + p + v * LANES), sum[r][v]);
+        UNROLL for (int a = 0; a < A; a++)
+            UNROLL for (int b = 0; b < B; b++)
+                UNROLL for (int v = 0; v < H; v++)
+                    sum[a][b][v] = V_SET1(0);
+
+        while (p < end) {
+            if (p >= lead && p < whole) { /* all rows of `other` are under way */
+                do {
+                    UNROLL for (int v = 0; v < H; v++) {
+                        const ptrdiff_t at = p + lane + v * LANES;
+                        VEC others[CC_ACROSS];
+                        UNROLL for (int a = 0; a < A; a++) {
+                            others[a] = V_LOAD(other + line[a] + at - a * skew);
+                            V_PIN(others[a]);
+                        }
+                        UNROLL for (int b = 0; b < B; b++) {
+                            VEC xs = V_LOAD(panel + offset[b] + at);
+                            V_PIN(xs);
+                            UNROLL for (int a = 0; a < A; a++)
+                                sum[a][b][v] = V_FMA(others[a], xs, sum[a][b][v]);
+                        }
+                    }
+                    p += CC_LANES;
+                } while (p < whole);
+                continue;
+            }
+            UNROLL for (int a = 0; a < A; a++) {
+                const ptrdiff_t q = p - a * skew;
+                if (q >= 0 && q < whole) {
+                    UNROLL for (int v = 0; v < H; v++)
+                        UNROLL for (int b = 0; b < B; b++)
+                            sum[a][b][v] = V_FMA(V_LOAD(other + line[a] + q + lane + v * LANES),
+                                                 V_LOAD(panel + offset[b] + p + lane + v * LANES),
+                                                 sum[a][b][v]);
+                } else if (q >= 0 && q < positions) {
+                    /* Lanes past the end take zeros from both sides: the samples that lie there
+                     * are not part of the sum, and 0 · NaN would poison it. */
+                    const size_t size = (size_t)(positions - q) * sizeof(REAL);
+                    REAL rest[CC_LANES] = {0}, x_rest[CC_LANES] = {0};
+                    memcpy(rest, other + line[a] + q, size);
+                    UNROLL for (int b = 0; b < B; b++) {
+                        memcpy(x_rest, panel + offset[b] + p, size);
+                        UNROLL for (int v = 0; v < H; v++)
+                            sum[a][b][v] = V_FMA(V_LOAD(rest + lane + v * LANES),
+                                                 V_LOAD(x_rest + lane + v * LANES),
+                                                 sum[a][b][v]);
+                    }
+                }
+            }
+            p += CC_LANES;
         }
-    }
 
-    if (whole < positions) {
-        /* Lanes past the end take zeros from both sides: the samples that lie there are not
-         * part of the sum, and 0 · NaN would poison it. */
-        const size_t rest = (size_t)(positions - whole) * sizeof(REAL);
-        REAL other_rest[CC_LANES] = {0}, x_rest[CC_LANES] = {0};
-        memcpy(other_rest, other + whole, rest);
-        UNROLL for (int r = 0; r < R; r++) {
-            memcpy(x_rest, panel + offset[r] + whole, rest);
-            UNROLL for (int v = 0; v < V; v++)
-                sum[r][v] = V_FMA(V_LOAD(other_rest + v * LANES), V_LOAD(x_rest + v * LANES),
-                                  sum[r][v]);
-        }
-    }
-
-    UNROLL for (int r = 0; r < R; r++) {
-        REAL lanes[CC_LANES];
-        UNROLL for (int v = 0; v < V; v++)
-            V_STORE(lanes + v * LANES, sum[r][v]);
-        sums[r] += TILE(fold)(lanes);
+        UNROLL for (int a = 0; a < A; a++)
+            UNROLL for (int b = 0; b < B; b++)
+                UNROLL for (int v = 0; v < H; v++) {
+                    REAL *total = sums + (a * sums_row + b) * CC_LANES + lane + v * LANES;
+                    V_STORE(total, V_ADD(V_LOAD(total), sum[a][b][v]));
+                }
     }
 }
 
@@ -275,7 +310,8 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
         V_STORE(lanes + v * LANES, sum[v]);
     for (ptrdiff_t p = whole; p < positions; p++)
         lanes[p - whole] += dy[p];
-    *(REAL *)total += TILE(fold)(lanes);
+    TILE(fold)(lanes, 1);
+    *(REAL *)total += lanes[0];
 }
 
 /* Functions on pointers to anything, each with its number of rows as a constant. */
@@ -302,12 +338,14 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
         TILE(by_lane_rows)(R, LANE_VECTORS, (const REAL *)panel, offset,                       \
                            (const REAL *)other, positions, (REAL *)sums);                      \
     }
-#define BY_POSITION(R)                                                                         \
-    static void TILE(by_position_##R)(const void *panel, const int32_t *offset,                \
-                                      const void *other, ptrdiff_t positions, void *sums)      \
+#define BY_POSITION(A, B)                                                                      \
+    static void TILE(by_position_##A##_##B)(                                                   \
+        const void *panel, const int32_t *offset, const void *other, const int32_t *line,      \
+        ptrdiff_t skew, ptrdiff_t positions, void *sums, ptrdiff_t sums_row)                   \
     {                                                                                          \
-        TILE(by_position_rows)(R, (const REAL *)panel, offset, (const REAL *)other,            \
-                               positions, (REAL *)sums);                                       \
+        TILE(by_position_tile)(A, B, TOGETHER(A, B), (const REAL *)panel, offset,              \
+                               (const REAL *)other, line, skew, positions, (REAL *)sums,       \
+                               sums_row);                                                      \
     }
 
 /* How many rows and vectors fill the registers: R·V accumulators beside the smaller of R and V
@@ -323,21 +361,25 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
 #define VECTORS(R) ((R) <= 1 ? 8 : (R) <= 2 ? 6 : (R) <= 3 ? 4 : (R) <= 4 ? 3 : 2)
 #endif
 
-/* A row of by_position takes CC_LANES / LANES vectors; a few registers are spared. */
-#define POSITION_ROWS ((REGISTERS - 4) * LANES / CC_LANES)
+/* by_position: terms for so many rows of `other`, and vectors of lanes that go together. */
+#define FOR_PAIRS(X)                                                                           \
+    X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8)                            \
+    X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(2, 6) X(3, 1) X(3, 2) X(3, 3) X(3, 4)
+#define TOGETHER(A, B)                                                                         \
+    (CC_LANES / LANES % 4 == 0 && A * B <= 3 ? 4 : CC_LANES / LANES % 2 == 0 && A * B <= 6 ? 2 : 1)
 
 #define FOR_FEW(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
 
 FOR_ROWS(CORRELATE)
 FOR_FEW(ROW)
 FOR_ROWS(BY_LANE)
-FOR_ROWS(BY_POSITION)
+FOR_PAIRS(BY_POSITION)
 
 #define WIDTH_ENTRY(R) [R] = VECTORS(R) * LANES,
 #define CORRELATE_ENTRY(R) [R] = TILE(correlate_##R),
 #define ROW_ENTRY(T) [T] = TILE(row_##T),
 #define BY_LANE_ENTRY(R) [R] = TILE(by_lane_##R),
-#define BY_POSITION_ENTRY(R) [R] = TILE(by_position_##R),
+#define BY_POSITION_ENTRY(A, B) [A][B] = TILE(by_position_##A##_##B),
 
 static const cc_tiles TILE(tiles) = {
     .correlate_rows = ROWS,
@@ -348,8 +390,9 @@ static const cc_tiles TILE(tiles) = {
     .by_lane_rows = ROWS,
     .by_lane_width = LANE_VECTORS * LANES,
     .by_lane = {FOR_ROWS(BY_LANE_ENTRY)},
-    .by_position_rows = POSITION_ROWS < 1 ? 1 : POSITION_ROWS > ROWS ? ROWS : POSITION_ROWS,
-    .by_position = {FOR_ROWS(BY_POSITION_ENTRY)},
+    .by_position_terms = {0, 8, 6, 4},
+    .by_position = {FOR_PAIRS(BY_POSITION_ENTRY)},
+    .fold = TILE(fold),
     .turn = TILE(turn),
     .sum = TILE(sum),
 };
@@ -358,7 +401,8 @@ static const cc_tiles TILE(tiles) = {
 #undef ROWS
 #undef FOR_ROWS
 #undef VECTORS
-#undef POSITION_ROWS
+#undef FOR_PAIRS
+#undef TOGETHER
 #undef LANE_VECTORS
 #undef FOR_FEW
 #undef CORRELATE

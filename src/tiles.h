@@ -16,6 +16,8 @@ enum {
     CC_LANES = 16,   /* logical lanes of a sum over positions, the same at every level */
     CC_APART = 8,    /* samples between terms that a tile with one row takes together */
     CC_FEW = 8,      /* terms at most in a row */
+    CC_ACROSS = 3,   /* rows of `other` at most in by_position, */
+    CC_DOWN = 8,     /* and terms */
     CC_ROWS = 12,    /* no tile has more rows */
     CC_TILE = 512    /* nor more results */
 };
@@ -30,10 +32,19 @@ typedef void (*cc_correlate)(const void *panel, const int32_t *offset, ptrdiff_t
 typedef void (*cc_row)(const void *panel, const int32_t *offset, const void *w, void *out,
                        ptrdiff_t positions, const void *bias);
 
-/* sums[r][l] += Σ_p panel[offset[r] + p] · other[p][l], for the lanes l of one tile; or
- * sums[r]    += Σ_p panel[offset[r] + p] · other[p],    with lanes along the positions p. */
-typedef void (*cc_weight)(const void *panel, const int32_t *offset, const void *other,
-                          ptrdiff_t positions, void *sums);
+/* sums[r][l] += Σ_p panel[offset[r] + p] · other[p][l], for the lanes l of one tile. */
+typedef void (*cc_by_lane)(const void *panel, const int32_t *offset, const void *other,
+                           ptrdiff_t positions, void *sums);
+
+/* sums[a][b][p % CC_LANES] += panel[offset[b] + a·skew + p] · other[line[a] + p] for all p, with
+ * `sums_row` sums from a to the next. The skew, 0 or CC_LANES, lets rows of `other` share samples
+ * that each of them needs that much later than the one before. */
+typedef void (*cc_by_position)(const void *panel, const int32_t *offset, const void *other,
+                               const int32_t *line, ptrdiff_t skew, ptrdiff_t positions,
+                               void *sums, ptrdiff_t sums_row);
+
+/* sums[i] = Σ_lane sums[i][lane], in place. */
+typedef void (*cc_fold)(void *sums, ptrdiff_t count);
 
 /* turned[p][l] = rows[offset[l] + p] for l < count, else 0: the `other` of by_lane. */
 typedef void (*cc_turn)(const void *rows, const int32_t *offset, ptrdiff_t count,
@@ -51,10 +62,11 @@ typedef struct {
     cc_row row[CC_FEW + 1]; /* indexed by the number of terms */
     ptrdiff_t by_lane_rows;
     ptrdiff_t by_lane_width; /* lanes in a tile */
-    cc_weight by_lane[CC_ROWS + 1];
+    cc_by_lane by_lane[CC_ROWS + 1];
     cc_turn turn;
-    ptrdiff_t by_position_rows;
-    cc_weight by_position[CC_ROWS + 1];
+    ptrdiff_t by_position_terms[CC_ACROSS + 1]; /* b at most, for each number of rows a */
+    cc_by_position by_position[CC_ACROSS + 1][CC_DOWN + 1];
+    cc_fold fold;
     cc_sum sum;
 } cc_tiles;
 

@@ -12,6 +12,9 @@ cdef struct WeightGradient:
     bint by_position
     Py_ssize_t positions, budget
     Py_ssize_t distance                # samples between rows of dy, or 0 if they must be copied
+    Py_ssize_t inner, outer            # positions between them read no padding and may have
+    Py_ssize_t x_distance              # so many samples between channels of x, else 0, and
+    const int32_t *places              # terms in x as it lies
     Py_ssize_t panel_size, offset_size, lines_size, turned_size, sums_size
     char *workers                      # the threads' own scratch
     Py_ssize_t worker_size
@@ -69,20 +72,61 @@ cdef void add_by_lane(
                     min(positions - p, CC_BLOCK), sums + (first * depth + row * lanes))
 
 
+cdef void add_pairs(
+    const cc_tiles *tiles, const real *panel, const int32_t *offset, Py_ssize_t terms,
+    const real *lines, const int32_t *line, Py_ssize_t rows, Py_ssize_t apart,
+    Py_ssize_t positions, real *sums, Py_ssize_t sums_row
+) noexcept nogil:
+    """add_by_position for all pairs of some rows and terms.
+
+    If `apart` is not 0, every row is the first one, and its terms come so many after those of the
+    row before: their samples are CC_LANES positions later.
+    """
+    cdef Py_ssize_t across = (rows + CC_ACROSS - 1) // CC_ACROSS, skew = CC_LANES if apart else 0
+    cdef Py_ssize_t i, j, row, next_row = 0, t, next_t, down
+    for i in range(across):
+        row, next_row = next_row, (i + 1) * rows // across
+        next_t = 0
+        down = tiles.by_position_terms[next_row - row]
+        down = (terms + down - 1) // down
+        for j in range(down):
+            t, next_t = next_t, (j + 1) * terms // down
+            tiles.by_position[next_row - row][next_t - t](
+                panel, offset + (t + row * apart), lines, line + (0 if apart else row), skew,
+                positions, sums + (t + row * sums_row) * CC_LANES, sums_row)
+
+
 cdef void add_by_position(
     const cc_tiles *tiles, const real *panel, const int32_t *offset, Py_ssize_t terms,
-    const real *lines, const int32_t *line, Py_ssize_t rows, Py_ssize_t positions, real *sums,
-    Py_ssize_t depth
+    Py_ssize_t step, const real *lines, const int32_t *line, Py_ssize_t rows,
+    Py_ssize_t positions, real *sums, Py_ssize_t depth
 ) noexcept nogil:
-    """sums[row][t] += Σ_p panel[offset[t] + p] · lines[line[row] + p]"""
-    cdef Py_ssize_t blocks = (terms + tiles.by_position_rows - 1) // tiles.by_position_rows
-    cdef Py_ssize_t row, block, t, next_t
-    for row in range(rows):
-        next_t = 0
-        for block in range(blocks):
-            t, next_t = next_t, (block + 1) * terms // blocks
-            tiles.by_position[next_t - t](panel, offset + t, lines + line[row], positions,
-                                          sums + row * depth + t)
+    """sums[row][t][lane] += Σ over its positions p of panel[offset[t] + p] · lines[line[row] + p]
+
+    A single row serves as several: what it meets for one tap, it meets CC_LANES positions later for
+    another one, and a vector of samples is loaded once for both.
+    """
+    cdef Py_ssize_t t = 0, count, apart, depth_of_skew, longer
+    cdef int32_t[CC_ACROSS] same
+    if rows > 1 or CC_LANES % step:
+        add_pairs[real](tiles, panel, offset, terms, lines, line, rows, 0, positions, sums, depth)
+        return
+    for count in range(CC_ACROSS):
+        same[count] = line[0]
+    apart = CC_LANES // step
+    while t < terms:
+        count = 1
+        while t + count < terms and offset[t + count] - offset[t + count - 1] == step:
+            count += 1
+        depth_of_skew = (count + apart - 1) // apart
+        longer = count - (depth_of_skew - 1) * apart
+        add_pairs[real](tiles, panel, offset + t, longer, lines, same, depth_of_skew, apart,
+                        positions, sums + t * CC_LANES, apart)
+        if depth_of_skew > 1:
+            add_pairs[real](tiles, panel, offset + (t + longer), apart - longer, lines, same,
+                            depth_of_skew - 1, apart, positions, sums + (t + longer) * CC_LANES,
+                            apart)
+        t += count
 
 
 cdef void weight_chunk(
@@ -93,7 +137,7 @@ cdef void weight_chunk(
     There are two panels, the rows of dy by output channel and those of x by term. by_lane turns the
     one with fewer rows, so that they lie side by side as lanes, and broadcasts the rows of the
     other; a chain runs over CC_BLOCK positions. by_position has CC_LANES chains over a range of
-    positions and folds them. Chains are added in the order of samples and positions.
+    positions. Chains are added in the order of samples and positions, and lanes at the end.
     """
     cdef const cc_tiles *tiles = job.tiles
     cdef char *scratch = <char *> sums + piece(job.sums_size * sizeof(real))
@@ -114,13 +158,23 @@ cdef void weight_chunk(
     cdef Py_ssize_t lanes = 1 if job.by_position else tiles.by_lane_width
     cdef Py_ssize_t n, p0, inside, row, t, count
     cdef const real *lines = copies
+    cdef const real *samples = panel
+    cdef const int32_t *places = offset
+    cdef bint in_place
 
     memset(sums, 0, job.sums_size * sizeof(real))
     for row in range(rows):
         line[row] = <int32_t> (row * (job.distance if job.distance else job.positions))
     for n in range(job.dy.shape[0]):
-        for p0 from 0 <= p0 < job.dy.shape[2] by job.positions:
+        p0 = inside = 0
+        while p0 + inside < job.dy.shape[2]:
+            p0 += inside
             inside = min(job.positions, job.dy.shape[2] - p0)
+            if p0 < job.inner:
+                inside = min(inside, job.inner - p0)
+            elif p0 < job.outer:
+                inside = min(inside, job.outer - p0)
+            in_place = job.inner <= p0 < job.outer and job.x_distance != 0
             if job.distance:
                 lines = <const real *> at(&job.dy, n, group * job.rows + r0, p0)
             else:
@@ -131,11 +185,18 @@ cdef void weight_chunk(
                 turn[real](tiles, lines, line, rows, inside, turned)
             for t from 0 <= t < terms by cut.chunk:
                 count = min(cut.chunk, terms - t)
-                pack_panel[real](&job.x, n, group * job.terms.channels, &job.terms,
-                                 first_term + t, first_term + t + count, p0, inside, panel, offset)
+                if in_place:
+                    places = job.places + first_term + t
+                    samples = <const real *> at(&job.x, n, group * job.terms.channels,
+                                                p0 + lowest_sample(&job.terms))
+                else:
+                    places, samples = offset, panel
+                    pack_panel[real](&job.x, n, group * job.terms.channels, &job.terms,
+                                     first_term + t, first_term + t + count, p0, inside, panel,
+                                     offset)
                 if job.by_position:
-                    add_by_position[real](tiles, panel, offset, count, lines, line, rows, inside,
-                                          sums + t, terms)
+                    add_by_position[real](tiles, samples, places, count, job.g.step, lines, line, rows,
+                                          inside, sums + t * CC_LANES, terms)
                 elif turn_terms:
                     turn[real](tiles, panel, offset, count, inside, turned)
                     add_by_lane[real](tiles, turned, count, lines, line, rows, inside,
@@ -143,6 +204,8 @@ cdef void weight_chunk(
                 else:
                     add_by_lane[real](tiles, turned, rows, panel, offset, count, inside,
                                       sums + t * lanes, terms)
+    if job.by_position:
+        tiles.fold(sums, rows * terms)
     store_sums[real](job, sums, lanes, turn_terms, group * job.rows + r0, rows, first_term, terms)
 
 
@@ -165,6 +228,7 @@ cdef bint weight_gradient(
     cdef Py_ssize_t parts, lanes, size = sizeof(real)
     cdef Cut cut
     cdef Scratch scratch
+    cdef int32_t *places
     cdef int workers
     if dw.shape[0] == 0 or dw.shape[1] == 0:
         return True
@@ -186,8 +250,10 @@ cdef bint weight_gradient(
     job.part_rows = min(CHANNELS_PER_PASS, rounded((job.rows + parts - 1) // parts, lanes))
     job.row_parts = (job.rows + job.part_rows - 1) // job.part_rows
     parts = max(1, min(parts // job.row_parts,
-                       job.count // (tiles.by_position_rows if job.by_position else PART_TERMS)))
-    job.part_terms = rounded((job.count + parts - 1) // parts, tiles.by_position_rows)
+                       job.count // (CC_DOWN if job.by_position else PART_TERMS)))
+    job.part_terms = rounded((job.count + parts - 1) // parts, CC_DOWN)
+    if job.by_position:
+        job.part_terms = min(job.part_terms, SUMS_BYTES // (CC_LANES * size) // job.part_rows)
     job.term_parts = (job.count + job.part_terms - 1) // job.part_terms
     workers = <int> min(workers, groups * job.row_parts * job.term_parts)
 
@@ -208,7 +274,7 @@ cdef bint weight_gradient(
     job.distance = distance_of_rows(&job.dy, job.rows, size)
     job.lines_size = 0 if job.distance else job.part_rows * job.positions
     if job.by_position:
-        job.turned_size, job.sums_size = 0, job.part_rows * job.part_terms
+        job.turned_size, job.sums_size = 0, job.part_rows * job.part_terms * CC_LANES
     elif job.count < job.rows:
         job.turned_size = rounded(min(cut.chunk, job.part_terms), lanes) * job.positions
         job.sums_size = rounded(job.part_terms, lanes) * job.part_rows
@@ -216,11 +282,26 @@ cdef bint weight_gradient(
         job.turned_size = rounded(job.part_rows, lanes) * job.positions
         job.sums_size = rounded(job.part_rows, lanes) * job.part_terms
 
+    # Lanes along positions need no panel for what tiles read only once or twice. The shape decides
+    # where the ends are, so that sums are the same if a panel is needed after all.
+    job.inner = job.outer = job.x_distance = 0
+    job.places = NULL
+    if job.by_position and g.stride == 1 and job.terms.channels <= IN_PLACE_CHANNELS:
+        job.inner = rounded(max(-lowest_sample(&job.terms), 0), CC_LANES)
+        job.outer = min(x.shape[2] - lowest_sample(&job.terms) - (g.taps - 1) * g.step, dy.shape[2])
+        job.x_distance = distance_of_rows(&job.x, job.terms.channels, size)
+        if job.outer - job.inner < IN_PLACE_POSITIONS:
+            job.inner = job.outer = job.x_distance = 0
+
     job.worker_size = (piece(job.panel_size * size) + piece(job.offset_size * sizeof(int32_t))
                        + piece(job.lines_size * size) + piece(job.rows * sizeof(int32_t))
                        + piece(job.turned_size * size) + piece(job.sums_size * size))
-    if not reserve(&scratch, workers * job.worker_size):
+    if not reserve(&scratch, (piece(job.count * sizeof(int32_t)) if job.x_distance else 0)
+                   + workers * job.worker_size):
         return False
+    if job.x_distance:
+        job.places = places = <int32_t *> take(&scratch.next, job.count * sizeof(int32_t))
+        point_at_terms(&job.terms, job.x_distance, places)
     job.workers = scratch.next
     if real is float:
         cc_pool_run(weight_chunk_f32, &job, groups * job.row_parts * job.term_parts, workers)
