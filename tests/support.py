@@ -215,7 +215,24 @@ def reference_maps(x, w, b, dy, g, groups, dtype):
 
 
 def assert_accurate(actual, arrays, g, groups):
-    """Each result of the four maps is as near to the exact one as its sum allows.
+    """Each result of the four maps is as near to the exact one as its sum allows."""
+    wide = wider(actual[0].dtype)
+    exact = reference_maps(*arrays, g, groups, wide)
+    sums = reference_maps(*(abs(array) for array in arrays), g, groups, wide)
+    _, w, _, dy = arrays
+    positions = dy.shape[0] * dy.shape[2]
+    terms = (w[0].size + 1 if len(w) else 1, len(w) // groups * w.shape[2], positions, positions)
+    for name, a, e, s, count in zip(MAPS, actual, exact, sums, terms, strict=True):
+        assert_near(a, e, s, count, name)
+
+
+def wider(dtype):
+    """The floating-point type in which the results for one of `dtype` are checked."""
+    return np.dtype(np.float64 if dtype == np.float32 else np.longdouble)
+
+
+def assert_near(actual, exact, sums, count, name):
+    """Each element is as near to the exact one as its sum of `count` terms allows.
 
     The bound of one element is ``c * eps * S``: S is the sum of the absolute values of the
     terms of this element, not of the whole array, so a small result beside large ones must
@@ -226,26 +243,19 @@ def assert_accurate(actual, arrays, g, groups):
     most 7.7.  The largest errors seen were 2.5 with normal data and 6.5 where all terms
     are positive.  Where S is subnormal each term may round by the smallest number there is.
     """
-    dtype = actual[0].dtype
-    wide = np.dtype(np.float64 if dtype == np.float32 else np.longdouble)
-    exact = reference_maps(*arrays, g, groups, wide)
-    sums = reference_maps(*(abs(array) for array in arrays), g, groups, wide)
-    _, w, _, dy = arrays
-    positions = dy.shape[0] * dy.shape[2]
-    terms = (w[0].size + 1 if len(w) else 1, len(w) // groups * w.shape[2], positions, positions)
-    limits = np.finfo(dtype)
-    doubt = 2 if np.finfo(wide).eps == limits.eps else 1  # longdouble is float64 on some systems
-    for name, a, e, s, count in zip(MAPS, actual, exact, sums, terms, strict=True):
-        assert a.shape == e.shape, name
-        factor = doubt * (2 + sqrt(min(count, 128)) / 2)
-        bound = factor * limits.eps * s + count * limits.smallest_subnormal
-        wrong = ~(abs(a - e) <= bound)  # so that a NaN is wrong
-        if wrong.any():
-            at = tuple(int(i) for i in np.argwhere(wrong)[0])
-            raise AssertionError(
-                f"{name}: {np.count_nonzero(wrong)} of {a.size} are wrong; the first, at {at}, is "
-                f"{a[at]!r}, should be {e[at]!r} and may be off by {bound[at]:.3g}"
-            )
+    assert actual.shape == exact.shape, name
+    limits = np.finfo(actual.dtype)
+    # longdouble is float64 on some systems
+    doubt = 2 if np.finfo(exact.dtype).eps == limits.eps else 1
+    factor = doubt * (2 + sqrt(min(count, 128)) / 2)
+    bound = factor * limits.eps * sums + count * limits.smallest_subnormal
+    wrong = ~(abs(actual - exact) <= bound)  # so that a NaN is wrong
+    if wrong.any():
+        at = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise AssertionError(
+            f"{name}: {np.count_nonzero(wrong)} of {actual.size} are wrong; the first, at {at}, is "
+            f"{actual[at]!r}, should be {exact[at]!r} and may be off by {bound[at]:.3g}"
+        )
 
 
 MAPS = ("forward", "backward_input", "backward_weight", "backward_bias")
