@@ -8,6 +8,7 @@ of the extension.
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable
@@ -31,7 +32,7 @@ class Kernels(NamedTuple):
     backward_bias: Callable[..., None]
 
 
-_REFERENCE = Kernels(*(getattr(_reference, name) for name in Kernels._fields))
+REFERENCE = Kernels(*(getattr(_reference, name) for name in Kernels._fields))
 
 #: The extension, or None; then `load_error` says why, unless it was not asked for.
 core: ModuleType | None = None
@@ -69,17 +70,20 @@ def kernels_for(dtype: np.dtype[Any]) -> Kernels:
     """The kernels for a dtype in native byte order that `_functional` accepts."""
     if _warning_due:
         _warn()
-    return _kernels.get(dtype, _REFERENCE)
+    return _kernels.get(dtype, REFERENCE)
 
 
 def _warn() -> None:
     global _warning_due
     _warning_due = False
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__package__") == __package__:
+        level, frame = level + 1, frame.f_back  # to the caller's line
     warnings.warn(
         f"cconv1d computes with its NumPy reference, which is slow, because the compiled "
         f"extension cannot be loaded: {load_error}",
         RuntimeWarning,
-        stacklevel=4,
+        stacklevel=level,
     )
 
 
