@@ -20,6 +20,7 @@ from ._functional import (
     show_config,
 )
 from ._geometry import conv1d_output_length
+from ._signal import convolve, correlate
 from ._threads import get_num_threads, num_threads, set_num_threads
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "conv1d_backward_input",
     "conv1d_backward_weight",
     "conv1d_output_length",
+    "convolve",
+    "correlate",
     "get_num_threads",
     "num_threads",
     "set_num_threads",

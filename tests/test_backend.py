@@ -182,9 +182,11 @@ def test_the_fallback_warns_once_at_first_use(how):
         "conv1d_backward([1.0], [1.0], [1.0])",
         "conv1d_backward_input([1.0], [1.0], 1)",
         "conv1d_backward_weight([1.0], [1.0], 1)",
+        "convolve([1.0], [1.0])",
+        "correlate([[1.0]], [1.0])",
     ],
 )
-def test_gradients_warn_as_well(call):
+def test_other_functions_warn_as_well(call):
     done = python(f"from cconv1d import *\n{call}\n{call}", prepare=BROKEN["it is not there"][0])
     assert done.returncode == 0
     assert done.stderr.count("RuntimeWarning") == 1
