@@ -39,12 +39,21 @@ core: ModuleType | None = None
 load_error: ImportError | None = None
 
 _kernels: dict[np.dtype[Any], Kernels] = {}
+
+
+def _never(*arguments: object) -> bool:
+    return False
+
+
+#: A shorter way to the compiled maps, by their places in `Kernels`, for arrays of any rank;
+#: it returns false where there is none for these arrays, having done nothing.
+small: Callable[..., bool] = _never
 _warning_due = False
 
 
 def select(backend: str) -> None:
     """Use the backend of that name from now on; the tests switch with it."""
-    global core, load_error, _warning_due
+    global core, load_error, small, _warning_due
     if backend not in BACKENDS:
         raise ImportError(f"CCONV1D_BACKEND must be one of {', '.join(BACKENDS)}, not {backend!r}")
     core, load_error = None, None
@@ -59,7 +68,9 @@ def select(backend: str) -> None:
             load_error = error
     _warning_due = load_error is not None
     _kernels.clear()
+    small = _never
     if core is not None:
+        small = core.small
         for dtype, suffix in ((np.float32, "f32"), (np.float64, "f64")):
             _kernels[np.dtype(dtype)] = Kernels(
                 *(getattr(core, f"{name}_{suffix}") for name in Kernels._fields)

@@ -1,5 +1,7 @@
 """The compiled maps; `_reference` says what each computes and in which shapes."""
 
+from typing import Any
+
 from numpy import float32, float64
 from numpy.typing import NDArray
 
@@ -16,6 +18,15 @@ def backward_weight_f32(dy: F32, x: F32, dw: F32, geometry: Geometry, groups: in
 def backward_weight_f64(dy: F64, x: F64, dw: F64, geometry: Geometry, groups: int) -> None: ...
 def backward_bias_f32(dy: F32, db: F32) -> None: ...
 def backward_bias_f64(dy: F64, db: F64) -> None: ...
+def small(
+    which: int,
+    first: NDArray[Any],
+    second: NDArray[Any] | None,
+    bias: NDArray[Any] | None,
+    out: NDArray[Any],
+    geometry: Geometry,
+    groups: int,
+) -> bool: ...
 def available_isas() -> list[str]: ...
 def isa() -> str: ...
 def set_isa(name: str) -> None: ...

@@ -6,14 +6,16 @@ Every function turns its arrays into (batch, channels, positions), takes the geo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._backend import describe, kernels_for
+from . import _backend
+from ._backend import Kernels, kernels_for
 from ._geometry import Geometry, IntLike, Padding, integer, resolve
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+ndarray = np.ndarray
 
 
 class Gradients(NamedTuple):
@@ -59,26 +62,20 @@ def _from_python(function: str, name: str, value: object, dtype: np.dtype[Any]) 
     return converted
 
 
-def _arrays(function: str, **arguments: Any) -> Iterable[Array]:
-    """The arguments as aligned arrays of one dtype in native byte order.
+def _ready(first: Any, second: Any) -> bool:
+    """Whether two arguments are what `_arrays` would return: the usual case, quickly."""
+    return (
+        type(first) is ndarray is type(second)
+        and first.dtype is second.dtype
+        and first.dtype in _READY
+    )
 
-    A copy is made of lists, of unaligned data and of data in the other byte order, and of
-    nothing else.
+
+def _arrays(function: str, **arguments: Any) -> Sequence[Any]:
+    """The arguments as arrays of one dtype in native byte order.
+
+    A copy is made of lists and of data in the other byte order, and of nothing else.
     """
-    values = arguments.values()
-    dtype = None
-    for value in values:  # the usual case, quickly: arrays that need nothing done
-        if type(value) is not np.ndarray or not value.flags.aligned:
-            break
-        if dtype is None:
-            dtype = value.dtype
-            if dtype not in _READY:
-                break
-        elif value.dtype is not dtype:
-            break
-    else:
-        return values
-
     arrays: dict[str, Array] = {}
     for name, value in arguments.items():
         if isinstance(value, (list, tuple, int, float, complex)):
@@ -90,7 +87,7 @@ def _arrays(function: str, **arguments: Any) -> Iterable[Array]:
                 if value is not None
                 else f"{function}: {name} must be an array, not None"
             )
-        if not (array.dtype.isnative and array.flags.aligned):
+        if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))
         arrays[name] = array
     dtypes = {array.dtype for array in arrays.values()}
@@ -119,14 +116,20 @@ def _empty(function: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array
 Shape = tuple[int, ...]
 
 
-class Plan(NamedTuple):
-    """What a call comes to: the shapes that the kernels see, and the geometry."""
+#: Work that a processor does in some 20 microseconds, of which the kernels' usual entry, with a
+#: typed memoryview of each array, would be a part that counts.
+SMALL_PRODUCTS = 2**20
 
-    input: Shape  # (batch, channels, positions)
-    weight: Shape  # (out channels, channels per group, taps)
+
+class Plan(NamedTuple):
+    """What a call comes to: the shapes of its arrays, with the user's axes, and the geometry."""
+
+    input: Shape
+    weight: Shape
     output: Shape
     geometry: Geometry
     groups: int
+    small: bool  # see `_compute`
 
 
 def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
@@ -136,7 +139,7 @@ def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
     plain integers and words are checked every time: a sequence may not be a key, and a pair
     of floats would be found equal to one of integers.
     """
-    remembered = lru_cache(maxsize=1024, typed=True)(check)
+    remembered = lru_cache(maxsize=1024)(check)
 
     def plan(
         shapes: tuple[Shape | None, ...],
@@ -146,8 +149,9 @@ def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
         groups: object,
         size: object = 0,
     ) -> Plan:
-        plain = type(stride) is type(dilation) is type(groups) is type(size) is int
-        if plain and (type(padding) is int or type(padding) is str):
+        if type(stride) is type(dilation) is type(groups) is type(size) is int and (
+            type(padding) is int or type(padding) is str
+        ):
             return remembered(shapes, stride, padding, dilation, groups, size)
         return check(shapes, stride, padding, dilation, groups, size)
 
@@ -206,6 +210,13 @@ def _check_channels(function: str, groups: object, in_channels: int, weight: Sha
     return number
 
 
+def _plan(axes: int, x: Shape, w: Shape, outs: int, geometry: Geometry, groups: int) -> Plan:
+    """The plan for (N, C, L) and (K, C/groups, k), where the user's signals have so many axes."""
+    y = x[0], outs, geometry.output_length
+    small = prod(y) * prod(w[1:]) < SMALL_PRODUCTS
+    return Plan(x[3 - axes :], w if axes > 1 else w[2:], y[3 - axes :], geometry, groups, small)
+
+
 def _plan_of(
     function: str,
     x: Shape,
@@ -215,19 +226,20 @@ def _plan_of(
     dilation: object,
     groups: object,
 ) -> Plan:
-    """The plan for an input and a weight in the shapes that the kernels see."""
-    geometry = resolve(function, x[2], w[2], stride, padding, dilation)
-    number = _check_channels(function, groups, x[1], w)
-    return Plan(x, w, (x[0], w[0], geometry.output_length), geometry, number)
+    """The plan for an input and a weight in the user's shapes."""
+    x3, w3 = _batched(function, "input", x), _weights(function, w)
+    _one_rank(function, "input", x, "weight", w)
+    geometry = resolve(function, x3[2], w3[2], stride, padding, dilation)
+    number = _check_channels(function, groups, x3[1], w3)
+    return _plan(len(x), x3, w3, w3[0], geometry, number)
 
 
 def _check_grad_output(function: str, grad_output: Shape, plan: Plan) -> Plan:
-    """Refuse a `grad_output`, in the user's shape, that is not the plan's output."""
-    expected = plan.output[3 - len(grad_output) :]
-    if grad_output != expected:
+    """Refuse a `grad_output` that is not the plan's output."""
+    if grad_output != plan.output:
         raise ValueError(
-            f"{function}: grad_output must have shape {expected}, not {grad_output}; "
-            f"{plan.output[2]} is the output length for input length {plan.input[2]}"
+            f"{function}: grad_output must have shape {plan.output}, not {grad_output}; "
+            f"{plan.output[-1]} is the output length for input length {plan.input[-1]}"
         )
     return plan
 
@@ -239,18 +251,17 @@ def _plan_forward(
     padding: object,
     dilation: object,
     groups: object,
-    size: int,
+    size: object,
 ) -> Plan:
     function = "conv1d"
     x, w, b = shapes
-    x3, w3 = _batched(function, "input", x), _weights(function, w)
-    _one_rank(function, "input", x, "weight", w)
-    if b is not None and b != w3[:1]:
+    plan = _plan_of(function, x, w, stride, padding, dilation, groups)
+    outs = _weights(function, w)[:1]
+    if b is not None and b != outs:
         raise ValueError(
-            f"{function}: bias must have shape {w3[:1]}, one number for each output channel, "
-            f"not {b}"
+            f"{function}: bias must have shape {outs}, one number for each output channel, not {b}"
         )
-    return _plan_of(function, x3, w3, stride, padding, dilation, groups)
+    return plan
 
 
 @_remember
@@ -260,15 +271,13 @@ def _plan_backward(
     padding: object,
     dilation: object,
     groups: object,
-    size: int,
+    size: object,
 ) -> Plan:
     function = "conv1d_backward"
     dy, x, w = shapes
+    plan = _plan_of(function, x, w, stride, padding, dilation, groups)
     _batched(function, "grad_output", dy)
-    x3, w3 = _batched(function, "input", x), _weights(function, w)
-    _one_rank(function, "input", x, "weight", w)
     _one_rank(function, "grad_output", dy, "input", x)
-    plan = _plan_of(function, x3, w3, stride, padding, dilation, groups)
     return _check_grad_output(function, dy, plan)
 
 
@@ -288,7 +297,7 @@ def _plan_backward_input(
     geometry = resolve(function, size, w3[2], stride, padding, dilation)
     number = _check_groups(function, groups, output_channels=w3[0])
     x3 = dy3[0], number * w3[1], geometry.input_length
-    plan = Plan(x3, w3, (dy3[0], w3[0], geometry.output_length), geometry, number)
+    plan = _plan(len(dy), x3, w3, w3[0], geometry, number)
     return _check_grad_output(function, dy, plan)
 
 
@@ -308,12 +317,39 @@ def _plan_backward_weight(
     taps = integer(function, "kernel_size", size, 1)
     geometry = resolve(function, x3[2], taps, stride, padding, dilation)
     number = _check_groups(function, groups, input_channels=x3[1], output_channels=dy3[1])
-    w3 = dy3[1], x3[1] // number, taps
-    plan = Plan(x3, w3, (x3[0], dy3[1], geometry.output_length), geometry, number)
+    plan = _plan(len(x), x3, (dy3[1], x3[1] // number, taps), dy3[1], geometry, number)
     return _check_grad_output(function, dy, plan)
 
 
 # --- the maps -------------------------------------------------------------------------------
+
+FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS = range(len(Kernels._fields))
+
+
+def _compute(
+    which: int, plan: Plan, first: Array, second: Array | None, bias: Array | None, out: Array
+) -> None:
+    """Fill `out` by one of the maps, with what the map has of a second operand and a bias.
+
+    Small calls go to the kernels by an entry that is quicker at opening arrays.
+    """
+    geometry, groups = plan.geometry, plan.groups
+    if plan.small and _backend.small(which, first, second, bias, out, geometry, groups):
+        return
+    kernel = kernels_for(out.dtype)[which]
+    if second is None:
+        kernel(_three(first), out)
+    elif which == FORWARD:
+        kernel(_three(first), _three(second), bias, _three(out), geometry, groups)
+    else:
+        kernel(_three(first), _three(second), _three(out), geometry, groups)
+
+
+def _three(array: Array) -> Array:
+    """With three axes, those that are left out in front; a copy of unaligned data."""
+    if not array.flags.aligned:
+        array = array.copy()
+    return array if array.ndim == 3 else array.reshape((1,) * (3 - array.ndim) + array.shape)
 
 
 def conv1d(
@@ -394,18 +430,19 @@ def conv1d(
     (2, 8, 100)
     """
     function = "conv1d"
-    if bias is None:
-        x, w = _arrays(function, input=input, weight=weight)
-        b = None
-    else:
-        x, w, b = _arrays(function, input=input, weight=weight, bias=bias)
+    x: Any = input
+    w: Any = weight
+    b: Any = bias
+    if not (_ready(x, w) and (b is None or _ready(w, b))):
+        if b is None:
+            x, w = _arrays(function, input=x, weight=w)
+        else:
+            x, w, b = _arrays(function, input=x, weight=w, bias=b)
     shapes = x.shape, w.shape, None if b is None else b.shape
     plan = _plan_forward(shapes, stride, padding, dilation, groups)
     y = _empty(function, plan.output, x.dtype)
-    kernels_for(x.dtype).forward(
-        x.reshape(plan.input), w.reshape(plan.weight), b, y, plan.geometry, plan.groups
-    )
-    return y if x.ndim == 3 else y.reshape(plan.output[3 - x.ndim :])
+    _compute(FORWARD, plan, x, w, b, y)
+    return y
 
 
 def conv1d_backward(
@@ -463,7 +500,11 @@ def conv1d_backward(
     array([3.])
     """
     function = "conv1d_backward"
-    dy, x, w = _arrays(function, grad_output=grad_output, input=input, weight=weight)
+    dy: Any = grad_output
+    x: Any = input
+    w: Any = weight
+    if not (_ready(dy, x) and _ready(x, w)):
+        dy, x, w = _arrays(function, grad_output=dy, input=x, weight=w)
     plan = _plan_backward((dy.shape, x.shape, w.shape), stride, padding, dilation, groups)
     try:
         needs_input, needs_weight, needs_bias = (bool(need) for need in needs)
@@ -472,20 +513,16 @@ def conv1d_backward(
             f"{function}: needs must be three truth values, for input, weight and bias, "
             f"not {needs!r}"
         ) from None
-    kernels = kernels_for(dy.dtype)
-    dy3, x3, w3 = dy.reshape(plan.output), x.reshape(plan.input), w.reshape(plan.weight)
     dx = dw = db = None
     if needs_input:
         dx = _empty(function, plan.input, dy.dtype)
-        kernels.backward_input(dy3, w3, dx, plan.geometry, plan.groups)
-        dx = dx.reshape(x.shape)
+        _compute(BACKWARD_INPUT, plan, dy, w, None, dx)
     if needs_weight:
         dw = _empty(function, plan.weight, dy.dtype)
-        kernels.backward_weight(dy3, x3, dw, plan.geometry, plan.groups)
-        dw = dw.reshape(w.shape)
+        _compute(BACKWARD_WEIGHT, plan, dy, x, None, dw)
     if needs_bias:
-        db = _empty(function, plan.weight[:1], dy.dtype)
-        kernels.backward_bias(dy3, db)
+        db = _empty(function, w.shape[:1] if w.ndim == 3 else (1,), dy.dtype)
+        _compute(BACKWARD_BIAS, plan, dy, None, None, db)
     return Gradients(dx, dw, db)
 
 
@@ -533,15 +570,16 @@ def conv1d_backward_input(
     array([  2.,  23., 230., 300.])
     """
     function = "conv1d_backward_input"
-    dy, w = _arrays(function, grad_output=grad_output, weight=weight)
+    dy: Any = grad_output
+    w: Any = weight
+    if not _ready(dy, w):
+        dy, w = _arrays(function, grad_output=dy, weight=w)
     plan = _plan_backward_input(
         (dy.shape, w.shape), stride, padding, dilation, groups, input_length
     )
     dx = _empty(function, plan.input, dy.dtype)
-    kernels_for(dy.dtype).backward_input(
-        dy.reshape(plan.output), w.reshape(plan.weight), dx, plan.geometry, plan.groups
-    )
-    return dx if dy.ndim == 3 else dx.reshape(plan.input[3 - dy.ndim :])
+    _compute(BACKWARD_INPUT, plan, dy, w, None, dx)
+    return dx
 
 
 def conv1d_backward_weight(
@@ -587,15 +625,16 @@ def conv1d_backward_weight(
     array([321., 432.])
     """
     function = "conv1d_backward_weight"
-    dy, x = _arrays(function, grad_output=grad_output, input=input)
+    dy: Any = grad_output
+    x: Any = input
+    if not _ready(dy, x):
+        dy, x = _arrays(function, grad_output=dy, input=x)
     plan = _plan_backward_weight(
         (dy.shape, x.shape), stride, padding, dilation, groups, kernel_size
     )
     dw = _empty(function, plan.weight, dy.dtype)
-    kernels_for(dy.dtype).backward_weight(
-        dy.reshape(plan.output), x.reshape(plan.input), dw, plan.geometry, plan.groups
-    )
-    return dw.reshape(plan.weight[2:]) if x.ndim == 1 else dw
+    _compute(BACKWARD_WEIGHT, plan, dy, x, None, dw)
+    return dw
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:
@@ -624,7 +663,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     >>> cconv1d.show_config("dicts")["version"] == cconv1d.__version__
     True
     """
-    facts = describe()
+    facts = _backend.describe()
     if mode == "dicts":
         return facts
     if mode != "stdout":

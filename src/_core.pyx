@@ -28,7 +28,10 @@ Terms that do not fit the panel's budget are taken in chunks, each a whole numbe
 terms, so that chains and their order are the same however the terms are cut.
 """
 
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport fma, fmaf, isfinite
 from libc.stdint cimport INT32_MAX, int32_t, uintptr_t
 from libc.string cimport memcpy, memset
@@ -103,6 +106,8 @@ cdef enum: PANEL_BYTES = 128 * 1024
 cdef enum: STRIP_BYTES = 16 * 1024
 # The weights of a chunk stay in the second level, too: every strip reads them again.
 cdef enum: WEIGHT_BYTES = 256 * 1024
+# Scratch of a call that lies on the stack: a few tiles' worth.
+cdef enum: SMALL_SCRATCH = 8 * 1024
 # Terms whose offsets are kept: a multiple of CC_BLOCK.
 cdef enum: CHUNK_TERMS = 32 * 128
 # Samples are read from the array itself, without a panel, for so many positions at least, which are
@@ -142,77 +147,108 @@ include "weight.pxi"
 
 # --- what Python calls: one function per map and dtype, in the shapes of _reference.py -----------
 
-cdef void check(bint done) except *:
+cdef enum Map: FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS
+
+
+cdef int compute(
+    Map which, View first, View second, View bias, View out, object geometry, Py_ssize_t groups,
+    Py_ssize_t size
+) except -1:
+    """One of the maps, of numbers of `size` bytes; MemoryError comes before the first store."""
+    cdef bint done, transposed = which == BACKWARD_INPUT
+    cdef Geometry g
+    if which == BACKWARD_BIAS:
+        with nogil:
+            if size == sizeof(float):
+                done = bias_gradient[float](level.f32, &first, <float *> out.data, out.strides[2])
+            else:
+                done = bias_gradient[double](level.f64, &first, <double *> out.data, out.strides[2])
+    elif which == BACKWARD_WEIGHT:
+        g = as_geometry(geometry, out.shape[2])
+        with nogil:
+            done = weight_gradient(level.f32 if size == sizeof(float) else level.f64,
+                                   &first, &second, &out, &g, groups, size)
+    else:
+        g = as_geometry(geometry, second.shape[2])
+        with nogil:
+            if size == sizeof(float):
+                done = correlate[float](level.f32, &first, &second, <const float *> bias.data,
+                                        bias.strides[2], &out, &g, groups, transposed)
+            else:
+                done = correlate[double](level.f64, &first, &second, <const double *> bias.data,
+                                         bias.strides[2], &out, &g, groups, transposed)
     if not done:
         raise MemoryError("cconv1d: no memory for the packed weights and panels")
+    return 0
 
 
 def forward_f32(const float[:, :, :] x, const float[:, :, :] w, const float[:] b,
                 float[:, :, :] y, geometry, Py_ssize_t groups):
-    cdef Geometry g = as_geometry(geometry, w.shape[2])
-    cdef bint done
-    with nogil:
-        done = correlate[float](level.f32, x, w, b, y, &g, groups, False)
-    check(done)
+    compute(FORWARD, view_of(x), view_of(w), line_of(b), view_of(y), geometry, groups,
+            sizeof(float))
 
 
 def forward_f64(const double[:, :, :] x, const double[:, :, :] w, const double[:] b,
                 double[:, :, :] y, geometry, Py_ssize_t groups):
-    cdef Geometry g = as_geometry(geometry, w.shape[2])
-    cdef bint done
-    with nogil:
-        done = correlate[double](level.f64, x, w, b, y, &g, groups, False)
-    check(done)
+    compute(FORWARD, view_of(x), view_of(w), line_of(b), view_of(y), geometry, groups,
+            sizeof(double))
 
 
 def backward_input_f32(const float[:, :, :] dy, const float[:, :, :] w, float[:, :, :] dx,
                        geometry, Py_ssize_t groups):
-    cdef Geometry g = as_geometry(geometry, w.shape[2])
-    cdef bint done
-    with nogil:
-        done = correlate[float](level.f32, dy, w, None, dx, &g, groups, True)
-    check(done)
+    compute(BACKWARD_INPUT, view_of(dy), view_of(w), nothing, view_of(dx), geometry, groups,
+            sizeof(float))
 
 
 def backward_input_f64(const double[:, :, :] dy, const double[:, :, :] w, double[:, :, :] dx,
                        geometry, Py_ssize_t groups):
-    cdef Geometry g = as_geometry(geometry, w.shape[2])
-    cdef bint done
-    with nogil:
-        done = correlate[double](level.f64, dy, w, None, dx, &g, groups, True)
-    check(done)
+    compute(BACKWARD_INPUT, view_of(dy), view_of(w), nothing, view_of(dx), geometry, groups,
+            sizeof(double))
 
 
 def backward_weight_f32(const float[:, :, :] dy, const float[:, :, :] x, float[:, :, :] dw,
                         geometry, Py_ssize_t groups):
-    cdef Geometry g = as_geometry(geometry, dw.shape[2])
-    cdef bint done
-    with nogil:
-        done = weight_gradient[float](level.f32, dy, x, dw, &g, groups)
-    check(done)
+    compute(BACKWARD_WEIGHT, view_of(dy), view_of(x), nothing, view_of(dw), geometry, groups,
+            sizeof(float))
 
 
 def backward_weight_f64(const double[:, :, :] dy, const double[:, :, :] x, double[:, :, :] dw,
                         geometry, Py_ssize_t groups):
-    cdef Geometry g = as_geometry(geometry, dw.shape[2])
-    cdef bint done
-    with nogil:
-        done = weight_gradient[double](level.f64, dy, x, dw, &g, groups)
-    check(done)
+    compute(BACKWARD_WEIGHT, view_of(dy), view_of(x), nothing, view_of(dw), geometry, groups,
+            sizeof(double))
 
 
 def backward_bias_f32(const float[:, :, :] dy, float[:] db):
-    cdef bint done
-    with nogil:
-        done = bias_gradient[float](level.f32, dy, db)
-    check(done)
+    compute(BACKWARD_BIAS, view_of(dy), nothing, nothing, line_of(db), None, 1, sizeof(float))
 
 
 def backward_bias_f64(const double[:, :, :] dy, double[:] db):
-    cdef bint done
-    with nogil:
-        done = bias_gradient[double](level.f64, dy, db)
-    check(done)
+    compute(BACKWARD_BIAS, view_of(dy), nothing, nothing, line_of(db), None, 1, sizeof(double))
+
+
+def small(Map which, first, second, bias, out, geometry, Py_ssize_t groups):
+    """Any map, by raw buffers: typed memoryviews take longer than a small call's arithmetic.
+
+    Takes arrays of one dtype with one to three axes, where those that are left out are in front;
+    false, with nothing done, unless they are aligned and of a compiled dtype.
+    """
+    cdef Py_buffer buffers[4]
+    cdef View views[4]
+    cdef int i, held = 0
+    try:
+        # NumPy takes as long to write a format as for all the rest, so one is asked for.
+        if not (open_view(out, PyBUF_WRITABLE | PyBUF_FORMAT, buffers, &held, &views[3])
+                and buffers[0].format[0] in b"fd" and buffers[0].format[1] == 0
+                and open_view(first, 0, buffers, &held, &views[0])
+                and open_view(second, 0, buffers, &held, &views[1])
+                and open_view(bias, 0, buffers, &held, &views[2])):
+            return False
+        compute(which, views[0], views[1], views[2], views[3], geometry, groups,
+                buffers[0].itemsize)
+    finally:
+        for i in range(held):
+            PyBuffer_Release(&buffers[i])
+    return True
 
 
 # --- threads -------------------------------------------------------------------------------------

@@ -260,12 +260,14 @@ cdef void correlate_chunk_f64(void *job, Py_ssize_t chunk, int worker) noexcept 
 
 
 cdef bint correlate(
-    const cc_tiles *tiles, const real[:, :, :] array, const real[:, :, :] weight,
-    const real[:] bias, real[:, :, :] out, const Geometry *g, Py_ssize_t groups, bint transposed
+    const cc_tiles *tiles, const View *array, const View *w, const real *bias,
+    Py_ssize_t bias_stride, const View *out, const Geometry *g, Py_ssize_t groups, bint transposed
 ) noexcept nogil:
-    """forward, or backward_input if `transposed`; false if memory ran out, with nothing stored."""
+    """forward, or backward_input if `transposed`; false if memory ran out, with nothing stored.
+
+    There may be no bias (NULL); its stride is in bytes, as a View's are.
+    """
     cdef Correlation job
-    cdef View w = view_of(weight)
     cdef Py_ssize_t step = g.stride if transposed else 1
     cdef Py_ssize_t longest = (out.shape[2] + step - 1) // step
     cdef Py_ssize_t group, phase, row, units
@@ -284,7 +286,7 @@ cdef bint correlate(
     if out.shape[0] == 0 or out.shape[1] == 0 or longest == 0:
         return True
     job.tiles, job.g = tiles, g
-    job.array, job.out = view_of(array), view_of(out)
+    job.array, job.out = array[0], out[0]
     job.groups, job.channels = groups, array.shape[1] // groups
     job.transposed, job.step = transposed, step
     job.order, job.places, job.distance = NULL, NULL, 0
@@ -331,10 +333,10 @@ cdef bint correlate(
         return False
     job.packed = packed = <real *> take(&scratch.next, size * sizeof(real))
     job.biases = NULL
-    if bias is not None:
+    if bias != NULL:
         job.biases = biases = <real *> take(&scratch.next, out.shape[1] * sizeof(real))
         for row in range(out.shape[1]):
-            biases[row] = bias[row]
+            biases[row] = (<const real *> (<const char *> bias + row * bias_stride))[0]
     if ordered:
         order = <int32_t *> take(&scratch.next, places)
         for phase in range(job.phases):
@@ -351,7 +353,7 @@ cdef bint correlate(
     for group in range(groups):
         for phase in range(job.phases):
             terms = terms_of_phase(&job, phase)
-            finite &= pack_weights[real](&w, &terms, group, &job.rows, transposed, packed)
+            finite &= pack_weights[real](w, &terms, group, &job.rows, transposed, packed)
             packed += job.rows.count * terms.channels * terms.per_channel
     if job.channels == 0 or (transposed and g.classes < g.stride):
         fill[real](&job.out, biases)  # no terms, or phases of the output that meet no tap
@@ -361,13 +363,13 @@ cdef bint correlate(
         else:
             cc_pool_run(correlate_chunk_f64, &job, units * job.parts, workers)
         if transposed and not finite:
-            mend_edges[real](array, weight, out, &job)
+            mend_edges[real](array, w, out, &job, biases)
     PyMem_RawFree(scratch.memory)
     return True
 
 
 cdef void mend_edges(
-    const real[:, :, :] dy, const real[:, :, :] w, real[:, :, :] dx, const Correlation *job
+    const View *dy, const View *w, const View *dx, const Correlation *job, const real *biases
 ) noexcept nogil:
     """backward_input again where taps reach beyond dy.
 
@@ -401,10 +403,14 @@ cdef void mend_edges(
                         position = nearest - tap * g.step
                         if 0 <= position < dy.shape[2]:
                             chain = fused[real](
-                                w[group * channels + channel, row - group * rows,
-                                  klass + tap * g.period],
-                                dy[n, group * channels + channel, position], chain)
-                    dx[n, row, first + m * g.stride] = total + chain
+                                (<const real *> at(w, group * channels + channel,
+                                                   row - group * rows, klass + tap * g.period))[0],
+                                (<const real *> at(dy, n, group * channels + channel, position))[0],
+                                chain)
+                    total += chain
+                    if biases != NULL:
+                        total += biases[row]
+                    (<real *> at(dx, n, row, first + m * g.stride))[0] = total
 
 
 cdef inline real fused(real a, real b, real c) noexcept nogil:

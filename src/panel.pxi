@@ -3,6 +3,7 @@
 cdef struct View:
     # An array as a nest sees it. A typed memoryview cannot be a member of the struct that goes
     # to the pool with a job, so the entry points take memoryviews and the nests take these.
+    # An array with fewer axes has axes of one item in front; one that is not there has no data.
     char *data
     Py_ssize_t shape[3]
     Py_ssize_t strides[3]
@@ -16,6 +17,48 @@ cdef View view_of(const real[:, :, :] array) noexcept nogil:
         view.shape[axis] = array.shape[axis]
         view.strides[axis] = array.strides[axis]
     return view
+
+
+cdef View line_of(const real[:] array) noexcept nogil:
+    cdef View view = nothing
+    if array is not None:
+        view.data = <char *> &array[0]
+        view.shape[2], view.strides[2] = array.shape[0], array.strides[0]
+    return view
+
+
+cdef View nothing
+nothing.data = NULL
+nothing.shape = [1, 1, 0]
+nothing.strides = [0, 0, 0]
+
+
+cdef bint open_view(
+    object array, int flags, Py_buffer *buffers, int *held, View *view
+) except -1:
+    """A view of an array, or of None, by one more buffer that is held; false if it is unaligned."""
+    cdef Py_buffer *buffer = &buffers[held[0]]
+    cdef int axis, missing
+    cdef uintptr_t places
+    view[0] = nothing
+    if array is None:
+        return True
+    PyObject_GetBuffer(array, buffer, PyBUF_STRIDES | flags)
+    held[0] += 1
+    if not 1 <= buffer.ndim <= 3:
+        return False
+    view.data = <char *> buffer.buf
+    missing = 3 - buffer.ndim
+    places = <uintptr_t> view.data
+    for axis in range(2, -1, -1):
+        if axis >= missing:
+            view.shape[axis] = buffer.shape[axis - missing]
+            view.strides[axis] = buffer.strides[axis - missing]
+        else:
+            view.shape[axis] = 1
+            view.strides[axis] = view.shape[axis + 1] * view.strides[axis + 1]
+        places |= <uintptr_t> view.strides[axis]
+    return places % buffer.itemsize == 0
 
 
 cdef inline char *at(const View *view, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k) noexcept nogil:
@@ -45,7 +88,14 @@ cdef struct Geometry:
 
 cdef Geometry as_geometry(object geometry, Py_ssize_t taps):
     cdef Geometry g
-    g.input_length, g.output_length, g.stride, g.dilation, g.pad_left = geometry
+    if not PyTuple_Check(geometry) or PyTuple_GET_SIZE(geometry) != 5:
+        raise TypeError(f"geometry must be a Geometry, not {geometry!r}")
+    # item by item: to unpack what is no plain tuple costs a small call more than its arithmetic
+    g.input_length = <object> PyTuple_GET_ITEM(geometry, 0)
+    g.output_length = <object> PyTuple_GET_ITEM(geometry, 1)
+    g.stride = <object> PyTuple_GET_ITEM(geometry, 2)
+    g.dilation = <object> PyTuple_GET_ITEM(geometry, 3)
+    g.pad_left = <object> PyTuple_GET_ITEM(geometry, 4)
     cdef Py_ssize_t a = g.stride, b = g.dilation
     while b:
         a, b = b, a % b
@@ -307,9 +357,10 @@ cdef void point_at_terms(
 
 cdef struct Scratch:
     # One allocation for all that a call needs, made before the first result is stored: pieces
-    # that all threads read, then for each thread its own.
+    # that all threads read, then for each thread its own. A small call's are on the stack.
     void *memory
     char *next
+    char small[SMALL_SCRATCH]
 
 
 cdef inline Py_ssize_t rounded(Py_ssize_t size, Py_ssize_t multiple) noexcept nogil:
@@ -321,10 +372,14 @@ cdef inline Py_ssize_t piece(Py_ssize_t size) noexcept nogil:
 
 
 cdef bint reserve(Scratch *scratch, Py_ssize_t size) noexcept nogil:
-    scratch.memory = PyMem_RawMalloc(size + 64)
-    if scratch.memory == NULL:
-        return False
-    scratch.next = <char *> scratch.memory + (64 - <uintptr_t> scratch.memory % 64)
+    scratch.memory = NULL
+    scratch.next = scratch.small
+    if size + 64 > SMALL_SCRATCH:
+        scratch.memory = PyMem_RawMalloc(size + 64)
+        if scratch.memory == NULL:
+            return False
+        scratch.next = <char *> scratch.memory
+    scratch.next += 64 - <uintptr_t> scratch.next % 64
     return True
 
 

@@ -220,12 +220,12 @@ cdef void weight_chunk_f64(void *job, Py_ssize_t chunk, int worker) noexcept nog
 
 
 cdef bint weight_gradient(
-    const cc_tiles *tiles, const real[:, :, :] dy, const real[:, :, :] x, real[:, :, :] dw,
-    const Geometry *g, Py_ssize_t groups
+    const cc_tiles *tiles, const View *dy, const View *x, const View *dw, const Geometry *g,
+    Py_ssize_t groups, Py_ssize_t size
 ) noexcept nogil:
-    """backward_weight; false if memory ran out, with nothing stored."""
+    """backward_weight of numbers of `size` bytes; false if memory ran out, with nothing stored."""
     cdef WeightGradient job
-    cdef Py_ssize_t parts, lanes, size = sizeof(real)
+    cdef Py_ssize_t parts, lanes
     cdef Cut cut
     cdef Scratch scratch
     cdef int32_t *places
@@ -233,9 +233,12 @@ cdef bint weight_gradient(
     if dw.shape[0] == 0 or dw.shape[1] == 0:
         return True
     job.tiles, job.g, job.groups = tiles, g, groups
-    job.dy, job.x, job.dw = view_of(dy), view_of(x), view_of(dw)
+    job.dy, job.x, job.dw = dy[0], x[0], dw[0]
     if dy.shape[0] == 0:
-        fill[real](&job.dw, NULL)
+        if size == sizeof(float):
+            fill[float](dw, NULL)
+        else:
+            fill[double](dw, NULL)
         return True
     job.terms = terms_of_input(g, dw.shape[1])
     job.rows, job.count = dw.shape[0] // groups, dw.shape[1] * g.taps
@@ -303,7 +306,7 @@ cdef bint weight_gradient(
         job.places = places = <int32_t *> take(&scratch.next, job.count * sizeof(int32_t))
         point_at_terms(&job.terms, job.x_distance, places)
     job.workers = scratch.next
-    if real is float:
+    if size == sizeof(float):
         cc_pool_run(weight_chunk_f32, &job, groups * job.row_parts * job.term_parts, workers)
     else:
         cc_pool_run(weight_chunk_f64, &job, groups * job.row_parts * job.term_parts, workers)
@@ -312,10 +315,9 @@ cdef bint weight_gradient(
 
 
 cdef bint bias_gradient(
-    const cc_tiles *tiles, const real[:, :, :] dy, real[:] db
+    const cc_tiles *tiles, const View *dy, real *db, Py_ssize_t db_stride
 ) noexcept nogil:
     """db; false if memory ran out, with nothing stored."""
-    cdef View view = view_of(dy)
     cdef Py_ssize_t positions = min(FOLD_POSITIONS, dy.shape[2])
     cdef Py_ssize_t row, n, p0, inside
     cdef Scratch scratch
@@ -328,8 +330,8 @@ cdef bint bias_gradient(
         for n in range(dy.shape[0]):
             for p0 from 0 <= p0 < dy.shape[2] by FOLD_POSITIONS:
                 inside = min(FOLD_POSITIONS, dy.shape[2] - p0)
-                copy_row[real](&view, n, row, p0, 1, inside, line)
+                copy_row[real](dy, n, row, p0, 1, inside, line)
                 tiles.sum(line, inside, &total)
-        db[row] = total
+        (<real *> (<char *> db + row * db_stride))[0] = total
     PyMem_RawFree(scratch.memory)
     return True
