@@ -17,9 +17,11 @@ from ._functional import (
     conv1d_backward,
     conv1d_backward_input,
     conv1d_backward_weight,
+    conv_transpose1d,
+    conv_transpose1d_backward,
     show_config,
 )
-from ._geometry import conv1d_output_length
+from ._geometry import conv1d_output_length, conv_transpose1d_output_length
 from ._signal import convolve, correlate
 from ._threads import get_num_threads, num_threads, set_num_threads
 
@@ -31,6 +33,9 @@ __all__ = [
     "conv1d_backward_input",
     "conv1d_backward_weight",
     "conv1d_output_length",
+    "conv_transpose1d",
+    "conv_transpose1d_backward",
+    "conv_transpose1d_output_length",
     "convolve",
     "correlate",
     "get_num_threads",

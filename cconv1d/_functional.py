@@ -9,14 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import prod
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, Literal, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _backend
 from ._backend import Kernels, kernels_for
-from ._geometry import Geometry, IntLike, Padding, integer, resolve
+from ._geometry import (
+    Geometry,
+    IntLike,
+    Padding,
+    Pads,
+    integer,
+    resolve,
+    resolve_transposed,
+)
 
 __all__ = [
     "Gradients",
@@ -24,6 +32,8 @@ __all__ = [
     "conv1d_backward",
     "conv1d_backward_input",
     "conv1d_backward_weight",
+    "conv_transpose1d",
+    "conv_transpose1d_backward",
     "show_config",
 ]
 
@@ -116,28 +126,36 @@ def _empty(function: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array
 Shape = tuple[int, ...]
 
 
+LAYOUTS = ("NCL", "NLC")
+Layout = Literal["NCL", "NLC"]
+
 #: Work that a processor does in some 20 microseconds, of which the kernels' usual entry, with a
 #: typed memoryview of each array, would be a part that counts.
 SMALL_PRODUCTS = 2**20
 
 
 class Plan(NamedTuple):
-    """What a call comes to: the shapes of its arrays, with the user's axes, and the geometry."""
+    """What a call comes to: the shapes of its arrays as the user has them, and the geometry.
+
+    The names are those of `conv1d`; `conv_transpose1d` takes its `output` and returns its `input`.
+    """
 
     input: Shape
     weight: Shape
     output: Shape
+    channels: Shape  # of the output: the shape of the bias
     geometry: Geometry
     groups: int
+    swapped: bool  # signals have their channels last
     small: bool  # see `_compute`
 
 
 def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
     """Keep what `check` found for shapes and options: one convolution is called many times.
 
-    `size` is the kernel size or the input length that no array tells. Options other than
-    plain integers and words are checked every time: a sequence may not be a key, and a pair
-    of floats would be found equal to one of integers.
+    `size` is the kernel size or the input length that no array tells, or `output_padding`.
+    Options other than plain integers and words are checked every time: a sequence may not be a
+    key, and a pair of floats would be found equal to one of integers.
     """
     remembered = lru_cache(maxsize=1024)(check)
 
@@ -147,33 +165,48 @@ def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
         padding: object,
         dilation: object,
         groups: object,
+        layout: object,
         size: object = 0,
     ) -> Plan:
-        if type(stride) is type(dilation) is type(groups) is type(size) is int and (
-            type(padding) is int or type(padding) is str
+        if (
+            type(stride) is type(dilation) is type(groups) is type(size) is int
+            and (type(padding) is int or type(padding) is str)
+            and type(layout) is str
         ):
-            return remembered(shapes, stride, padding, dilation, groups, size)
-        return check(shapes, stride, padding, dilation, groups, size)
+            return remembered(shapes, stride, padding, dilation, groups, layout, size)
+        return check(shapes, stride, padding, dilation, groups, layout, size)
 
     return plan
 
 
-def _batched(function: str, name: str, shape: Shape) -> Shape:
-    """(L,), (C, L) or (N, C, L) as (N, C, L)."""
+def _batched(function: str, name: str, shape: Shape, layout: object) -> Shape:
+    """The user's shape of a signal as (N, C, L)."""
+    if layout not in LAYOUTS:
+        raise ValueError(f"{function}: layout must be 'NCL' or 'NLC', not {layout!r}")
     if not 1 <= len(shape) <= 3:
+        inner = "channels, length" if layout == "NCL" else "length, channels"
         raise ValueError(
-            f"{function}: {name} must have shape (batch, channels, length), (channels, length) or "
-            f"(length,), not {shape}"
+            f"{function}: {name} must have shape (batch, {inner}), ({inner}) or (length,), "
+            f"not {shape}"
         )
-    return (1,) * (3 - len(shape)) + shape
+    return (1,) * (3 - len(shape)) + _swapped(shape, layout == "NLC")
+
+
+def _swapped(shape: Shape, swapped: bool) -> Shape:
+    """With the last two exchanged, if they are to be and there are two."""
+    return (*shape[:-2], shape[-1], shape[-2]) if swapped and len(shape) > 1 else shape
 
 
 def _weights(function: str, shape: Shape) -> Shape:
     """(k,) or (K, C/groups, k) as (K, C/groups, k)."""
     if len(shape) not in (1, 3):
+        channels = (
+            "in channels, out channels / groups"
+            if "transpose" in function
+            else "out channels, in channels / groups"
+        )
         raise ValueError(
-            f"{function}: weight must have shape (out channels, in channels / groups, taps) or "
-            f"(taps,), not {shape}"
+            f"{function}: weight must have shape ({channels}, taps) or (taps,), not {shape}"
         )
     return (1,) * (3 - len(shape)) + shape
 
@@ -199,22 +232,40 @@ def _check_groups(function: str, groups: object, **channels: int) -> int:
     return number
 
 
-def _check_channels(function: str, groups: object, in_channels: int, weight: Shape) -> int:
-    """The number of groups, if input channels and weight agree about it."""
-    number = _check_groups(function, groups, input_channels=in_channels, output_channels=weight[0])
-    if in_channels != weight[1] * number:
+def _check_channels(
+    function: str, weight: Shape, groups: int, taken: int, in_channels: int
+) -> None:
+    if in_channels != taken:
         raise ValueError(
-            f"{function}: a weight of shape {weight} with groups {number} takes "
-            f"{weight[1] * number} input channels, but input has {in_channels}"
+            f"{function}: a weight of shape {weight} with groups {groups} takes "
+            f"{taken} input channels, but input has {in_channels}"
         )
-    return number
 
 
-def _plan(axes: int, x: Shape, w: Shape, outs: int, geometry: Geometry, groups: int) -> Plan:
+def _check_bias(function: str, bias: Shape | None, expected: Shape) -> None:
+    if bias is not None and bias != expected:
+        raise ValueError(
+            f"{function}: bias must have shape {expected}, one number for each output channel, "
+            f"not {bias}"
+        )
+
+
+def _plan(
+    axes: int, layout: object, x: Shape, w: Shape, outs: int, geometry: Geometry, groups: int
+) -> Plan:
     """The plan for (N, C, L) and (K, C/groups, k), where the user's signals have so many axes."""
     y = x[0], outs, geometry.output_length
-    small = prod(y) * prod(w[1:]) < SMALL_PRODUCTS
-    return Plan(x[3 - axes :], w if axes > 1 else w[2:], y[3 - axes :], geometry, groups, small)
+    swapped = layout == "NLC" and axes > 1
+    return Plan(
+        _swapped(x, swapped)[3 - axes :],
+        w if axes > 1 else w[2:],
+        _swapped(y, swapped)[3 - axes :],
+        (outs,),
+        geometry,
+        groups,
+        swapped,
+        prod(y) * prod(w[1:]) < SMALL_PRODUCTS,
+    )
 
 
 def _plan_of(
@@ -225,23 +276,47 @@ def _plan_of(
     padding: object,
     dilation: object,
     groups: object,
+    layout: object,
 ) -> Plan:
     """The plan for an input and a weight in the user's shapes."""
-    x3, w3 = _batched(function, "input", x), _weights(function, w)
+    x3, w3 = _batched(function, "input", x, layout), _weights(function, w)
     _one_rank(function, "input", x, "weight", w)
     geometry = resolve(function, x3[2], w3[2], stride, padding, dilation)
-    number = _check_channels(function, groups, x3[1], w3)
-    return _plan(len(x), x3, w3, w3[0], geometry, number)
+    number = _check_groups(function, groups, input_channels=x3[1], output_channels=w3[0])
+    _check_channels(function, w3, number, w3[1] * number, x3[1])
+    return _plan(len(x), layout, x3, w3, w3[0], geometry, number)
 
 
-def _check_grad_output(function: str, grad_output: Shape, plan: Plan) -> Plan:
-    """Refuse a `grad_output` that is not the plan's output."""
-    if grad_output != plan.output:
+def _plan_of_transpose(
+    function: str,
+    x: Shape,
+    w: Shape,
+    stride: object,
+    padding: object,
+    dilation: object,
+    groups: object,
+    layout: object,
+    output_padding: object,
+) -> Plan:
+    """The plan of the `conv1d` of whose input the transposed convolution is the gradient."""
+    x3, w3 = _batched(function, "input", x, layout), _weights(function, w)
+    _one_rank(function, "input", x, "weight", w)
+    geometry = resolve_transposed(function, x3[2], w3[2], stride, padding, output_padding, dilation)
+    number = _check_groups(function, groups, input_channels=x3[1])
+    _check_channels(function, w3, number, w3[0], x3[1])
+    y3 = x3[0], w3[1] * number, geometry.input_length
+    return _plan(len(x), layout, y3, w3, w3[0], geometry, number)
+
+
+def _check_grad_output(
+    function: str, grad_output: Shape, expected: Shape, lengths: tuple[int, int]
+) -> None:
+    """Refuse a `grad_output` that has not the shape of the output; `lengths` of in- and output."""
+    if grad_output != expected:
         raise ValueError(
-            f"{function}: grad_output must have shape {plan.output}, not {grad_output}; "
-            f"{plan.output[-1]} is the output length for input length {plan.input[-1]}"
+            f"{function}: grad_output must have shape {expected}, not {grad_output}; "
+            f"{lengths[1]} is the output length for input length {lengths[0]}"
         )
-    return plan
 
 
 @_remember
@@ -251,16 +326,13 @@ def _plan_forward(
     padding: object,
     dilation: object,
     groups: object,
+    layout: object,
     size: object,
 ) -> Plan:
     function = "conv1d"
     x, w, b = shapes
-    plan = _plan_of(function, x, w, stride, padding, dilation, groups)
-    outs = _weights(function, w)[:1]
-    if b is not None and b != outs:
-        raise ValueError(
-            f"{function}: bias must have shape {outs}, one number for each output channel, not {b}"
-        )
+    plan = _plan_of(function, x, w, stride, padding, dilation, groups, layout)
+    _check_bias(function, b, plan.channels)
     return plan
 
 
@@ -271,14 +343,16 @@ def _plan_backward(
     padding: object,
     dilation: object,
     groups: object,
+    layout: object,
     size: object,
 ) -> Plan:
     function = "conv1d_backward"
     dy, x, w = shapes
-    plan = _plan_of(function, x, w, stride, padding, dilation, groups)
-    _batched(function, "grad_output", dy)
+    plan = _plan_of(function, x, w, stride, padding, dilation, groups, layout)
+    _batched(function, "grad_output", dy, layout)
     _one_rank(function, "grad_output", dy, "input", x)
-    return _check_grad_output(function, dy, plan)
+    _check_grad_output(function, dy, plan.output, plan.geometry[:2])
+    return plan
 
 
 @_remember
@@ -288,17 +362,19 @@ def _plan_backward_input(
     padding: object,
     dilation: object,
     groups: object,
+    layout: object,
     size: object,
 ) -> Plan:
     function = "conv1d_backward_input"
     dy, w = shapes
-    dy3, w3 = _batched(function, "grad_output", dy), _weights(function, w)
+    dy3, w3 = _batched(function, "grad_output", dy, layout), _weights(function, w)
     _one_rank(function, "grad_output", dy, "weight", w)
     geometry = resolve(function, size, w3[2], stride, padding, dilation)
     number = _check_groups(function, groups, output_channels=w3[0])
     x3 = dy3[0], number * w3[1], geometry.input_length
-    plan = _plan(len(dy), x3, w3, w3[0], geometry, number)
-    return _check_grad_output(function, dy, plan)
+    plan = _plan(len(dy), layout, x3, w3, w3[0], geometry, number)
+    _check_grad_output(function, dy, plan.output, plan.geometry[:2])
+    return plan
 
 
 @_remember
@@ -308,17 +384,122 @@ def _plan_backward_weight(
     padding: object,
     dilation: object,
     groups: object,
+    layout: object,
     size: object,
 ) -> Plan:
     function = "conv1d_backward_weight"
     dy, x = shapes
-    dy3, x3 = _batched(function, "grad_output", dy), _batched(function, "input", x)
+    dy3 = _batched(function, "grad_output", dy, layout)
+    x3 = _batched(function, "input", x, layout)
     _one_rank(function, "grad_output", dy, "input", x)
     taps = integer(function, "kernel_size", size, 1)
     geometry = resolve(function, x3[2], taps, stride, padding, dilation)
     number = _check_groups(function, groups, input_channels=x3[1], output_channels=dy3[1])
-    plan = _plan(len(x), x3, (dy3[1], x3[1] // number, taps), dy3[1], geometry, number)
-    return _check_grad_output(function, dy, plan)
+    plan = _plan(len(x), layout, x3, (dy3[1], x3[1] // number, taps), dy3[1], geometry, number)
+    _check_grad_output(function, dy, plan.output, plan.geometry[:2])
+    return plan
+
+
+@_remember
+def _plan_transpose(
+    shapes: tuple[Shape, Shape, Shape | None],
+    stride: object,
+    padding: object,
+    dilation: object,
+    groups: object,
+    layout: object,
+    size: object,
+) -> Plan:
+    function = "conv_transpose1d"
+    x, w, b = shapes
+    plan = _plan_of_transpose(function, x, w, stride, padding, dilation, groups, layout, size)
+    _check_bias(function, b, (_weights(function, w)[1] * plan.groups,))
+    return plan
+
+
+@_remember
+def _plan_transpose_backward(
+    shapes: tuple[Shape, Shape, Shape],
+    stride: object,
+    padding: object,
+    dilation: object,
+    groups: object,
+    layout: object,
+    size: object,
+) -> Plan:
+    function = "conv_transpose1d_backward"
+    dy, x, w = shapes
+    plan = _plan_of_transpose(function, x, w, stride, padding, dilation, groups, layout, size)
+    _batched(function, "grad_output", dy, layout)
+    _one_rank(function, "grad_output", dy, "input", x)
+    _check_grad_output(function, dy, plan.input, plan.geometry[1::-1])
+    return plan
+
+
+# --- results --------------------------------------------------------------------------------
+
+
+def _overlap(one: Array, other: Array) -> bool:
+    """Whether two arrays have memory in common, or might for all that can be told quickly."""
+    if not np.may_share_memory(one, other):  # a matter of their bounds
+        return False
+    try:
+        return np.shares_memory(one, other, max_work=1000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _check_out(
+    function: str,
+    name: str,
+    out: object,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    others: dict[str, Any],
+) -> None:
+    """Refuse what a result cannot be written to, such as memory of the `others`."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{function}: {name} must be a NumPy array, not {type(out).__name__}")
+    if out.dtype != dtype:
+        raise TypeError(f"{function}: {name} must have dtype {dtype}, not {out.dtype}")
+    if out.shape != shape:
+        raise ValueError(f"{function}: {name} must have shape {shape}, not {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{function}: {name} must be writeable, but it is read-only")
+    for other_name, other in others.items():
+        if other is not None and _overlap(out, np.asarray(other)):
+            raise ValueError(f"{function}: {name} must not overlap {other_name} in memory")
+
+
+def _target(
+    function: str,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    out: Array | None,
+    accumulate: bool,
+    arguments: dict[str, Any],
+) -> Array:
+    """What a map is to fill, for `_deliver`: `out` if that can be filled at once, or a new array.
+
+    The arguments are those that the user gave, of which `out` must not be a part.
+    """
+    if out is None:
+        raise ValueError(f"{function}: accumulate needs out, the array to add to")
+    _check_out(function, "out", out, shape, dtype, arguments)
+    if accumulate or not out.flags.aligned:
+        return _empty(function, shape, dtype)
+    return np.asarray(out)  # not a subclass, which may have shapes of its own
+
+
+def _deliver(result: Array, out: Array, accumulate: bool) -> Array:
+    """`out` with the result. Nothing here can fail: it is changed as a whole or not at all."""
+    plain = np.asarray(out)
+    if accumulate:
+        with np.errstate(all="ignore"):
+            np.add(plain, result, out=plain)
+    elif not np.may_share_memory(plain, result):
+        np.copyto(plain, result)
+    return out
 
 
 # --- the maps -------------------------------------------------------------------------------
@@ -334,15 +515,28 @@ def _compute(
     Small calls go to the kernels by an entry that is quicker at opening arrays.
     """
     geometry, groups = plan.geometry, plan.groups
+    if plan.swapped:  # the nests see strides only
+        first = first.swapaxes(-1, -2)
+        if which == BACKWARD_WEIGHT and second is not None:
+            second = second.swapaxes(-1, -2)
+        elif which != BACKWARD_BIAS:
+            out = out.swapaxes(-1, -2)
     if plan.small and _backend.small(which, first, second, bias, out, geometry, groups):
         return
     kernel = kernels_for(out.dtype)[which]
+    if bias is not None and not bias.flags.aligned:
+        bias = bias.copy()
+    first = _three(first)
     if second is None:
-        kernel(_three(first), out)
-    elif which == FORWARD:
-        kernel(_three(first), _three(second), bias, _three(out), geometry, groups)
+        kernel(first, out)
+        return
+    second, out = _three(second), _three(out)
+    if which == FORWARD:
+        kernel(first, second, bias, out, geometry, groups)
+    elif which == BACKWARD_INPUT:
+        kernel(first, second, out, geometry, groups, bias)
     else:
-        kernel(_three(first), _three(second), _three(out), geometry, groups)
+        kernel(first, second, out, geometry, groups)
 
 
 def _three(array: Array) -> Array:
@@ -350,6 +544,77 @@ def _three(array: Array) -> Array:
     if not array.flags.aligned:
         array = array.copy()
     return array if array.ndim == 3 else array.reshape((1,) * (3 - array.ndim) + array.shape)
+
+
+class Task(NamedTuple):
+    """One gradient: the map and what it takes, and the shape of the result."""
+
+    which: int
+    first: Array
+    second: Array | None
+    shape: Shape
+    conjugate: bool = False  # the result
+
+
+def _gradients(
+    function: str,
+    plan: Plan,
+    tasks: tuple[Task, Task, Task],
+    needs: Sequence[bool],
+    out: Sequence[Array | None] | None,
+    accumulate: bool,
+    **arguments: Any,
+) -> Gradients:
+    """The gradients that are needed, each in its `out`, if it has one."""
+    try:
+        needed = [bool(need) for need in needs]
+        if len(needed) != 3:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{function}: needs must be three truth values, for input, weight and bias, "
+            f"not {needs!r}"
+        ) from None
+    if out is None:
+        out = (None, None, None)
+    elif not isinstance(out, (tuple, list)) or len(out) != 3:
+        raise TypeError(
+            f"{function}: out must be Gradients, three arrays or None for input, weight and bias, "
+            f"not {type(out).__name__}"
+        )
+    dtype = tasks[0].first.dtype
+    for field, array, task, need in zip(Gradients._fields, out, tasks, needed, strict=True):
+        name = f"out.{field}"
+        if array is not None:
+            if not need:
+                raise ValueError(f"{function}: {name} is given, but needs is {needs!r}")
+            _check_out(function, name, array, task.shape, dtype, arguments)
+            arguments[name] = array
+        elif need and accumulate:
+            raise ValueError(f"{function}: accumulate needs {name}, the array to add to")
+
+    # Memory may run out, and then every out must be as it was: what is computed last is the only
+    # one that may be written to at once. The gradient of the input is the largest, as a rule.
+    results: list[Array | None] = [None, None, None]
+    last = needed.index(True) if any(needed) else 0
+    for i in (2, 1, 0):
+        if needed[i]:
+            which, first, second, shape, conjugate = tasks[i]
+            array = out[i]
+            if i != last or accumulate or array is None or not array.flags.aligned:
+                result = _empty(function, shape, dtype)
+            else:
+                result = np.asarray(array)
+            _compute(which, plan, first, second, None, result)
+            if conjugate and dtype.kind == "c":
+                np.conjugate(result, out=result)
+            results[i] = result
+    return Gradients(
+        *(
+            result if result is None or array is None else _deliver(result, array, accumulate)
+            for result, array in zip(results, out, strict=True)
+        )
+    )
 
 
 def conv1d(
@@ -360,6 +625,10 @@ def conv1d(
     padding: Padding = 0,
     dilation: IntLike = 1,
     groups: SupportsIndex = 1,
+    *,
+    layout: Layout = "NCL",
+    out: Array | None = None,
+    accumulate: bool = False,
 ) -> Array:
     """Cross-correlate signals with kernels: what neural networks call a convolution.
 
@@ -393,24 +662,34 @@ def conv1d(
     groups : int, optional
         Number of groups that the channels are divided into; each output channel sees the
         input channels of its group only.
+    layout : {"NCL", "NLC"}, optional
+        "NLC": the last two axes of every signal are exchanged, (N, L, C) or (L, C), in `input`
+        and in the result alike; the weight is the same.
+    out : ndarray, optional
+        Where the result is written: of its shape and dtype, writeable, and without memory in
+        common with an argument.
+    accumulate : bool, optional
+        Whether the result is added to what `out` holds, once it is computed.
 
     Returns
     -------
     ndarray, shape (N, K, L_out), (K, L_out) or (L_out,)
-        With the dtype of the arguments and L_out from `conv1d_output_length`.
+        With the dtype of the arguments and L_out from `conv1d_output_length`; `out`, if given.
 
     Raises
     ------
     TypeError
         If the arrays do not have one numeric dtype, or a number is not an integer. Lists
-        of numbers take the dtype of the arrays, or float64 when there is none.
+        of numbers take the dtype of the arrays, or float64 when there is none. If `out` is
+        no array of that dtype.
     ValueError
-        If shapes do not fit each other, or the dilated kernel is longer than the padded
-        input.
+        If shapes do not fit each other, the dilated kernel is longer than the padded input,
+        or `out` cannot take the result. It and the arguments are then as they were.
 
     See Also
     --------
     conv1d_backward : its gradients.
+    conv_transpose1d : the same sum the other way, which makes signals longer.
 
     Notes
     -----
@@ -439,10 +718,14 @@ def conv1d(
         else:
             x, w, b = _arrays(function, input=x, weight=w, bias=b)
     shapes = x.shape, w.shape, None if b is None else b.shape
-    plan = _plan_forward(shapes, stride, padding, dilation, groups)
-    y = _empty(function, plan.output, x.dtype)
+    plan = _plan_forward(shapes, stride, padding, dilation, groups, layout)
+    if out is None and not accumulate:
+        y = _empty(function, plan.output, x.dtype)
+    else:
+        given = {"input": input, "weight": weight, "bias": bias}
+        y = _target(function, plan.output, x.dtype, out, accumulate, given)
     _compute(FORWARD, plan, x, w, b, y)
-    return y
+    return y if out is None else _deliver(y, out, accumulate)
 
 
 def conv1d_backward(
@@ -454,7 +737,10 @@ def conv1d_backward(
     dilation: IntLike = 1,
     groups: SupportsIndex = 1,
     *,
+    layout: Layout = "NCL",
     needs: Sequence[bool] = (True, True, True),
+    out: Sequence[Array | None] | None = None,
+    accumulate: bool = False,
 ) -> Gradients:
     """Gradients of a scalar loss with respect to the input, the weight and the bias of `conv1d`.
 
@@ -466,16 +752,20 @@ def conv1d_backward(
         What `conv1d` was called with.
     weight : array_like, shape (K, C // groups, k) or (k,)
         What `conv1d` was called with.
-    stride, padding, dilation, groups
+    stride, padding, dilation, groups, layout
         As in `conv1d`.
     needs : sequence of three bool, optional
         Which gradients to compute: of input, weight and bias.
+    out : Gradients or sequence of three, optional
+        Where the gradients are written, each an array as `conv1d` takes it or None.
+    accumulate : bool, optional
+        Whether each gradient is added to what its `out` holds, once all are computed.
 
     Returns
     -------
     Gradients
         A named tuple (input, weight, bias), each in the shape of what it is the gradient
-        of, bias as (K,), and None where it is not needed.
+        of, bias as (K,), and None where it is not needed; those of `out`, if given.
 
     Raises
     ------
@@ -505,25 +795,23 @@ def conv1d_backward(
     w: Any = weight
     if not (_ready(dy, x) and _ready(x, w)):
         dy, x, w = _arrays(function, grad_output=dy, input=x, weight=w)
-    plan = _plan_backward((dy.shape, x.shape, w.shape), stride, padding, dilation, groups)
-    try:
-        needs_input, needs_weight, needs_bias = (bool(need) for need in needs)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"{function}: needs must be three truth values, for input, weight and bias, "
-            f"not {needs!r}"
-        ) from None
-    dx = dw = db = None
-    if needs_input:
-        dx = _empty(function, plan.input, dy.dtype)
-        _compute(BACKWARD_INPUT, plan, dy, w, None, dx)
-    if needs_weight:
-        dw = _empty(function, plan.weight, dy.dtype)
-        _compute(BACKWARD_WEIGHT, plan, dy, x, None, dw)
-    if needs_bias:
-        db = _empty(function, w.shape[:1] if w.ndim == 3 else (1,), dy.dtype)
-        _compute(BACKWARD_BIAS, plan, dy, None, None, db)
-    return Gradients(dx, dw, db)
+    plan = _plan_backward((dy.shape, x.shape, w.shape), stride, padding, dilation, groups, layout)
+    tasks = (
+        Task(BACKWARD_INPUT, dy, w, plan.input),
+        Task(BACKWARD_WEIGHT, dy, x, plan.weight),
+        Task(BACKWARD_BIAS, dy, None, plan.channels),
+    )
+    return _gradients(
+        function,
+        plan,
+        tasks,
+        needs,
+        out,
+        accumulate,
+        grad_output=grad_output,
+        input=input,
+        weight=weight,
+    )
 
 
 def conv1d_backward_input(
@@ -534,6 +822,10 @@ def conv1d_backward_input(
     padding: Padding = 0,
     dilation: IntLike = 1,
     groups: SupportsIndex = 1,
+    *,
+    layout: Layout = "NCL",
+    out: Array | None = None,
+    accumulate: bool = False,
 ) -> Array:
     """Gradient of a scalar loss with respect to the input of `conv1d`.
 
@@ -551,7 +843,7 @@ def conv1d_backward_input(
     input_length : int
         Number of samples of the input, which `grad_output` alone does not tell when
         ``stride > 1``.
-    stride, padding, dilation, groups
+    stride, padding, dilation, groups, layout, out, accumulate
         As in `conv1d`.
 
     Returns
@@ -575,11 +867,15 @@ def conv1d_backward_input(
     if not _ready(dy, w):
         dy, w = _arrays(function, grad_output=dy, weight=w)
     plan = _plan_backward_input(
-        (dy.shape, w.shape), stride, padding, dilation, groups, input_length
+        (dy.shape, w.shape), stride, padding, dilation, groups, layout, input_length
     )
-    dx = _empty(function, plan.input, dy.dtype)
+    if out is None and not accumulate:
+        dx = _empty(function, plan.input, dy.dtype)
+    else:
+        given = {"grad_output": grad_output, "weight": weight}
+        dx = _target(function, plan.input, dy.dtype, out, accumulate, given)
     _compute(BACKWARD_INPUT, plan, dy, w, None, dx)
-    return dx
+    return dx if out is None else _deliver(dx, out, accumulate)
 
 
 def conv1d_backward_weight(
@@ -590,6 +886,10 @@ def conv1d_backward_weight(
     padding: Padding = 0,
     dilation: IntLike = 1,
     groups: SupportsIndex = 1,
+    *,
+    layout: Layout = "NCL",
+    out: Array | None = None,
+    accumulate: bool = False,
 ) -> Array:
     """Gradient of a scalar loss with respect to the weight of `conv1d`.
 
@@ -606,7 +906,7 @@ def conv1d_backward_weight(
         What `conv1d` was called with.
     kernel_size : int
         Number of taps of the weight.
-    stride, padding, dilation, groups
+    stride, padding, dilation, groups, layout, out, accumulate
         As in `conv1d`.
 
     Returns
@@ -630,11 +930,202 @@ def conv1d_backward_weight(
     if not _ready(dy, x):
         dy, x = _arrays(function, grad_output=dy, input=x)
     plan = _plan_backward_weight(
-        (dy.shape, x.shape), stride, padding, dilation, groups, kernel_size
+        (dy.shape, x.shape), stride, padding, dilation, groups, layout, kernel_size
     )
-    dw = _empty(function, plan.weight, dy.dtype)
+    if out is None and not accumulate:
+        dw = _empty(function, plan.weight, dy.dtype)
+    else:
+        given = {"grad_output": grad_output, "input": input}
+        dw = _target(function, plan.weight, dy.dtype, out, accumulate, given)
     _compute(BACKWARD_WEIGHT, plan, dy, x, None, dw)
-    return dw
+    return dw if out is None else _deliver(dw, out, accumulate)
+
+
+def conv_transpose1d(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: IntLike = 1,
+    padding: Pads = 0,
+    output_padding: IntLike = 0,
+    groups: SupportsIndex = 1,
+    dilation: IntLike = 1,
+    *,
+    layout: Layout = "NCL",
+    out: Array | None = None,
+    accumulate: bool = False,
+) -> Array:
+    """Spread every sample over a kernel's taps: a `conv1d` the other way round.
+
+    Which samples meet is as in the `conv1d` that takes the result and returns something as long
+    as `input`; of that, this is the gradient with respect to its input, plus a bias::
+
+        y[n, g, o, q] = bias[g, o]
+            + sum over c, j and the p with p*stride + j*dilation - pad_left = q
+            of weight[g, c, o, j] * input[n, g, c, p]
+
+    Parameters
+    ----------
+    input : array_like, shape (N, C, L), (C, L) or (L,)
+        N signals of C channels and L samples, at least one. Any strides; it is not modified.
+    weight : array_like, shape (C, K // groups, k), or (k,) for an `input` of shape (L,)
+        For each input channel the kernels of k taps that lead to the outputs of its group.
+    bias : array_like, shape (K,), optional
+        Added to every position of its output channel.
+    stride : int, optional
+        Distance in outputs between what neighbouring samples are spread over.
+    padding : int or (int, int), optional
+        How many outputs are left out on both sides, or on the left and on the right.
+    output_padding : int, optional
+        How many outputs there are more on the right, fewer than `stride` or `dilation`: the
+        lengths that one `conv1d` with this stride makes equal.
+    groups : int, optional
+        Number of groups that the channels are divided into.
+    dilation : int, optional
+        Distance in outputs between neighbouring taps.
+    layout, out, accumulate
+        As in `conv1d`.
+
+    Returns
+    -------
+    ndarray, shape (N, K, L_out), (K, L_out) or (L_out,)
+        With the dtype of the arguments and L_out from `conv_transpose1d_output_length`; `out`, if
+        given.
+
+    Raises
+    ------
+    TypeError
+        As `conv1d`.
+    ValueError
+        If shapes do not fit each other, `output_padding` is too large, the padding leaves no
+        output, or `out` cannot take the result.
+
+    See Also
+    --------
+    conv_transpose1d_backward : its gradients.
+
+    Notes
+    -----
+    Names, order and defaults are those of ``torch.nn.functional.conv_transpose1d``, in which
+    `groups` comes before `dilation`. Complex weights enter as they are, not conjugated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cconv1d import conv_transpose1d
+    >>> conv_transpose1d([1.0, 10.0, 100.0], [1.0, 2.0])
+    array([  1.,  12., 120., 200.])
+    >>> conv_transpose1d([1.0, 10.0, 100.0], [1.0, 2.0], stride=2)
+    array([  1.,   2.,  10.,  20., 100., 200.])
+    >>> coarse, kernels = np.ones((2, 8, 100)), np.ones((8, 3, 4))
+    >>> conv_transpose1d(coarse, kernels, stride=2, padding=1).shape
+    (2, 3, 200)
+    """
+    function = "conv_transpose1d"
+    x: Any = input
+    w: Any = weight
+    b: Any = bias
+    if not (_ready(x, w) and (b is None or _ready(w, b))):
+        if b is None:
+            x, w = _arrays(function, input=x, weight=w)
+        else:
+            x, w, b = _arrays(function, input=x, weight=w, bias=b)
+    shapes = x.shape, w.shape, None if b is None else b.shape
+    plan = _plan_transpose(shapes, stride, padding, dilation, groups, layout, output_padding)
+    if out is None and not accumulate:
+        y = _empty(function, plan.input, x.dtype)
+    else:
+        given = {"input": input, "weight": weight, "bias": bias}
+        y = _target(function, plan.input, x.dtype, out, accumulate, given)
+    _compute(BACKWARD_INPUT, plan, x, w.conj(), b, y)  # the map conjugates, the sum does not
+    return y if out is None else _deliver(y, out, accumulate)
+
+
+def conv_transpose1d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike,
+    stride: IntLike = 1,
+    padding: Pads = 0,
+    output_padding: IntLike = 0,
+    groups: SupportsIndex = 1,
+    dilation: IntLike = 1,
+    *,
+    layout: Layout = "NCL",
+    needs: Sequence[bool] = (True, True, True),
+    out: Sequence[Array | None] | None = None,
+    accumulate: bool = False,
+) -> Gradients:
+    """Gradients of a scalar loss with respect to the arguments of `conv_transpose1d`.
+
+    Parameters
+    ----------
+    grad_output : array_like, shape (N, K, L_out), (K, L_out) or (L_out,)
+        Derivatives of the loss with respect to each output of `conv_transpose1d`.
+    input : array_like, shape (N, C, L), (C, L) or (L,)
+        What `conv_transpose1d` was called with.
+    weight : array_like, shape (C, K // groups, k) or (k,)
+        What `conv_transpose1d` was called with.
+    stride, padding, output_padding, groups, dilation, layout
+        As in `conv_transpose1d`.
+    needs, out, accumulate
+        As in `conv1d_backward`.
+
+    Returns
+    -------
+    Gradients
+        A named tuple (input, weight, bias), each in the shape of what it is the gradient
+        of, bias as (K,), and None where it is not needed; those of `out`, if given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv_transpose1d`; and ValueError if `grad_output` does not have the shape of its
+        output.
+
+    Notes
+    -----
+    The gradient of the input is `conv1d` of `grad_output`; that of the weight is the weight
+    gradient of `conv1d` with `input` and `grad_output` exchanged. Complex data follow
+    PyTorch's convention: weight and input enter conjugated.
+
+    Examples
+    --------
+    >>> from cconv1d import conv_transpose1d_backward
+    >>> grads = conv_transpose1d_backward([1.0, 10.0, 100.0], [1.0, 2.0], [3.0, 4.0])
+    >>> grads.input
+    array([ 43., 430.])
+    >>> grads.weight
+    array([ 21., 210.])
+    >>> grads.bias
+    array([111.])
+    """
+    function = "conv_transpose1d_backward"
+    dy: Any = grad_output
+    x: Any = input
+    w: Any = weight
+    if not (_ready(dy, x) and _ready(x, w)):
+        dy, x, w = _arrays(function, grad_output=dy, input=x, weight=w)
+    plan = _plan_transpose_backward(
+        (dy.shape, x.shape, w.shape), stride, padding, dilation, groups, layout, output_padding
+    )
+    outs = (w.shape[1] * plan.groups,) if w.ndim == 3 else (1,)
+    tasks = (
+        Task(FORWARD, dy, w.conj(), plan.output),
+        Task(BACKWARD_WEIGHT, x, dy, plan.weight, conjugate=True),
+        Task(BACKWARD_BIAS, dy, None, outs),
+    )
+    return _gradients(
+        function,
+        plan,
+        tasks,
+        needs,
+        out,
+        accumulate,
+        grad_output=grad_output,
+        input=input,
+        weight=weight,
+    )
 
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:

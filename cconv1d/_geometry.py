@@ -14,10 +14,21 @@ from collections.abc import Sequence
 from operator import index
 from typing import NamedTuple, SupportsIndex
 
-__all__ = ["Geometry", "IntLike", "Padding", "conv1d_output_length", "integer", "resolve"]
+__all__ = [
+    "Geometry",
+    "IntLike",
+    "Padding",
+    "Pads",
+    "conv1d_output_length",
+    "conv_transpose1d_output_length",
+    "integer",
+    "resolve",
+    "resolve_transposed",
+]
 
 IntLike = SupportsIndex | Sequence[SupportsIndex]
-Padding = SupportsIndex | Sequence[SupportsIndex] | str
+Pads = SupportsIndex | Sequence[SupportsIndex]
+Padding = Pads | str
 
 PADDING_WORDS = ("valid", "same", "same_lower", "causal", "full")
 
@@ -55,10 +66,8 @@ def integer(function: str, name: str, value: object, minimum: int) -> int:
     return number
 
 
-def _pads(
-    function: str, padding: object, input_length: int, span: int, stride: int
-) -> tuple[int, int]:
-    """The padding on the left and on the right in samples."""
+def _sides(function: str, padding: object) -> tuple[int, int]:
+    """The padding on the left and on the right in samples, from a number or a pair."""
     if isinstance(padding, (tuple, list)) and len(padding) != 1:
         if len(padding) != 2:
             raise ValueError(
@@ -70,9 +79,16 @@ def _pads(
             integer(function, "padding (left)", left, 0),
             integer(function, "padding (right)", right, 0),
         )
+    both = integer(function, "padding", padding, 0)
+    return both, both
+
+
+def _pads(
+    function: str, padding: object, input_length: int, span: int, stride: int
+) -> tuple[int, int]:
+    """The padding on the left and on the right in samples."""
     if not isinstance(padding, str):
-        both = integer(function, "padding", padding, 0)
-        return both, both
+        return _sides(function, padding)
     if padding == "valid":
         return 0, 0
     if padding == "causal":
@@ -127,6 +143,46 @@ def resolve(
     return Geometry(length, (padded - span) // step + 1, step, spacing, left)
 
 
+def resolve_transposed(
+    function: str,
+    input_length: object,
+    kernel_size: object,
+    stride: object,
+    padding: object,
+    output_padding: object,
+    dilation: object,
+) -> Geometry:
+    """The geometry of the `conv1d` from the output of a transposed convolution to its input."""
+    length = integer(function, "input_length", input_length, 1)
+    taps = integer(function, "kernel_size", kernel_size, 1)
+    step = integer(function, "stride", _alone(stride), 1)
+    spacing = integer(function, "dilation", _alone(dilation), 1)
+    extra = integer(function, "output_padding", _alone(output_padding), 0)
+    if isinstance(padding, str):
+        raise ValueError(
+            f"{function}: padding must be an integer or a pair (left, right), not {padding!r}"
+        )
+    left, right = _sides(function, _alone(padding))
+    if extra >= max(step, spacing):
+        raise ValueError(
+            f"{function}: output_padding must be less than stride or dilation, but it is {extra}, "
+            f"stride {step}, dilation {spacing}"
+        )
+    whole = (length - 1) * step + spacing * (taps - 1) + 1 + extra
+    if whole > MAX_SIZE:
+        raise ValueError(
+            f"{function}: lengths must be at most 2**48, but the output has {whole} positions "
+            f"before padding is taken away"
+        )
+    if whole - left - right < 1:
+        raise ValueError(
+            f"{function}: padding ({left}, {right}) leaves nothing of {whole} positions, which is "
+            f"the output length without padding for input length {length}, kernel_size {taps}, "
+            f"stride {step}, dilation {spacing}, output_padding {extra}"
+        )
+    return Geometry(whole - left - right, length, step, spacing, left)
+
+
 def conv1d_output_length(
     input_length: SupportsIndex,
     kernel_size: SupportsIndex,
@@ -176,3 +232,55 @@ def conv1d_output_length(
     return resolve(
         "conv1d_output_length", input_length, kernel_size, stride, padding, dilation
     ).output_length
+
+
+def conv_transpose1d_output_length(
+    input_length: SupportsIndex,
+    kernel_size: SupportsIndex,
+    stride: IntLike = 1,
+    padding: Pads = 0,
+    output_padding: IntLike = 0,
+    dilation: IntLike = 1,
+) -> int:
+    """Number of positions that `conv_transpose1d` returns.
+
+    Parameters
+    ----------
+    input_length : int
+        Number of samples, 1 or more.
+    kernel_size : int
+        Number of taps, 1 or more.
+    stride : int, optional
+        Distance in outputs between what neighbouring samples are spread over.
+    padding : int or (int, int), optional
+        Outputs left out on both sides, or on the left and on the right.
+    output_padding : int, optional
+        Outputs more on the right, fewer than `stride` or `dilation`.
+    dilation : int, optional
+        Distance in outputs between neighbouring taps.
+
+    Returns
+    -------
+    int
+        ``(input_length - 1)*stride - pad_left - pad_right + dilation*(kernel_size - 1)
+        + output_padding + 1``
+
+    Raises
+    ------
+    TypeError
+        If an argument is not an integer where one is needed.
+    ValueError
+        If an argument is out of range, or if the padding leaves no output.
+
+    Examples
+    --------
+    >>> from cconv1d import conv_transpose1d_output_length
+    >>> conv_transpose1d_output_length(10, 3)
+    12
+    >>> conv_transpose1d_output_length(10, 4, stride=2, padding=1)
+    20
+    """
+    function = "conv_transpose1d_output_length"
+    return resolve_transposed(
+        function, input_length, kernel_size, stride, padding, output_padding, dilation
+    ).input_length

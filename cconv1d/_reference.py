@@ -12,7 +12,7 @@ where ``@`` sums over the channels of a group (for backward_weight: over positio
 ᴴ conjugates complex data, which is PyTorch's convention for gradients.
 
 Arrays come as (batch, channels, positions) and (out channels, channels per group, taps);
-each function fills the array that it is given last.  Any numeric dtype goes: half
+each function fills the last of its arrays, when all is computed.  Any numeric dtype goes: half
 precision is accumulated in float32 and rounded once, integers wrap modulo 2^n as
 NumPy's do.
 """
@@ -84,13 +84,16 @@ def forward(x: Array, w: Array, b: Array | None, y: Array, g: Geometry, groups: 
         total += tap @ padded[..., _window(j, g)]
     if b is not None:
         total += b.astype(dtype, copy=False).reshape(groups, -1, 1)
-    y[...] = total.reshape(y.shape)
+    y[...] = total.astype(y.dtype, copy=False).reshape(y.shape)
 
 
-def backward_input(dy: Array, w: Array, dx: Array, g: Geometry, groups: int) -> None:
+def backward_input(
+    dy: Array, w: Array, dx: Array, g: Geometry, groups: int, b: Array | None = None
+) -> None:
     """dx[n, g, c, q] = Σ_{o,j,p} w̄[g, o, c, j] · dy[n, g, o, p]
 
-    over the o, j and p with p·stride + j·dilation − pad_left = q.
+    over the o, j and p with p·stride + j·dilation − pad_left = q; and b[g, c] besides, which
+    a transposed convolution may have.
     """
     dtype = _accumulator(dx.dtype)
     dy = _by_group(dy.astype(dtype, copy=False), groups)
@@ -100,7 +103,9 @@ def backward_input(dy: Array, w: Array, dx: Array, g: Geometry, groups: int) -> 
         padded[..., _window(j, g)] += tap.conj().swapaxes(-1, -2) @ dy
     inside, samples = _unpadded(padded, g, total)
     samples[...] = inside
-    dx[...] = total.reshape(dx.shape)
+    if b is not None:
+        total += b.astype(dtype, copy=False).reshape(groups, -1, 1)
+    dx[...] = total.astype(dx.dtype, copy=False).reshape(dx.shape)
 
 
 def backward_weight(dy: Array, x: Array, dw: Array, g: Geometry, groups: int) -> None:
@@ -111,10 +116,12 @@ def backward_weight(dy: Array, x: Array, dw: Array, g: Geometry, groups: int) ->
     dtype = _accumulator(dw.dtype)
     padded = _padded(_by_group(x, groups), g, dw.shape[-1]).conj()
     dy = _by_group(dy.astype(dtype, copy=False), groups)
-    for j, tap in enumerate(_weights_by_group(dw, groups)):
+    total = np.empty(dw.shape, dtype)
+    for j, tap in enumerate(_weights_by_group(total, groups)):
         tap[...] = (dy @ padded[..., _window(j, g)].swapaxes(-1, -2)).sum(axis=0, dtype=dtype)
+    dw[...] = total.astype(dw.dtype, copy=False)
 
 
 def backward_bias(dy: Array, db: Array) -> None:
     """db[g, o] = Σ_{n,p} dy[n, g, o, p]"""
-    db[...] = dy.sum(axis=(0, 2), dtype=_accumulator(db.dtype))
+    db[...] = dy.sum(axis=(0, 2), dtype=_accumulator(db.dtype)).astype(db.dtype, copy=False)

@@ -195,14 +195,14 @@ def forward_f64(const double[:, :, :] x, const double[:, :, :] w, const double[:
 
 
 def backward_input_f32(const float[:, :, :] dy, const float[:, :, :] w, float[:, :, :] dx,
-                       geometry, Py_ssize_t groups):
-    compute(BACKWARD_INPUT, view_of(dy), view_of(w), nothing, view_of(dx), geometry, groups,
+                       geometry, Py_ssize_t groups, const float[:] b=None):
+    compute(BACKWARD_INPUT, view_of(dy), view_of(w), line_of(b), view_of(dx), geometry, groups,
             sizeof(float))
 
 
 def backward_input_f64(const double[:, :, :] dy, const double[:, :, :] w, double[:, :, :] dx,
-                       geometry, Py_ssize_t groups):
-    compute(BACKWARD_INPUT, view_of(dy), view_of(w), nothing, view_of(dx), geometry, groups,
+                       geometry, Py_ssize_t groups, const double[:] b=None):
+    compute(BACKWARD_INPUT, view_of(dy), view_of(w), line_of(b), view_of(dx), geometry, groups,
             sizeof(double))
 
 

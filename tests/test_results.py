@@ -1,0 +1,312 @@
+"""Where results go and how they lie: layout, out and accumulate, of every function."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import LAYOUTS, REAL, Case, cases, integers, seeds
+
+from cconv1d import (
+    Gradients,
+    _backend,
+    conv1d,
+    conv1d_backward,
+    conv1d_backward_input,
+    conv1d_backward_weight,
+    conv_transpose1d,
+    conv_transpose1d_backward,
+)
+
+same = np.testing.assert_array_equal
+
+DTYPES = ["int16", "float16", "float32", "float64", "complex64"]
+OPTIONS = {"stride": 2, "padding": (3, 1), "dilation": 2, "groups": 2}
+
+
+def calls(case, x, w, b, dy):
+    """Every function, as one of keyword arguments, and its positional arguments.
+
+    For the transposed functions x and dy change places, if there is such a convolution.
+    """
+    g = case.geometry
+    table = {
+        "conv1d": (conv1d, (x, w, b), case.options),
+        "conv1d_backward": (conv1d_backward, (dy, x, w), case.options),
+        "conv1d_backward_input": (conv1d_backward_input, (dy, w, case.length), case.options),
+        "conv1d_backward_weight": (conv1d_backward_weight, (dy, x, case.taps), case.options),
+    }
+    span = case.dilation * (case.taps - 1) + 1
+    right = (g.output_length - 1) * g.stride + span - g.pad_left - g.input_length
+    extra = -right if right < 0 else 0
+    if g.output_length > 0 < g.input_length and extra < max(case.stride, case.dilation):
+        options = {
+            **case.options,
+            "padding": (g.pad_left, max(right, 0)),
+            "output_padding": extra,
+        }
+        c = integers(np.random.default_rng(0), case.groups * case.channels, x.dtype)
+        table["conv_transpose1d"] = (conv_transpose1d, (dy, w, c), options)
+        table["conv_transpose1d_backward"] = (conv_transpose1d_backward, (x, dy, w), options)
+    return table
+
+
+def as_tuple(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+CASE = Case(2, 2, 2, 3, 11, 3, 2, (3, 1), 2)
+FUNCTIONS = list(calls(CASE, *CASE.integral(0, np.float64)))
+
+
+def test_every_function_is_here():
+    assert len(FUNCTIONS) == 6
+
+
+# --- layout -------------------------------------------------------------------------------------
+
+
+def swap(value):
+    """The last two axes of a signal exchanged; a weight or a bias or a number is none."""
+    return value.swapaxes(-1, -2) if isinstance(value, np.ndarray) and value.ndim > 1 else value
+
+
+def swap_signals(function, arguments, w):
+    return [value if value is w else swap(value) for value in arguments]
+
+
+def swap_results(function, results):
+    """What NLC returns, as NCL."""
+    if function == "conv1d_backward_weight":
+        return results
+    if isinstance(results, tuple):
+        return Gradients(swap(results.input), results.weight, results.bias)
+    return swap(results)
+
+
+@given(case=cases(work=2**12), seed=seeds, dtype=st.sampled_from(REAL), batch=st.booleans())
+def test_both_layouts_have_the_same_bits(native, case, seed, dtype, batch):
+    x, w, b, dy = case.normal(seed, dtype)
+    if case.batch and not batch:
+        x, dy = x[0], dy[0]
+    for name, (function, arguments, options) in calls(case, x, w, b, dy).items():
+        expected = function(*arguments, **options)
+        views = swap_signals(name, arguments, w)
+        copies = [np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v for v in views]
+        for given_arrays in (views, copies):
+            got = function(*given_arrays, **options, layout="NLC")
+            for result in as_tuple(got):
+                assert result.flags.c_contiguous, name
+            got = swap_results(name, got)
+            for a, e in zip(as_tuple(got), as_tuple(expected), strict=True):
+                same(a, e, err_msg=name, strict=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_layouts_of_any_dtype(backend, name, dtype):
+    four = CASE.integral(0, dtype)
+    function, arguments, options = calls(CASE, *four)[name]
+    expected = function(*arguments, **options)
+    got = function(*swap_signals(name, arguments, four[1]), **options, layout="NLC")
+    for a, e in zip(as_tuple(swap_results(name, got)), as_tuple(expected), strict=True):
+        same(a, e, strict=True)
+
+
+def test_a_lone_signal_has_no_layout(backend):
+    x, w = np.array([1.0, 2.0, 3.0]), np.array([1.0, 10.0])
+    same(conv1d(x, w, layout="NLC"), conv1d(x, w))
+    same(conv_transpose1d(x, w, layout="NLC"), conv_transpose1d(x, w))
+
+
+# --- out and accumulate ---------------------------------------------------------------------------
+
+
+def like(results, make):
+    """An `out` for results, each array by `make` of what it should be like."""
+    if isinstance(results, tuple):
+        return Gradients(*map(make, results))
+    return make(results)
+
+
+def filled(result):
+    return np.full_like(result, 7)
+
+
+OUTS = {
+    **{name: lambda a, f=f: f(filled(a)) for name, f in LAYOUTS.items() if name != "read-only"},
+    "contiguous": filled,
+    "subclass": lambda a: filled(a).view(Subclass),
+    "unaligned": lambda a: unaligned(filled(a)),
+}
+
+
+class Subclass(np.ndarray):
+    """Items of its own, which are not to be asked for."""
+
+    def __getitem__(self, key):
+        raise AssertionError("indexed as a subclass")
+
+
+def unaligned(values):
+    raw = np.empty(values.nbytes + 1, np.uint8)
+    copy = raw[1:].view(values.dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
+
+
+@pytest.mark.parametrize("layout", ["NCL", "NLC"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", OUTS)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_out_of_any_kind(backend, name, kind, dtype, layout):
+    four = CASE.integral(0, dtype)
+    function, arguments, options = calls(CASE, *four)[name]
+    if layout == "NLC":
+        arguments = swap_signals(name, arguments, four[1])
+    expected = function(*arguments, **options, layout=layout)
+    for accumulate in (False, True):
+        out = like(expected, OUTS[kind])
+        got = function(*arguments, **options, layout=layout, out=out, accumulate=accumulate)
+        assert got is out or isinstance(out, tuple)
+        for a, o, e in zip(as_tuple(got), as_tuple(out), as_tuple(expected), strict=True):
+            assert a is o
+            same(np.asarray(o), (e + filled(e) if accumulate else e), strict=True)
+
+
+@given(case=cases(work=2**12), seed=seeds, dtype=st.sampled_from(REAL))
+def test_out_and_accumulate_have_the_bits_of_doing_it_afterwards(native, case, seed, dtype):
+    x, w, b, dy = case.normal(seed, dtype)
+    rng = np.random.default_rng(seed)
+    for name, (function, arguments, options) in calls(case, x, w, b, dy).items():
+        expected = function(*arguments, **options)
+        out = like(expected, lambda e: rng.standard_normal(e.shape).astype(dtype))
+        sums = [o + e for o, e in zip(as_tuple(out), as_tuple(expected), strict=True)]
+        function(*arguments, **options, out=out, accumulate=True)
+        for o, s in zip(as_tuple(out), sums, strict=True):
+            same(o, s, err_msg=name)
+        function(*arguments, **options, out=out)
+        for o, e in zip(as_tuple(out), as_tuple(expected), strict=True):
+            same(o, e, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["conv1d_backward", "conv_transpose1d_backward"])
+@pytest.mark.parametrize("some", [(True, False, False), (False, True, False), (False, True, True)])
+def test_some_of_the_gradients_in_out(backend, name, some):
+    function, arguments, options = calls(CASE, *CASE.integral(0, np.float32))[name]
+    expected = function(*arguments, **options)
+    outs = [filled(e) if s else None for e, s in zip(expected, some, strict=True)]
+    got = function(*arguments, **options, out=outs)  # the others are new
+    for a, o, e in zip(got, outs, expected, strict=True):
+        assert o is None or a is o
+        same(a, e, strict=True)
+    got = function(*arguments, **options, out=outs, accumulate=True, needs=some)
+    for a, o, e in zip(got, outs, expected, strict=True):
+        assert a is o
+        if o is not None:
+            same(o, 2 * e)
+
+
+def interleaved(value):
+    """A view of every second number of a larger array, and the numbers between, like `value`."""
+    larger = np.zeros((*value.shape[:-1], 2 * value.shape[-1]), value.dtype)
+    larger[..., ::2] = value
+    return larger[..., ::2], larger[..., 1::2]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_out_that_overlaps_an_input_is_refused(backend, name):
+    """Each result against each input; whether they overlap is a matter of memory, not of bounds."""
+    function, arguments, options = calls(CASE, *CASE.integral(0, np.float64))[name]
+    results = function(*arguments, **options)
+    single = not isinstance(results, tuple)
+    for i in range(len(as_tuple(results))):
+        for k, value in enumerate(arguments):
+            if not isinstance(value, np.ndarray):
+                continue
+            result = as_tuple(results)[i]
+            memory = np.zeros(value.size + result.size)
+            for start in (0, value.size - 1, value.size):
+                own = memory[: value.size].reshape(value.shape)
+                out = memory[start : start + result.size].reshape(result.shape)
+                own[...] = value
+                changed = [*arguments[:k], own, *arguments[k + 1 :]]
+                outs = out if single else [out if i == j else None for j in range(3)]
+                before = memory.tobytes()
+                if start == value.size:
+                    function(*changed, **options, out=outs)
+                    same(out, result)
+                else:
+                    with pytest.raises(ValueError, match=rf"^{name}: out.* must not overlap "):
+                        function(*changed, **options, out=outs)
+                    assert memory.tobytes() == before
+
+
+def test_numbers_between_those_of_an_input_do_not_overlap_it(backend):
+    x, between = interleaved(np.arange(1.0, 6.0))
+    y = conv1d(x, [1.0, 1.0], out=between[:4])
+    same(between, [3, 5, 7, 9, 0])
+    assert y.base is between.base
+    same(x, [1, 2, 3, 4, 5])
+
+
+@pytest.mark.parametrize("name", ["conv1d_backward", "conv_transpose1d_backward"])
+def test_outs_that_overlap_each_other_are_refused(backend, name):
+    function, arguments, options = calls(CASE, *CASE.integral(0, np.float64))[name]
+    dx, dw, db = function(*arguments, **options)
+    memory = np.zeros(dx.size + dw.size + db.size)
+    parts = Gradients(
+        memory[: dx.size].reshape(dx.shape),
+        memory[dx.size - 1 : dx.size - 1 + dw.size].reshape(dw.shape),
+        memory[-db.size :],
+    )
+    with pytest.raises(ValueError, match=r"out\.weight must not overlap out\.input"):
+        function(*arguments, **options, out=parts)
+    assert not memory.any()
+
+
+def test_overlap_that_is_hard_to_tell_is_refused():
+    """Not searched for through all memory: an answer takes microseconds."""
+    memory = np.zeros(10**6)
+    strides = [8 * s for s in (1009, 1013, 997)]
+    x = np.lib.stride_tricks.as_strided(memory, (90, 90, 90), strides)
+    y = np.lib.stride_tricks.as_strided(memory[3:], (90, 90, 90), [s + 16 for s in strides])
+    with pytest.raises(ValueError, match="must not overlap input"):
+        conv1d(x, np.ones((90, 90, 1)), out=y)
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_an_error_while_computing_leaves_every_out_alone(backend, name, accumulate, monkeypatch):
+    """Whichever of the maps it is that memory runs out for."""
+    function, arguments, options = calls(CASE, *CASE.integral(0, np.float64))[name]
+    results = function(*arguments, **options)
+    for failing in range(len(as_tuple(results))):
+        count = 0
+
+        def failing_map(*arguments, real, failing=failing):
+            nonlocal count
+            count += 1
+            if count == failing + 1:
+                raise MemoryError("none left")
+            return real(*arguments)
+
+        kernels = _backend.kernels_for(np.dtype(np.float64))
+        spied = _backend.Kernels(
+            *(lambda *a, real=real: failing_map(*a, real=real) for real in kernels)
+        )
+        monkeypatch.setattr("cconv1d._functional.kernels_for", lambda dtype, spied=spied: spied)
+        monkeypatch.setattr(_backend, "small", lambda *arguments: False)
+        out = like(results, filled)
+        with pytest.raises(MemoryError, match="none left"):
+            function(*arguments, **options, out=out, accumulate=accumulate)
+        for o in as_tuple(out):
+            assert (o == 7).all()
+
+
+def test_accumulating_does_not_warn(backend):
+    """As the kernels do not, where a sum overflows."""
+    out = np.array([3e38], np.float32)
+    conv1d(out.copy(), np.ones(1, np.float32), out=out, accumulate=True)
+    same(out, [np.inf])
