@@ -155,9 +155,12 @@ def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
 
     `size` is the kernel size or the input length that no array tells, or `output_padding`.
     Options other than plain integers and words are checked every time: a sequence may not be a
-    key, and a pair of floats would be found equal to one of integers.
+    key, and a pair of floats would be found equal to one of integers. To compare types and
+    values takes as long as a small convolution, so the last call with the same shapes is tried
+    first: the same objects, if they cannot change, are the same options.
     """
     remembered = lru_cache(maxsize=1024)(check)
+    last: dict[tuple[Shape | None, ...], tuple[Any, ...]] = {}
 
     def plan(
         shapes: tuple[Shape | None, ...],
@@ -168,12 +171,27 @@ def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
         layout: object,
         size: object = 0,
     ) -> Plan:
+        found = last.get(shapes)
+        if (
+            found is not None
+            and found[1] is stride
+            and found[2] is padding
+            and found[3] is dilation
+            and found[4] is groups
+            and found[5] is layout
+            and found[6] is size
+        ):
+            return found[0]  # type: ignore[no-any-return]
         if (
             type(stride) is type(dilation) is type(groups) is type(size) is int
             and (type(padding) is int or type(padding) is str)
             and type(layout) is str
         ):
-            return remembered(shapes, stride, padding, dilation, groups, layout, size)
+            new = remembered(shapes, stride, padding, dilation, groups, layout, size)
+            if len(last) >= 1024:
+                last.clear()
+            last[shapes] = new, stride, padding, dilation, groups, layout, size
+            return new
         return check(shapes, stride, padding, dilation, groups, layout, size)
 
     return plan

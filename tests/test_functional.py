@@ -290,6 +290,17 @@ def test_options_as_in_layers(backend):
     same(dw, expected["backward_weight"])
 
 
+def test_an_option_that_changes_between_calls(backend):
+    """Plans are remembered by objects that cannot change."""
+    x, w = np.arange(9.0), np.ones(1)
+    for option, first, then in (("stride", [1], [2]), ("padding", [0, 0], [3, 1])):
+        value = list(first)
+        for _ in range(2):
+            same(conv1d(x, w, **{option: value}), conv1d(x, w, **{option: tuple(first)}))
+        value[:] = then
+        same(conv1d(x, w, **{option: value}), conv1d(x, w, **{option: tuple(then)}))
+
+
 # --- corners ------------------------------------------------------------------------------------
 
 
