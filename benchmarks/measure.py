@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,19 @@ SAMPLE = 2e-3
 #: The best of so many samples counts, as long as they are short enough to wait for.
 SAMPLES = 3
 LONG_SAMPLE = 50e-3
+
+
+def machine() -> str:
+    """The processor by name; a virtual machine may hide all but its family and model."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    known = {key.strip(): value.strip() for key, _, value in (s.partition(":") for s in lines)}
+    name = known.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in known and "model" in known:
+        name += f" (family {known['cpu family']}, model {known['model']})"
+    return name
 
 
 def pin(threads: int) -> None:

@@ -7,10 +7,13 @@ to be timed, or None where the peer has nothing for this case.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 from timeit import Timer
 from typing import Any
 
@@ -91,6 +94,24 @@ class Case:
     @property
     def geometry(self) -> tuple[int, int, int, int]:
         return self.row.stride, self.row.padding, self.row.dilation, self.row.groups
+
+
+def read_rows(globs: Sequence[str]) -> list[Row]:
+    with Path(__file__).with_name("workloads.csv").open(newline="") as table:
+        rows = [
+            Row(fields.pop("name"), **{name: int(value) for name, value in fields.items()})
+            for fields in csv.DictReader(table)
+        ]
+    return [row for row in rows if any(fnmatch(row.name, glob) for glob in globs)]
+
+
+def cases(rows: Sequence[Row], ops: Sequence[str], dtype: str) -> Iterable[Case]:
+    for row in rows:
+        # Normal data: zeros, ones and subnormal numbers have speeds of their own.
+        draw = np.random.default_rng(0).standard_normal
+        x, w, dy = (draw(shape, dtype) for shape in row.shapes)
+        for op in ops:
+            yield Case(row, op, x, w, dy)
 
 
 class Peer:

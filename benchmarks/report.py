@@ -1,0 +1,356 @@
+"""Tell what compare.py measured: as Markdown, as pictures, and beside the targets.
+
+``python benchmarks/report.py --help`` lists the options.  Nothing is measured here, so tables
+and pictures of one file are of one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from peers import OPS, Row
+
+Result = dict[str, Any]
+Run = dict[str, Any]
+
+#: Ratios from here on count as equal.
+EQUAL = 0.95
+
+#: The lines of a README between which the Markdown belongs.
+BEGIN, END = "<!-- benchmarks: from here on by report.py -->", "<!-- end of benchmarks -->"
+
+
+def peers_of(run: Run) -> list[str]:
+    """Those that computed anything, in the order of the columns."""
+    return [name for name in run["peers"] if any(name in each["ratios"] for each in run["results"])]
+
+
+def title(run: Run) -> str:
+    plural = "s" if run["threads"] > 1 else ""
+    return f"{run['dtype']}, {run['threads']} thread{plural}"
+
+
+def where(run: Run) -> str:
+    return f"{run['machine']}, {run['config']['instruction_set']}, {run['date']}"
+
+
+# --- ratios ---------------------------------------------------------------------------------
+
+
+def to_best(result: Result) -> float:
+    """The ratio to the best peer; NaN without one."""
+    return min(result["ratios"].values(), default=math.nan)
+
+
+def behind(results: Iterable[Result]) -> list[Result]:
+    """The results that a peer is ahead of, the furthest first."""
+    return sorted((each for each in results if to_best(each) < EQUAL), key=to_best)
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def geometric_means(results: Sequence[Result]) -> dict[str, dict[str, float]]:
+    """Of the ratios by operation: to the best peer of each row, and to each peer that has any."""
+    means: dict[str, dict[str, float]] = {}
+    for op in OPS:
+        columns: dict[str, list[float]] = {}
+        for result in results:
+            if result["op"] == op and result["ratios"]:
+                for name, ratio in {"best": to_best(result), **result["ratios"]}.items():
+                    columns.setdefault(name, []).append(ratio)
+        if columns:
+            means[op] = {name: geometric_mean(ratios) for name, ratios in columns.items()}
+    return means
+
+
+# --- targets --------------------------------------------------------------------------------
+
+#: Least share of the multiply-add peak where there are as many channels as this in and out.
+DENSE, OF_PEAK, OF_PEAK_STRIDED = 32, 0.90, 0.85
+
+#: Least share of the copy bandwidth for a depthwise kernel of so few taps.
+SHORT, OF_COPY = 5, 0.80
+
+#: Least gain of a second thread for calls of so many ms that the memory does not bound.
+LONG, SCALING = 1.0, 1.85
+
+#: Least geometric means, against the best peer of each row and against PyTorch.
+MEANS = {"forward": (1.5, 3.5), "dx": (2.5, 3.0), "dw": (2.5, 3.5)}
+MEAN_FLOAT64 = 4.0
+
+
+class Target(NamedTuple):
+    what: str
+    value: float
+    least: float
+
+    @property
+    def holds(self) -> bool:
+        return self.value >= self.least
+
+    def __str__(self) -> str:
+        relation = ">=" if self.holds else "<"
+        return f"{self.what} {self.value:.3f} {relation} {self.least:.2f}"
+
+
+def targets(result: Result, threads: int) -> list[Target]:
+    """What is asked of a result: that follows from its shape and from what bounds it."""
+    row = Row(**result["shape"])
+    found = []
+    if result["ratios"]:
+        found.append(Target(f"of {result['best']}", to_best(result), EQUAL))
+    if min(row.C, row.K) >= DENSE * row.groups:
+        least = OF_PEAK_STRIDED if row.stride > 1 else OF_PEAK
+        found.append(Target("of peak", result["of_peak"], least))
+    if row.groups == row.C == row.K > 1 and row.kernel_size <= SHORT:
+        found.append(Target("of copy", result["of_copy"], OF_COPY))
+    if threads == 2:
+        alone = result["ms"] * result["scaling"]
+        computing = result["flops"] / result["peak_gflops"]
+        moving = result["bytes"] / result["copy_gbytes"]
+        if alone > LONG and computing > moving:
+            found.append(Target("of one thread", result["scaling"], SCALING))
+    return found
+
+
+def mean_targets(run: Run) -> list[tuple[str, Target]]:
+    found = []
+    for op, means in geometric_means(run["results"]).items():
+        best, torch = MEANS[op]
+        if run["dtype"] == "float64":
+            torch = MEAN_FLOAT64
+        else:
+            found.append((op, Target("of the best peers", means["best"], best)))
+        if "torch" in means:
+            found.append((op, Target("of torch", means["torch"], torch)))
+    return found
+
+
+def target_table(run: Run) -> str:
+    """For every row and operation the targets that apply, then those that are missed."""
+    asked = [
+        (f"{result['row']:<19}{result['op']:<8}", targets(result, run["threads"]))
+        for result in run["results"]
+    ]
+    asked += [(f"{'geometric mean':<19}{op:<8}", [target]) for op, target in mean_targets(run)]
+    lines = [
+        f"{name}{''.join(f'{target!s:<32}' for target in each)}".rstrip() for name, each in asked
+    ]
+    missed = [f"  {name}{target}" for name, each in asked for target in each if not target.holds]
+    total = sum(len(each) for _, each in asked)
+    head = f"\ntargets, {title(run)}\n"
+    return "\n".join([head, *lines, f"\nmissed: {len(missed)} of {total}", *missed])
+
+
+# --- pictures -------------------------------------------------------------------------------
+
+#: Colours that differ for every kind of sight, and shapes that differ without colour.
+STYLE = {"forward": ("#0072B2", "o"), "dx": ("#D55E00", "s"), "dw": ("#009E73", "D")}
+
+
+def picture(run: Run, kind: str) -> str:
+    return f"{kind}-{run['dtype']}-{run['threads']}.png"
+
+
+def draw(run: Run, folder: Path) -> None:
+    """The best peer's time over ours, and where each row is below the roofs of the machine."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    results = run["results"]
+    names = list(dict.fromkeys(result["row"] for result in results))
+    ops = [op for op in OPS if any(result["op"] == op for result in results)]
+    caption = f"{title(run)}; {where(run)}"
+
+    with plt.rc_context({"font.size": 11}):
+        figure, axes = plt.subplots(figsize=(9, 1.6 + 0.3 * len(names)), layout="constrained")
+        for shift, op in zip(np.linspace(-0.2, 0.2, len(ops)), ops, strict=True):
+            compared = [result for result in results if result["op"] == op and result["ratios"]]
+            colour, marker = STYLE[op]
+            axes.plot(
+                [to_best(result) for result in compared],
+                [names.index(result["row"]) + shift for result in compared],
+                linestyle="",
+                marker=marker,
+                color=colour,
+                label=op,
+            )
+        axes.axvline(1, color="black", linewidth=1)
+        axes.set(
+            xscale="log",
+            xlabel="time of the best peer / time of cconv1d (right of the line: cconv1d is faster)",
+        )
+        axes.set_title(caption, fontsize=11)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        low, high = axes.get_xlim()
+        ticks = [m * 10.0**e for e in range(-3, 5) for m in (1, 2, 5)]
+        axes.set_xticks([tick for tick in ticks if low <= tick <= high])
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(plt.NullLocator())
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower right")
+        figure.savefig(folder / picture(run, "ratios"), dpi=150)
+        plt.close(figure)
+
+        figure, panels = plt.subplots(
+            len(ops),
+            1,
+            figsize=(9, 1.2 + 4.2 * len(ops)),
+            sharex=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        peak = float(np.median([result["peak_gflops"] for result in results]))
+        # Rows of the size of a cache line say what a call costs, not what the memory can do.
+        copies = [result["copy_gbytes"] for result in results if result["bytes"] > 1 << 16]
+        intensities = [result["flops"] / result["bytes"] for result in results]
+        span = np.geomspace(min(intensities) / 2, max(intensities) * 2)
+        for axes, op in zip(panels[:, 0], ops, strict=True):
+            axes.plot(span, np.full_like(span, peak), color="black")
+            for rate in (min(copies), max(copies)) if copies else ():
+                axes.plot(span, np.minimum(rate * span, peak), ":", color="black")
+            of_op = [result for result in results if result["op"] == op]
+            of_op.sort(key=lambda result: result["flops"] / result["bytes"])
+            for order, result in enumerate(of_op):
+                place = result["flops"] / result["bytes"], result["gflops"]
+                axes.plot(*place, STYLE[op][1], markersize=5, color=STYLE[op][0])
+                # Neighbours have their numbers at different depths, or they would overlap.
+                axes.annotate(
+                    str(names.index(result["row"]) + 1),
+                    place,
+                    xytext=(0, -14 - 13 * (order % 6)),
+                    textcoords="offset points",
+                    ha="center",
+                    va="center",
+                    fontsize=10,
+                    arrowprops={"arrowstyle": "-", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2},
+                )
+            axes.set_ymargin(0.15)
+            axes.set(xscale="log", yscale="log", ylabel=f"{op}: Gflop/s")
+            axes.grid(alpha=0.3)
+        panels[-1, 0].set_xlabel("flops per byte of operands and result")
+        figure.suptitle(
+            f"{caption}\nsolid: peak of multiply-adds; dotted: slowest and fastest copy",
+            fontsize=11,
+        )
+        key = "\n".join(f"{number} {name}" for number, name in enumerate(names, 1))
+        figure.legend(handles=[], title=key, loc="outside right upper", alignment="left")
+        figure.savefig(folder / picture(run, "roofline"), dpi=150)
+        plt.close(figure)
+
+
+# --- Markdown -------------------------------------------------------------------------------
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown; the first column is words, the others are numbers."""
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
+
+
+def markdown(run: Run, pictures: str | None, aside: bool) -> str:
+    """A run's means, the rows that a peer is ahead of, and, folded, every row.
+
+    The pictures are those in the folder `pictures`; with `aside` they are folded, too.
+    """
+    results, peers, means = run["results"], peers_of(run), geometric_means(run["results"])
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    intro = (
+        f"**{title(run).capitalize()}.** Geometric means over {len({r['row'] for r in results})} "
+        f"layers of a peer's time over ours: above 1, we are faster. {where(run)}; "
+        f"{run['config']['compiler']}; {versions}. Medians of {run['rounds']} rounds, "
+        f"{run['clock']} time, by `{run['command']}`."
+    )
+    by_op = table(
+        ["", "best of each row", *peers],
+        (
+            [op, *(f"{of[n]:.2f}" if n in of else "" for n in ("best", *peers))]
+            for op, of in means.items()
+        ),
+    )
+    slower = "; ".join(
+        f"{r['row']} {r['op']} {to_best(r):.3f} of {r['best']}" for r in behind(results)
+    )
+    ahead = (
+        f"A peer is ahead (below {EQUAL}) in {len(behind(results))} of {len(results)}: {slower}."
+    )
+    every = table(
+        ["row", "ms", "Gflop/s", "% of peak", "% of copy", *peers],
+        (
+            [
+                f"{r['row']} {r['op']}",
+                f"{r['ms']:.4g}",
+                f"{r['gflops']:.3g}",
+                f"{100 * r['of_peak']:.0f}",
+                f"{100 * r['of_copy']:.0f}",
+                *(f"{r['ratios'][n]:.2f}" if n in r["ratios"] else "" for n in peers),
+            ]
+            for r in results
+        ),
+    )
+    drawn = (
+        []
+        if pictures is None
+        else [
+            f"![{text}]({pictures}/{picture(run, kind)})"
+            for kind, text in (
+                ("ratios", f"Time of the best peer over ours for each row, {title(run)}"),
+                ("roofline", f"Rows below the roofs of the machine, {title(run)}"),
+            )
+        ]
+    )
+    fold = [f"<details><summary>Every row, {title(run)}</summary>", every, "</details>"]
+    parts = [intro, by_op, ahead if slower else "No peer is ahead in any row."]
+    parts += [fold[0], *drawn, *fold[1:]] if aside else [*drawn, *fold]
+    return "\n\n".join(parts)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("files", nargs="+", type=Path, help="written by compare.py --json")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw two pictures of each")
+    parser.add_argument(
+        "--readme", type=Path, metavar="FILE", help="put the Markdown there, not on the screen"
+    )
+    parser.add_argument(
+        "--targets", action="store_true", help="print the targets of every row instead"
+    )
+    options = parser.parse_args()
+    runs = [json.loads(path.read_text()) for path in options.files]
+    if options.plots:
+        for run in runs:
+            draw(run, options.plots)
+    if options.targets:
+        print("\n".join(map(target_table, runs)))
+        return 0
+    beside = options.readme.parent if options.readme else Path()
+    pictures = Path(os.path.relpath(options.plots, beside)).as_posix() if options.plots else None
+    text = "\n\n".join(markdown(run, pictures, number > 0) for number, run in enumerate(runs))
+    if options.readme is None:
+        print(text)
+        return 0
+    before, begin, rest = options.readme.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        print(f"{options.readme} has no lines {BEGIN} and {END}", file=sys.stderr)
+        return 2
+    options.readme.write_text(f"{before}{begin}\n{text}\n{end}{after}", "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
