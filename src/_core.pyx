@@ -115,6 +115,8 @@ cdef enum: CHUNK_TERMS = 32 * 128
 cdef enum: IN_PLACE_POSITIONS = 384, IN_PLACE_CHANNELS = 32
 # Positions in a panel: as many as the budget allows between these.
 cdef enum: NARROW = 256, WIDE = 4096
+# Phases of backward_input with no more rows than this each become rows of one tile.
+cdef enum: MERGED_ROWS = 6
 # With fewer rows than this on either side, lanes run along positions in backward_weight.
 cdef enum: FEW_ROWS = 8
 # Output channels whose gradients backward_weight sums in one pass over dy and x.

@@ -1,8 +1,8 @@
 # forward and backward_input: results along positions, terms summed one after another.
 
 cdef struct Rows:
-    # The output channels of a group, shared out evenly among tiles: a last tile with few rows
-    # would be slow.
+    # The output channels of a group (for each phase of the output, if phases are rows), shared out
+    # evenly among tiles: a last tile with few rows would be slow.
     Py_ssize_t count, blocks
     Py_ssize_t width   # whole tiles of every block
 
@@ -28,10 +28,14 @@ cdef struct Correlation:
     const cc_tiles *tiles
     const Geometry *g
     View array, out
-    Rows rows
     bint transposed
-    Py_ssize_t groups, channels, phases
+    Py_ssize_t groups, channels, outs  # of a group: channels of the array and of the results
     Py_ssize_t step                    # of the results that one phase writes
+    bint merged                        # phases with as many taps are one, and have rows of their own
+    Py_ssize_t phases
+    Rows[2] rows                       # of a phase: all have the same, but for two merged ones
+    Py_ssize_t width                   # whole tiles of all rows
+    Py_ssize_t most_rows               # of a phase
     Py_ssize_t positions, panels, parts
     Py_ssize_t budget, most            # of samples in a panel, of terms in a chunk
     Py_ssize_t panel_size, offset_size
@@ -44,16 +48,56 @@ cdef struct Correlation:
     Py_ssize_t worker_size
 
 
+cdef inline Py_ssize_t first_class(const Correlation *job, Py_ssize_t phase) noexcept nogil:
+    """The class of a phase, the first of them if it is merged; also of the one behind the last."""
+    if not job.merged:
+        return phase
+    if phase == job.phases:
+        return job.g.classes
+    return 0 if phase == 0 else job.g.taps % job.g.period
+
+
+cdef inline const Rows *rows_of(const Correlation *job, Py_ssize_t phase) noexcept nogil:
+    return &job.rows[phase if job.merged else 0]
+
+
+cdef inline Py_ssize_t shift_of(
+    const Correlation *job, Py_ssize_t phase, Py_ssize_t klass
+) noexcept nogil:
+    """How many positions a class is ahead of the first one of its phase."""
+    return class_shift(job.g, klass) - class_shift(job.g, first_class(job, phase))
+
+
+cdef inline Py_ssize_t results_of(const Correlation *job, Py_ssize_t klass) noexcept nogil:
+    """How many results a class writes in a row."""
+    cdef Py_ssize_t first = class_phase(job.g, klass) if job.transposed else 0
+    return (job.out.shape[2] - first + job.step - 1) // job.step
+
+
+cdef Py_ssize_t positions_of(
+    const Correlation *job, Py_ssize_t phase, Py_ssize_t *first
+) noexcept nogil:
+    """How many positions the results of a phase take, counted by its first class, from `first`."""
+    cdef Py_ssize_t klass = first_class(job, phase), end = results_of(job, klass)
+    first[0] = 0
+    if job.merged:
+        for klass in range(klass, first_class(job, phase + 1)):
+            first[0] = min(first[0], -shift_of(job, phase, klass))
+            end = max(end, results_of(job, klass) - shift_of(job, phase, klass))
+    return end - first[0]
+
+
 cdef inline Py_ssize_t first_term(const Correlation *job, Py_ssize_t phase) noexcept nogil:
     """How many terms the phases before this one have."""
     cdef const Geometry *g = job.g
-    return job.channels * (g.taps // g.period * phase + min(g.taps % g.period, phase))
+    cdef Py_ssize_t klass = first_class(job, phase)
+    return job.channels * (g.taps // g.period * klass + min(g.taps % g.period, klass))
 
 
 cdef Terms terms_of_phase(const Correlation *job, Py_ssize_t phase) noexcept nogil:
     cdef Terms terms
     if job.transposed:
-        terms = terms_of_output(job.g, job.channels, phase)
+        terms = terms_of_output(job.g, job.channels, first_class(job, phase))
     else:
         terms = terms_of_input(job.g, job.channels)
     if job.order != NULL:
@@ -63,12 +107,16 @@ cdef Terms terms_of_phase(const Correlation *job, Py_ssize_t phase) noexcept nog
 
 cdef bint pack_channel(
     const View *w, const Terms *terms, Py_ssize_t group, Py_ssize_t channel, const Rows *rows,
-    Py_ssize_t block, bint transposed, real *packed
+    Py_ssize_t outs, Py_ssize_t block, bint transposed, real *packed
 ) noexcept nogil:
-    """packed[block][t][r] for the terms of a channel and the rows of a block; true if finite."""
+    """packed[block][t][r] for the terms of a channel and the rows of a block; true if finite.
+
+    Rows behind the first `outs` are those of the next classes.
+    """
     cdef Py_ssize_t row = first_row(rows, block), count = first_row(rows, block + 1) - row
     cdef Py_ssize_t klass, u, tap, r, row_step = w.strides[1 if transposed else 0]
     cdef Py_ssize_t t = channel * terms.per_channel
+    cdef Py_ssize_t next_class = w.strides[2] - outs * row_step, until_next
     cdef const char *weight
     cdef bint finite = True
     packed += terms.per_channel * row * terms.channels + t * count
@@ -77,20 +125,25 @@ cdef bint pack_channel(
             tap = klass + tap_at(terms, t, u) * terms.g.period
             t += 1
             if transposed:
-                weight = at(w, group * terms.channels + channel, row, tap)
+                weight = at(w, group * terms.channels + channel, row % outs, tap + row // outs)
             else:
-                weight = at(w, group * rows.count + row, channel, tap)
+                weight = at(w, group * outs + row, channel, tap)
+            until_next = outs - row % outs
             for r in range(count):
                 packed[0] = (<const real *> weight)[0]
                 finite &= isfinite(packed[0]) != 0
                 weight += row_step
                 packed += 1
+                until_next -= 1
+                if until_next == 0:
+                    weight += next_class
+                    until_next = outs
     return finite
 
 
 cdef bint pack_weights(
-    const View *w, const Terms *terms, Py_ssize_t group, const Rows *rows, bint transposed,
-    real *packed
+    const View *w, const Terms *terms, Py_ssize_t group, const Rows *rows, Py_ssize_t outs,
+    bint transposed, real *packed
 ) noexcept nogil:
     """packed[block][t][r] for all terms and rows of a group; true if all are finite."""
     cdef Py_ssize_t channel, block
@@ -98,57 +151,72 @@ cdef bint pack_weights(
     if transposed:  # the rows of a channel lie side by side, far from the next channel's
         for channel in range(terms.channels):
             for block in range(rows.blocks):
-                finite &= pack_channel[real](w, terms, group, channel, rows, block, True, packed)
+                finite &= pack_channel[real](w, terms, group, channel, rows, outs, block, True,
+                                             packed)
     else:
         for block in range(rows.blocks):
             for channel in range(terms.channels):
-                finite &= pack_channel[real](w, terms, group, channel, rows, block, False, packed)
+                finite &= pack_channel[real](w, terms, group, channel, rows, outs, block, False,
+                                             packed)
     return finite
 
 
-cdef void fill(const View *out, const real *bias) noexcept nogil:
+cdef void fill(const View *out, const real *bias, Py_ssize_t bias_stride) noexcept nogil:
     """The sum without any terms."""
     cdef Py_ssize_t n, row, p
+    cdef real value = 0
     for n in range(out.shape[0]):
         for row in range(out.shape[1]):
+            if bias != NULL:
+                value = (<const real *> (<const char *> bias + row * bias_stride))[0]
             for p in range(out.shape[2]):
-                (<real *> at(out, n, row, p))[0] = 0 if bias == NULL else bias[row]
+                (<real *> at(out, n, row, p))[0] = value
 
 
 cdef void copy_tile(
-    const View *out, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t rows, Py_ssize_t first,
-    Py_ssize_t step, Py_ssize_t count, real *stage, Py_ssize_t stage_row, bint store
+    const Correlation *job, Py_ssize_t phase, Py_ssize_t n, Py_ssize_t group, Py_ssize_t row,
+    Py_ssize_t rows, Py_ssize_t m, Py_ssize_t count, real *stage, Py_ssize_t stage_row, bint store
 ) noexcept nogil:
     """A tile of results that `out` does not hold side by side, from the stage or to it."""
-    cdef Py_ssize_t r, i, stride = out.strides[2] * step
-    cdef char *result
-    for r in range(rows):
-        result = at(out, n, channel + r, first)
-        for i in range(count):
+    cdef const View *out = &job.out
+    cdef Py_ssize_t r, i, stride = out.strides[2] * job.step, klass, first, last, place = m, result = m
+    cdef char *results
+    for r in range(row, row + rows):
+        first, last = 0, count
+        if job.transposed:
+            klass = first_class(job, phase)
+            if job.merged:  # neighbours may begin earlier and end later
+                klass += r // job.outs
+                place = m + shift_of(job, phase, klass)
+                first, last = max(first, -place), min(last, results_of(job, klass) - place)
+            result = class_phase(job.g, klass) + place * job.step
+        results = at(out, n, group * job.outs + r % job.outs, result + first * job.step)
+        for i in range(first, last):
             if store:
-                (<real *> result)[0] = stage[i]
+                (<real *> results)[0] = stage[i]
             else:
-                stage[i] = (<real *> result)[0]
-            result += stride
+                stage[i] = (<real *> results)[0]
+            results += stride
         stage += stage_row
 
 
 cdef void correlate_panel(
-    const Correlation *job, const real *panel, const int32_t *offset, const real *weights,
-    Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t terms, Py_ssize_t part, Py_ssize_t n,
-    Py_ssize_t group, Py_ssize_t first, Py_ssize_t count, real *stage
+    const Correlation *job, Py_ssize_t phase, const real *panel, const int32_t *offset,
+    const real *weights, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t terms, Py_ssize_t part,
+    Py_ssize_t n, Py_ssize_t group, Py_ssize_t first, Py_ssize_t count, real *stage
 ) noexcept nogil:
-    """The terms t0 .. t1 of `terms` for `count` outputs first, first + step, ... of one part.
+    """The terms t0 .. t1 of `terms` for the `count` positions of a phase from `first`, of one part.
 
     A strip of positions comes first, then rows: the samples of all terms that a strip reads stay in
     the first-level cache, and the weights stream past them.
     """
     cdef const cc_tiles *tiles = job.tiles
     cdef const View *out = &job.out
+    cdef const Rows *rows = rows_of(job, phase)
     cdef const real *bias = NULL
-    cdef Py_ssize_t channel = group * job.rows.count, size = sizeof(real)
-    cdef Py_ssize_t first_block = part * job.rows.blocks // job.parts
-    cdef Py_ssize_t last_block = (part + 1) * job.rows.blocks // job.parts
+    cdef Py_ssize_t channel = group * job.outs, size = sizeof(real)
+    cdef Py_ssize_t first_block = part * rows.blocks // job.parts
+    cdef Py_ssize_t last_block = (part + 1) * rows.blocks // job.parts
     cdef Py_ssize_t strip = STRIP_BYTES // (size * (job.panel_size // job.positions + 1))
     cdef Py_ssize_t block, row, tile_rows, width, m, last, inside, target_row, m0
     cdef real *target
@@ -156,17 +224,17 @@ cdef void correlate_panel(
     cdef bint side_by_side = (job.step == 1 and out.strides[2] == size
                               and out.strides[1] % size == 0)
     if job.biases != NULL and t1 == terms:
-        bias = <const real *> job.biases + channel
-    if (job.rows.count == 1 and terms <= CC_FEW and t0 == 0 and t1 == terms
+        bias = <const real *> job.biases + group * job.most_rows
+    if (rows.count == 1 and terms <= CC_FEW and t0 == 0 and t1 == terms
             and side_by_side and count >= tiles.row_least):
         tiles.row[terms](panel, offset, weights, at(out, n, channel, first), count, bias)
         return
-    strip = max(strip // job.rows.width, 1) * job.rows.width
+    strip = max(strip // job.width, 1) * job.width
     for m0 from 0 <= m0 < count by strip:
         last = min(m0 + strip, count)
         for block in range(first_block, last_block):
-            row = first_row(&job.rows, block)
-            tile_rows = first_row(&job.rows, block + 1) - row
+            row = first_row(rows, block)
+            tile_rows = first_row(rows, block + 1) - row
             width = tiles.correlate_width[tile_rows]
             for m from m0 <= m < last by width:
                 inside = min(width, last - m)
@@ -177,22 +245,22 @@ cdef void correlate_panel(
                 else:
                     target, target_row = stage, width
                     if t0 > 0:
-                        copy_tile[real](out, n, channel + row, tile_rows, first + m * job.step,
-                                        job.step, inside, stage, width, False)
+                        copy_tile[real](job, phase, n, group, row, tile_rows, first + m, inside,
+                                        stage, width, False)
                 tiles.correlate[tile_rows](
                     panel + m, offset, t1 - t0, weights + row * terms + t0 * tile_rows, target,
                     target_row, bias + row if bias != NULL else NULL, t0 > 0)
                 if not direct:
-                    copy_tile[real](out, n, channel + row, tile_rows, first + m * job.step,
-                                    job.step, inside, stage, width, True)
+                    copy_tile[real](job, phase, n, group, row, tile_rows, first + m, inside, stage,
+                                    width, True)
 
 
 cdef void correlate_range(
     const Correlation *job, const Terms *terms, bint in_place, real *panel, int32_t *offset,
     real *stage, const real *packed, Py_ssize_t part, Py_ssize_t n, Py_ssize_t group,
-    Py_ssize_t phase, Py_ssize_t result, Py_ssize_t m, Py_ssize_t count
+    Py_ssize_t phase, Py_ssize_t m, Py_ssize_t count
 ) noexcept nogil:
-    """The positions m .. m + count of a phase, whose first result is `result`."""
+    """The positions m .. m + count of a phase, from a panel or from the array itself."""
     cdef Py_ssize_t total = terms.channels * terms.per_channel, t0, t1
     cdef Cut cut = cut_terms(terms, job.positions, job.budget, job.most)
     cdef const real *samples = panel
@@ -205,9 +273,9 @@ cdef void correlate_range(
                                         m + lowest_sample(terms))
         else:
             pack_panel[real](&job.array, n, group * job.channels, terms, t0, t1, m,
-                             rounded(count, job.rows.width), panel, offset)
-        correlate_panel[real](job, samples, places, packed, t0, t1, total, part, n, group,
-                              result + m * job.step, count, stage)
+                             rounded(count, job.width), panel, offset)
+        correlate_panel[real](job, phase, samples, places, packed, t0, t1, total, part, n, group, m,
+                              count, stage)
 
 
 cdef void correlate_chunk(
@@ -218,35 +286,35 @@ cdef void correlate_chunk(
     cdef real *panel = <real *> take(&scratch, job.panel_size * sizeof(real))
     cdef int32_t *offset = <int32_t *> take(&scratch, job.offset_size * sizeof(int32_t))
     cdef real *stage = <real *> take(&scratch, CC_TILE * sizeof(real))
-    cdef Py_ssize_t part = chunk % job.parts, first = chunk // job.parts % job.panels * job.positions
+    cdef Py_ssize_t part = chunk % job.parts
+    cdef Py_ssize_t begin = chunk // job.parts % job.panels * job.positions
     cdef Py_ssize_t group = chunk // (job.parts * job.panels) % job.groups
     cdef Py_ssize_t n = chunk // (job.parts * job.panels * job.groups)
-    cdef Py_ssize_t phase, result = 0, last, inner, outer, inside, m, end, width = job.rows.width
+    cdef Py_ssize_t phase, first, last, inner, outer, inside, end
     cdef Terms terms
-    packed += group * job.rows.count * job.channels * job.g.taps
+    packed += group * job.outs * job.channels * job.g.taps
     for phase in range(job.phases):
         terms = terms_of_phase(job, phase)
-        if job.transposed:
-            result = class_phase(job.g, phase)
-        last = min(first + job.positions, (job.out.shape[2] - result + job.step - 1) // job.step)
+        last = min(begin + job.positions, positions_of(job, phase, &first)) + first
+        first += begin
         inner = outer = last
         if job.distance:
             # whole tiles that read nothing beyond the ends
-            inside = first + rounded(max(-lowest_sample(&terms) - first, 0), width)
+            inside = first + rounded(max(-lowest_sample(&terms) - first, 0), job.width)
             end = job.array.shape[2] - lowest_sample(&terms) - (terms.per_channel - 1) * job.g.step
-            end = min(last, inside + max(end - inside, 0) // width * width)
+            end = min(last, inside + max(end - inside, 0) // job.width * job.width)
             if end - inside >= IN_PLACE_POSITIONS:
                 inner, outer = inside, end
         if first < inner:
             correlate_range[real](job, &terms, False, panel, offset, stage, packed, part, n, group,
-                                  phase, result, first, inner - first)
+                                  phase, first, inner - first)
         if inner < outer:
             correlate_range[real](job, &terms, True, panel, offset, stage, packed, part, n, group,
-                                  phase, result, inner, outer - inner)
+                                  phase, inner, outer - inner)
         if outer < last:
             correlate_range[real](job, &terms, False, panel, offset, stage, packed, part, n, group,
-                                  phase, result, outer, last - outer)
-        packed += job.rows.count * terms.channels * terms.per_channel
+                                  phase, outer, last - outer)
+        packed += rows_of(job, phase).count * terms.channels * terms.per_channel
 
 
 cdef void correlate_chunk_f32(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -269,8 +337,7 @@ cdef bint correlate(
     """
     cdef Correlation job
     cdef Py_ssize_t step = g.stride if transposed else 1
-    cdef Py_ssize_t longest = (out.shape[2] + step - 1) // step
-    cdef Py_ssize_t group, phase, row, units
+    cdef Py_ssize_t longest = 1, group, phase, row, units, first
     cdef Py_ssize_t size = w.shape[0] * w.shape[1] * w.shape[2]
     cdef Terms terms
     cdef Cut cut
@@ -283,28 +350,44 @@ cdef bint correlate(
     cdef int workers
     cdef bint finite = True
 
-    if out.shape[0] == 0 or out.shape[1] == 0 or longest == 0:
+    if out.shape[0] == 0 or out.shape[1] == 0 or out.shape[2] == 0:
         return True
     job.tiles, job.g = tiles, g
     job.array, job.out = array[0], out[0]
     job.groups, job.channels = groups, array.shape[1] // groups
     job.transposed, job.step = transposed, step
     job.order, job.places, job.distance = NULL, NULL, 0
+    job.outs = out.shape[1] // groups
     job.phases = g.classes if transposed else 1
-    job.rows = share_rows(tiles, out.shape[1] // groups)
+    # Phases that have few rows and share what they read are taken together: a tile with one row
+    # loads a vector for each multiply-add, and a panel for a tap or two is not worth its packing.
+    phase = 2 if g.taps > g.period and g.taps % g.period else 1
+    job.merged = job.phases > phase and job.outs <= MERGED_ROWS
+    if job.merged:
+        job.phases = phase
+    job.width, job.most_rows = 1, 0
+    for phase in range(job.phases if job.merged else 1):
+        row = first_class(&job, phase + 1) - first_class(&job, phase) if job.merged else 1
+        job.rows[phase] = share_rows(tiles, row * job.outs)
+        job.most_rows = max(job.most_rows, row * job.outs)
+        row = job.width
+        while job.width % job.rows[phase].width:
+            job.width += row
+    for phase in range(job.phases):
+        longest = max(longest, positions_of(&job, phase, &first))
 
     # Where results lie apart, each chunk would gather and scatter them: fewer and larger chunks.
     job.budget = (PANEL_BYTES if step == 1 else 3 * PANEL_BYTES) // sizeof(real)
     job.most = CHUNK_TERMS
     if step == 1:
-        job.most = min(job.most, WEIGHT_BYTES // <Py_ssize_t> sizeof(real) // job.rows.count)
+        job.most = min(job.most, WEIGHT_BYTES // <Py_ssize_t> sizeof(real) // job.outs)
     terms = terms_of_phase(&job, 0)
-    # A wide panel reads long runs of each channel; but chunks of terms add to all its results in turn.
+    # A wide panel reads long runs of each channel; but chunks of terms add to all its results.
     narrow = NARROW if step == 1 else NARROW // 2
-    while narrow < WIDE // 2 and narrow * job.rows.count < PANEL_BYTES // 4 // <Py_ssize_t> sizeof(real):
+    while narrow < WIDE // 2 and narrow * job.most_rows * <Py_ssize_t> sizeof(real) < PANEL_BYTES // 4:
         narrow *= 2
-    job.positions = panel_positions(&terms, job.budget, narrow) // job.rows.width * job.rows.width
-    job.positions = min(job.positions, rounded(longest, job.rows.width))
+    job.positions = max(panel_positions(&terms, job.budget, narrow) // job.width, 1) * job.width
+    job.positions = min(job.positions, rounded(longest, job.width))
     job.panels = (longest + job.positions - 1) // job.positions
     job.panel_size = job.offset_size = 0
     for phase in range(job.phases):
@@ -316,27 +399,30 @@ cdef bint correlate(
     units = out.shape[0] * groups * job.panels
     workers = threads_for(out.shape[0] * out.shape[1] * out.shape[2], job.channels * g.taps // step)
     job.parts = 1 if workers == 1 else min((PARTS * workers + units - 1) // units,
-                                           (job.rows.blocks + PART_BLOCKS - 1) // PART_BLOCKS)
+                                           (job.rows[0].blocks + PART_BLOCKS - 1) // PART_BLOCKS)
     workers = <int> min(workers, units * job.parts)
 
     # A single tile for all rows reads the samples as often from the array as it would from a panel.
-    ordered = job.rows.count == 1 and CC_APART % g.step == 0
-    if job.rows.blocks == 1 and terms.in_step == 1 and job.channels <= IN_PLACE_CHANNELS:
+    ordered = job.outs == 1 and not job.merged and CC_APART % g.step == 0
+    if job.rows[0].blocks == 1 and terms.in_step == 1 and job.channels <= IN_PLACE_CHANNELS:
         job.distance = distance_of_rows(&job.array, job.channels, sizeof(real))
     places = job.channels * g.taps * sizeof(int32_t)
 
     job.worker_size = (piece(job.panel_size * sizeof(real))
                        + piece(job.offset_size * sizeof(int32_t)) + piece(CC_TILE * sizeof(real)))
-    if not reserve(&scratch, piece(size * sizeof(real)) + piece(out.shape[1] * sizeof(real))
+    if not reserve(&scratch, piece(size * sizeof(real)) + piece(groups * job.most_rows * sizeof(real))
                    + ordered * piece(places) + (job.distance != 0) * piece(places)
                    + workers * job.worker_size):
         return False
     job.packed = packed = <real *> take(&scratch.next, size * sizeof(real))
     job.biases = NULL
     if bias != NULL:
-        job.biases = biases = <real *> take(&scratch.next, out.shape[1] * sizeof(real))
-        for row in range(out.shape[1]):
-            biases[row] = (<const real *> (<const char *> bias + row * bias_stride))[0]
+        job.biases = biases = <real *> take(
+            &scratch.next, groups * job.most_rows * sizeof(real))
+        for group in range(groups):
+            for row in range(job.most_rows):
+                biases[group * job.most_rows + row] = (<const real *> (
+                    <const char *> bias + (group * job.outs + row % job.outs) * bias_stride))[0]
     if ordered:
         order = <int32_t *> take(&scratch.next, places)
         for phase in range(job.phases):
@@ -353,10 +439,11 @@ cdef bint correlate(
     for group in range(groups):
         for phase in range(job.phases):
             terms = terms_of_phase(&job, phase)
-            finite &= pack_weights[real](w, &terms, group, &job.rows, transposed, packed)
-            packed += job.rows.count * terms.channels * terms.per_channel
+            finite &= pack_weights[real](w, &terms, group, rows_of(&job, phase), job.outs,
+                                             transposed, packed)
+            packed += rows_of(&job, phase).count * terms.channels * terms.per_channel
     if job.channels == 0 or (transposed and g.classes < g.stride):
-        fill[real](&job.out, biases)  # no terms, or phases of the output that meet no tap
+        fill[real](&job.out, bias, bias_stride)  # no terms, or phases of the output that meet no tap
     if job.channels > 0:
         if real is float:
             cc_pool_run(correlate_chunk_f32, &job, units * job.parts, workers)
@@ -378,13 +465,14 @@ cdef void mend_edges(
     the tiles'.
     """
     cdef const Geometry *g = job.g
-    cdef Py_ssize_t rows = job.rows.count, channels = job.channels
+    cdef Py_ssize_t rows = job.outs, channels = job.channels
     cdef Py_ssize_t n, row, group, klass, taps, first, m, nearest, t, channel, tap, position
     cdef real chain, total
-    cdef Terms terms
+    cdef const int32_t *order = NULL
     for klass in range(g.classes):
-        terms = terms_of_phase(job, klass)
-        taps = terms.per_channel
+        taps = class_taps(g, klass)
+        if job.order != NULL:
+            order = job.order + first_term(job, klass)
         first = class_phase(g, klass)
         for m in range((dx.shape[2] - first + g.stride - 1) // g.stride):
             nearest = m - class_shift(g, klass)
@@ -399,7 +487,7 @@ cdef void mend_edges(
                             total += chain
                             chain = 0
                         channel = t // taps
-                        tap = tap_at(&terms, t, t - channel * taps)
+                        tap = t - channel * taps if order == NULL else order[t]
                         position = nearest - tap * g.step
                         if 0 <= position < dy.shape[2]:
                             chain = fused[real](
@@ -409,7 +497,7 @@ cdef void mend_edges(
                                 chain)
                     total += chain
                     if biases != NULL:
-                        total += biases[row]
+                        total += biases[group * job.most_rows + row % rows]
                     (<real *> at(dx, n, row, first + m * g.stride))[0] = total
 
 

@@ -236,9 +236,9 @@ cdef bint weight_gradient(
     job.dy, job.x, job.dw = dy[0], x[0], dw[0]
     if dy.shape[0] == 0:
         if size == sizeof(float):
-            fill[float](dw, NULL)
+            fill[float](dw, NULL, 0)
         else:
-            fill[double](dw, NULL)
+            fill[double](dw, NULL, 0)
         return True
     job.terms = terms_of_input(g, dw.shape[1])
     job.rows, job.count = dw.shape[0] // groups, dw.shape[1] * g.taps
