@@ -31,7 +31,7 @@ cdef struct Correlation:
     bint transposed
     Py_ssize_t groups, channels, outs  # of a group: channels of the array and of the results
     Py_ssize_t step                    # of the results that one phase writes
-    bint merged                        # phases with as many taps are one, and have rows of their own
+    bint merged                        # phases with as many taps are one, each with its rows
     Py_ssize_t phases
     Rows[2] rows                       # of a phase: all have the same, but for two merged ones
     Py_ssize_t width                   # whole tiles of all rows
@@ -48,61 +48,56 @@ cdef struct Correlation:
     Py_ssize_t worker_size
 
 
-cdef inline Py_ssize_t first_class(const Correlation *job, Py_ssize_t phase) noexcept nogil:
-    """The class of a phase, the first of them if it is merged; also of the one behind the last."""
-    if not job.merged:
-        return phase
-    if phase == job.phases:
-        return job.g.classes
-    return 0 if phase == 0 else job.g.taps % job.g.period
+cdef struct Phase:
+    # Results of one class, or of several if they are merged, and the terms that they sum.
+    Py_ssize_t klass, end              # its classes
+    Py_ssize_t first_result            # of the first of them
+    Py_ssize_t first_position, last_position  # counted by the first class, for all of them
+    Py_ssize_t first_term              # terms in the phases before this one
+    const Rows *rows
+    Terms terms
 
 
-cdef inline const Rows *rows_of(const Correlation *job, Py_ssize_t phase) noexcept nogil:
-    return &job.rows[phase if job.merged else 0]
-
-
-cdef inline Py_ssize_t shift_of(
-    const Correlation *job, Py_ssize_t phase, Py_ssize_t klass
-) noexcept nogil:
-    """How many positions a class is ahead of the first one of its phase."""
-    return class_shift(job.g, klass) - class_shift(job.g, first_class(job, phase))
+cdef inline Py_ssize_t first_result(const Correlation *job, Py_ssize_t klass) noexcept nogil:
+    return class_phase(job.g, klass) if job.transposed else 0
 
 
 cdef inline Py_ssize_t results_of(const Correlation *job, Py_ssize_t klass) noexcept nogil:
     """How many results a class writes in a row."""
-    cdef Py_ssize_t first = class_phase(job.g, klass) if job.transposed else 0
-    return (job.out.shape[2] - first + job.step - 1) // job.step
+    return (job.out.shape[2] - first_result(job, klass) + job.step - 1) // job.step
 
 
-cdef Py_ssize_t positions_of(
-    const Correlation *job, Py_ssize_t phase, Py_ssize_t *first
+cdef inline Py_ssize_t ahead_of(
+    const Correlation *job, Py_ssize_t klass, Py_ssize_t first_class
 ) noexcept nogil:
-    """How many positions the results of a phase take, counted by its first class, from `first`."""
-    cdef Py_ssize_t klass = first_class(job, phase), end = results_of(job, klass)
-    first[0] = 0
-    if job.merged:
-        for klass in range(klass, first_class(job, phase + 1)):
-            first[0] = min(first[0], -shift_of(job, phase, klass))
-            end = max(end, results_of(job, klass) - shift_of(job, phase, klass))
-    return end - first[0]
+    """How many positions a class of a merged phase is ahead of the phase's first one."""
+    return class_shift(job.g, klass) - class_shift(job.g, first_class)
 
 
-cdef inline Py_ssize_t first_term(const Correlation *job, Py_ssize_t phase) noexcept nogil:
-    """How many terms the phases before this one have."""
+cdef Phase phase_of(const Correlation *job, Py_ssize_t number) noexcept nogil:
     cdef const Geometry *g = job.g
-    cdef Py_ssize_t klass = first_class(job, phase)
-    return job.channels * (g.taps // g.period * klass + min(g.taps % g.period, klass))
-
-
-cdef Terms terms_of_phase(const Correlation *job, Py_ssize_t phase) noexcept nogil:
-    cdef Terms terms
+    cdef Py_ssize_t klass, ahead
+    cdef Phase phase
+    phase.klass, phase.end = number, number + 1
+    if job.merged:  # classes with a tap more than the others come first
+        phase.klass = g.taps % g.period if number else 0
+        phase.end = g.classes if number == job.phases - 1 else g.taps % g.period
+    phase.rows = &job.rows[number if job.merged else 0]
+    phase.first_result = first_result(job, phase.klass)
+    phase.first_position, phase.last_position = 0, results_of(job, phase.klass)
+    for klass in range(phase.klass + 1, phase.end):
+        ahead = ahead_of(job, klass, phase.klass)
+        phase.first_position = min(phase.first_position, -ahead)
+        phase.last_position = max(phase.last_position, results_of(job, klass) - ahead)
+    phase.first_term = job.channels * (g.taps // g.period * phase.klass
+                                       + min(g.taps % g.period, phase.klass))
     if job.transposed:
-        terms = terms_of_output(job.g, job.channels, first_class(job, phase))
+        phase.terms = terms_of_output(g, job.channels, phase.klass)
     else:
-        terms = terms_of_input(job.g, job.channels)
+        phase.terms = terms_of_input(g, job.channels)
     if job.order != NULL:
-        terms.order = job.order + first_term(job, phase)
-    return terms
+        phase.terms.order = job.order + phase.first_term
+    return phase
 
 
 cdef bint pack_channel(
@@ -174,23 +169,22 @@ cdef void fill(const View *out, const real *bias, Py_ssize_t bias_stride) noexce
 
 
 cdef void copy_tile(
-    const Correlation *job, Py_ssize_t phase, Py_ssize_t n, Py_ssize_t group, Py_ssize_t row,
+    const Correlation *job, const Phase *phase, Py_ssize_t n, Py_ssize_t group, Py_ssize_t row,
     Py_ssize_t rows, Py_ssize_t m, Py_ssize_t count, real *stage, Py_ssize_t stage_row, bint store
 ) noexcept nogil:
     """A tile of results that `out` does not hold side by side, from the stage or to it."""
     cdef const View *out = &job.out
-    cdef Py_ssize_t r, i, stride = out.strides[2] * job.step, klass, first, last, place = m, result = m
+    cdef Py_ssize_t r, i, stride = out.strides[2] * job.step, klass, place, channel = row
+    cdef Py_ssize_t first = 0, last = count, result = phase.first_result + m * job.step
     cdef char *results
     for r in range(row, row + rows):
-        first, last = 0, count
-        if job.transposed:
-            klass = first_class(job, phase)
-            if job.merged:  # neighbours may begin earlier and end later
-                klass += r // job.outs
-                place = m + shift_of(job, phase, klass)
-                first, last = max(first, -place), min(last, results_of(job, klass) - place)
-            result = class_phase(job.g, klass) + place * job.step
-        results = at(out, n, group * job.outs + r % job.outs, result + first * job.step)
+        if job.merged:  # a class may begin earlier than the first one, or end later
+            klass = phase.klass + r // job.outs
+            channel = r % job.outs
+            place = m + ahead_of(job, klass, phase.klass)
+            first, last = max(0, -place), min(count, results_of(job, klass) - place)
+            result = first_result(job, klass) + (place + first) * job.step
+        results = at(out, n, group * job.outs + channel, result)
         for i in range(first, last):
             if store:
                 (<real *> results)[0] = stage[i]
@@ -198,10 +192,11 @@ cdef void copy_tile(
                 stage[i] = (<real *> results)[0]
             results += stride
         stage += stage_row
+        channel += 1
 
 
 cdef void correlate_panel(
-    const Correlation *job, Py_ssize_t phase, const real *panel, const int32_t *offset,
+    const Correlation *job, const Phase *phase, const real *panel, const int32_t *offset,
     const real *weights, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t terms, Py_ssize_t part,
     Py_ssize_t n, Py_ssize_t group, Py_ssize_t first, Py_ssize_t count, real *stage
 ) noexcept nogil:
@@ -212,7 +207,7 @@ cdef void correlate_panel(
     """
     cdef const cc_tiles *tiles = job.tiles
     cdef const View *out = &job.out
-    cdef const Rows *rows = rows_of(job, phase)
+    cdef const Rows *rows = phase.rows
     cdef const real *bias = NULL
     cdef Py_ssize_t channel = group * job.outs, size = sizeof(real)
     cdef Py_ssize_t first_block = part * rows.blocks // job.parts
@@ -256,11 +251,12 @@ cdef void correlate_panel(
 
 
 cdef void correlate_range(
-    const Correlation *job, const Terms *terms, bint in_place, real *panel, int32_t *offset,
+    const Correlation *job, const Phase *phase, bint in_place, real *panel, int32_t *offset,
     real *stage, const real *packed, Py_ssize_t part, Py_ssize_t n, Py_ssize_t group,
-    Py_ssize_t phase, Py_ssize_t m, Py_ssize_t count
+    Py_ssize_t first, Py_ssize_t end
 ) noexcept nogil:
-    """The positions m .. m + count of a phase, from a panel or from the array itself."""
+    """The positions first .. end - 1 of a phase, from a panel or from the array itself."""
+    cdef const Terms *terms = &phase.terms
     cdef Py_ssize_t total = terms.channels * terms.per_channel, t0, t1
     cdef Cut cut = cut_terms(terms, job.positions, job.budget, job.most)
     cdef const real *samples = panel
@@ -268,14 +264,14 @@ cdef void correlate_range(
     for t0 from 0 <= t0 < total by cut.chunk:
         t1 = min(t0 + cut.chunk, total)
         if in_place:
-            places = job.places + first_term(job, phase) + t0
+            places = job.places + phase.first_term + t0
             samples = <const real *> at(&job.array, n, group * job.channels,
-                                        m + lowest_sample(terms))
+                                        first + lowest_sample(terms))
         else:
-            pack_panel[real](&job.array, n, group * job.channels, terms, t0, t1, m,
-                             rounded(count, job.width), panel, offset)
-        correlate_panel[real](job, phase, samples, places, packed, t0, t1, total, part, n, group, m,
-                              count, stage)
+            pack_panel[real](&job.array, n, group * job.channels, terms, t0, t1, first,
+                             rounded(end - first, job.width), panel, offset)
+        correlate_panel[real](job, phase, samples, places, packed, t0, t1, total, part, n, group,
+                              first, end - first, stage)
 
 
 cdef void correlate_chunk(
@@ -290,31 +286,28 @@ cdef void correlate_chunk(
     cdef Py_ssize_t begin = chunk // job.parts % job.panels * job.positions
     cdef Py_ssize_t group = chunk // (job.parts * job.panels) % job.groups
     cdef Py_ssize_t n = chunk // (job.parts * job.panels * job.groups)
-    cdef Py_ssize_t phase, first, last, inner, outer, inside, end
-    cdef Terms terms
+    cdef Py_ssize_t number, i, inside, end
+    cdef Py_ssize_t[4] ends
+    cdef Phase phase
     packed += group * job.outs * job.channels * job.g.taps
-    for phase in range(job.phases):
-        terms = terms_of_phase(job, phase)
-        last = min(begin + job.positions, positions_of(job, phase, &first)) + first
-        first += begin
-        inner = outer = last
+    for number in range(job.phases):
+        phase = phase_of(job, number)
+        # ends of what is packed, read in place, and packed again
+        ends[0] = phase.first_position + begin
+        ends[1] = ends[2] = ends[3] = min(ends[0] + job.positions, phase.last_position)
         if job.distance:
             # whole tiles that read nothing beyond the ends
-            inside = first + rounded(max(-lowest_sample(&terms) - first, 0), job.width)
-            end = job.array.shape[2] - lowest_sample(&terms) - (terms.per_channel - 1) * job.g.step
-            end = min(last, inside + max(end - inside, 0) // job.width * job.width)
+            inside = ends[0] + rounded(max(-lowest_sample(&phase.terms) - ends[0], 0), job.width)
+            end = (job.array.shape[2] - lowest_sample(&phase.terms)
+                   - (phase.terms.per_channel - 1) * job.g.step)
+            end = min(ends[3], inside + max(end - inside, 0) // job.width * job.width)
             if end - inside >= IN_PLACE_POSITIONS:
-                inner, outer = inside, end
-        if first < inner:
-            correlate_range[real](job, &terms, False, panel, offset, stage, packed, part, n, group,
-                                  phase, first, inner - first)
-        if inner < outer:
-            correlate_range[real](job, &terms, True, panel, offset, stage, packed, part, n, group,
-                                  phase, inner, outer - inner)
-        if outer < last:
-            correlate_range[real](job, &terms, False, panel, offset, stage, packed, part, n, group,
-                                  phase, outer, last - outer)
-        packed += rows_of(job, phase).count * terms.channels * terms.per_channel
+                ends[1], ends[2] = inside, end
+        for i in range(3):
+            if ends[i] < ends[i + 1]:
+                correlate_range[real](job, &phase, i == 1, panel, offset, stage, packed, part, n,
+                                      group, ends[i], ends[i + 1])
+        packed += phase.rows.count * phase.terms.channels * phase.terms.per_channel
 
 
 cdef void correlate_chunk_f32(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -337,15 +330,14 @@ cdef bint correlate(
     """
     cdef Correlation job
     cdef Py_ssize_t step = g.stride if transposed else 1
-    cdef Py_ssize_t longest = 1, group, phase, row, units, first
+    cdef Py_ssize_t longest = 1, group, number, row, units, narrow, most, places
     cdef Py_ssize_t size = w.shape[0] * w.shape[1] * w.shape[2]
-    cdef Terms terms
+    cdef Phase phase
     cdef Cut cut
     cdef Scratch scratch
     cdef real *packed
     cdef real *biases = NULL
     cdef int32_t *order
-    cdef Py_ssize_t places, narrow
     cdef bint ordered
     cdef int workers
     cdef bint finite = True
@@ -361,38 +353,40 @@ cdef bint correlate(
     job.phases = g.classes if transposed else 1
     # Phases that have few rows and share what they read are taken together: a tile with one row
     # loads a vector for each multiply-add, and a panel for a tap or two is not worth its packing.
-    phase = 2 if g.taps > g.period and g.taps % g.period else 1
-    job.merged = job.phases > phase and job.outs <= MERGED_ROWS
+    number = 2 if g.taps > g.period and g.taps % g.period else 1
+    job.merged = job.phases > number and job.outs <= MERGED_ROWS
     if job.merged:
-        job.phases = phase
+        job.phases = number
     job.width, job.most_rows = 1, 0
-    for phase in range(job.phases if job.merged else 1):
-        row = first_class(&job, phase + 1) - first_class(&job, phase) if job.merged else 1
-        job.rows[phase] = share_rows(tiles, row * job.outs)
-        job.most_rows = max(job.most_rows, row * job.outs)
-        row = job.width
-        while job.width % job.rows[phase].width:
-            job.width += row
-    for phase in range(job.phases):
-        longest = max(longest, positions_of(&job, phase, &first))
+    for number in range(job.phases):
+        phase = phase_of(&job, number)
+        longest = max(longest, phase.last_position - phase.first_position)
+        if number == 0 or job.merged:
+            row = job.outs * (phase.end - phase.klass)
+            job.rows[number] = share_rows(tiles, row)
+            job.most_rows = max(job.most_rows, row)
+            row = job.width
+            while job.width % job.rows[number].width:
+                job.width += row
 
     # Where results lie apart, each chunk would gather and scatter them: fewer and larger chunks.
     job.budget = (PANEL_BYTES if step == 1 else 3 * PANEL_BYTES) // sizeof(real)
     job.most = CHUNK_TERMS
     if step == 1:
         job.most = min(job.most, WEIGHT_BYTES // <Py_ssize_t> sizeof(real) // job.outs)
-    terms = terms_of_phase(&job, 0)
+    phase = phase_of(&job, 0)
     # A wide panel reads long runs of each channel; but chunks of terms add to all its results.
     narrow = NARROW if step == 1 else NARROW // 2
-    while narrow < WIDE // 2 and narrow * job.most_rows * <Py_ssize_t> sizeof(real) < PANEL_BYTES // 4:
+    most = PANEL_BYTES // 4 // <Py_ssize_t> sizeof(real)
+    while narrow < WIDE // 2 and narrow * job.most_rows < most:
         narrow *= 2
-    job.positions = max(panel_positions(&terms, job.budget, narrow) // job.width, 1) * job.width
-    job.positions = min(job.positions, rounded(longest, job.width))
+    job.positions = panel_positions(&phase.terms, job.budget, narrow)
+    job.positions = min(max(job.positions // job.width, 1) * job.width, rounded(longest, job.width))
     job.panels = (longest + job.positions - 1) // job.positions
     job.panel_size = job.offset_size = 0
-    for phase in range(job.phases):
-        terms = terms_of_phase(&job, phase)
-        cut = cut_terms(&terms, job.positions, job.budget, job.most)
+    for number in range(job.phases):
+        phase = phase_of(&job, number)
+        cut = cut_terms(&phase.terms, job.positions, job.budget, job.most)
         job.panel_size = max(job.panel_size, cut.size)
         job.offset_size = max(job.offset_size, cut.chunk)
 
@@ -402,15 +396,16 @@ cdef bint correlate(
                                            (job.rows[0].blocks + PART_BLOCKS - 1) // PART_BLOCKS)
     workers = <int> min(workers, units * job.parts)
 
-    # A single tile for all rows reads the samples as often from the array as it would from a panel.
+    # A single tile for all rows reads the samples as often from the array as from a panel.
     ordered = job.outs == 1 and not job.merged and CC_APART % g.step == 0
-    if job.rows[0].blocks == 1 and terms.in_step == 1 and job.channels <= IN_PLACE_CHANNELS:
+    if job.rows[0].blocks == 1 and phase.terms.in_step == 1 and job.channels <= IN_PLACE_CHANNELS:
         job.distance = distance_of_rows(&job.array, job.channels, sizeof(real))
     places = job.channels * g.taps * sizeof(int32_t)
 
     job.worker_size = (piece(job.panel_size * sizeof(real))
                        + piece(job.offset_size * sizeof(int32_t)) + piece(CC_TILE * sizeof(real)))
-    if not reserve(&scratch, piece(size * sizeof(real)) + piece(groups * job.most_rows * sizeof(real))
+    if not reserve(&scratch, piece(size * sizeof(real))
+                   + piece(groups * job.most_rows * sizeof(real))
                    + ordered * piece(places) + (job.distance != 0) * piece(places)
                    + workers * job.worker_size):
         return False
@@ -425,25 +420,26 @@ cdef bint correlate(
                     <const char *> bias + (group * job.outs + row % job.outs) * bias_stride))[0]
     if ordered:
         order = <int32_t *> take(&scratch.next, places)
-        for phase in range(job.phases):
-            terms = terms_of_phase(&job, phase)
-            order_taps(&terms, order + first_term(&job, phase))
+        for number in range(job.phases):
+            phase = phase_of(&job, number)
+            order_taps(&phase.terms, order + phase.first_term)
         job.order = order
     if job.distance:
         job.places = <int32_t *> take(&scratch.next, places)
-        for phase in range(job.phases):
-            terms = terms_of_phase(&job, phase)
-            point_at_terms(&terms, job.distance, <int32_t *> job.places + first_term(&job, phase))
+        for number in range(job.phases):
+            phase = phase_of(&job, number)
+            point_at_terms(&phase.terms, job.distance, <int32_t *> job.places + phase.first_term)
     job.workers = scratch.next
 
     for group in range(groups):
-        for phase in range(job.phases):
-            terms = terms_of_phase(&job, phase)
-            finite &= pack_weights[real](w, &terms, group, rows_of(&job, phase), job.outs,
-                                             transposed, packed)
-            packed += rows_of(&job, phase).count * terms.channels * terms.per_channel
+        for number in range(job.phases):
+            phase = phase_of(&job, number)
+            finite &= pack_weights[real](w, &phase.terms, group, phase.rows, job.outs, transposed,
+                                         packed)
+            packed += phase.rows.count * phase.terms.channels * phase.terms.per_channel
     if job.channels == 0 or (transposed and g.classes < g.stride):
-        fill[real](&job.out, bias, bias_stride)  # no terms, or phases of the output that meet no tap
+        # no terms, or phases of the output that meet no tap
+        fill[real](&job.out, bias, bias_stride)
     if job.channels > 0:
         if real is float:
             cc_pool_run(correlate_chunk_f32, &job, units * job.parts, workers)
@@ -472,7 +468,7 @@ cdef void mend_edges(
     for klass in range(g.classes):
         taps = class_taps(g, klass)
         if job.order != NULL:
-            order = job.order + first_term(job, klass)
+            order = job.order + phase_of(job, klass).first_term
         first = class_phase(g, klass)
         for m in range((dx.shape[2] - first + g.stride - 1) // g.stride):
             nearest = m - class_shift(g, klass)

@@ -277,7 +277,7 @@ cdef void copy_row(
             cc_prefetch(sample + 2 * array.strides[1], inside * stride)
         if stride == sizeof(real):
             memcpy(row + left, sample, inside * sizeof(real))
-        elif stride == 2 * sizeof(real):  # the usual one; a constant that the compiler can shuffle by
+        elif stride == 2 * sizeof(real):  # a constant that the compiler can shuffle by
             for i in range(inside):
                 row[left + i] = (<const real *> sample)[2 * i]
         else:

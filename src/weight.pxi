@@ -195,8 +195,8 @@ cdef void weight_chunk(
                                      first_term + t, first_term + t + count, p0, inside, panel,
                                      offset)
                 if job.by_position:
-                    add_by_position[real](tiles, samples, places, count, job.g.step, lines, line, rows,
-                                          inside, sums + t * CC_LANES, terms)
+                    add_by_position[real](tiles, samples, places, count, job.g.step, lines, line,
+                                          rows, inside, sums + t * CC_LANES, terms)
                 elif turn_terms:
                     turn[real](tiles, panel, offset, count, inside, turned)
                     add_by_lane[real](tiles, turned, count, lines, line, rows, inside,
