@@ -15,6 +15,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from measure import interleave, pin
@@ -23,8 +24,17 @@ import cconv1d
 
 MIB = 1 << 20
 
-#: A layer on long signals with a long dilated kernel, for which im2col is expensive.
-CHANNELS, LENGTH, TAPS, DILATION, PADDING = 15, 60_000, 51, 8, 200
+#: Channels, samples and taps of layers for which im2col or a padded copy is expensive.
+LAYERS: dict[tuple[int, int, int], dict[str, Any]] = {
+    (15, 60_000, 51): {"padding": 200, "dilation": 8},
+    (16, 1 << 20, 5): {"padding": 2, "stride": 2, "padding_mode": "reflect"},
+}
+
+SCRATCH_CALLS = {
+    "forward": "cconv1d.conv1d(x, w, **geometry)",
+    "dx": "cconv1d.conv1d_backward_input(dy, w, x.shape[2], **geometry)",
+    "dw": "cconv1d.conv1d_backward_weight(dy, x, w.shape[2], **geometry)",
+}
 
 #: Run in a process of its own: seconds that one more import takes where NumPy is loaded.
 IMPORT = """
@@ -48,14 +58,14 @@ def peak():
 
 x = np.ones((1, {channels}, {length}), np.float32)
 w = np.ones(({channels}, {channels}, {taps}), np.float32)
-geometry = dict(padding={padding}, dilation={dilation})
-call = {call}
+geometry = {geometry}
+dy = np.ones((1, {channels}, {positions}), np.float32)
 ballast = [np.ones(1 << 17)]
 start = peak()
 while peak() == start:
     ballast.append(np.ones(1 << 17))
 start = peak()
-result = call()
+result = {call}
 print(peak() - start - result.nbytes)
 """
 
@@ -136,27 +146,24 @@ def report_imports(rounds: int) -> None:
 
 
 def report_scratch() -> None:
-    im2col = CHANNELS * TAPS * LENGTH * 4
-    print(
-        f"\nmemory besides operands and result: {CHANNELS} channels, {LENGTH} samples, "
-        f"{TAPS} taps, dilation {DILATION}, float32 (im2col: {im2col / 1e6:.0f} MB)"
-    )
-    # The output is as long as the input, so ones in its shape can stand for its gradient.
-    programs = {
-        "forward": "lambda: cconv1d.conv1d(x, w, **geometry)",
-        "dx": f"lambda: cconv1d.conv1d_backward_input(x, w, {LENGTH}, **geometry)",
-        "dw": f"lambda: cconv1d.conv1d_backward_weight(x, x, {TAPS}, **geometry)",
-    }
-    for op, call in programs.items():
-        program = SCRATCH.format(
-            channels=CHANNELS,
-            length=LENGTH,
-            taps=TAPS,
-            padding=PADDING,
-            dilation=DILATION,
-            call=call,
-        )
-        print(f"{op:<17}{in_child(program) / MIB:>7.1f} MiB")
+    print("\nmemory besides operands and result, float32")
+    for (channels, length, taps), geometry in LAYERS.items():
+        options = ", ".join(f"{name} {value}" for name, value in geometry.items())
+        print(f"{channels} channels, {length} samples, {taps} taps, {options}")
+        steps = {name: value for name, value in geometry.items() if name != "padding_mode"}
+        positions = cconv1d.conv1d_output_length(length, taps, **steps)
+        for op, call in SCRATCH_CALLS.items():
+            program = SCRATCH.format(
+                channels=channels,
+                length=length,
+                taps=taps,
+                positions=positions,
+                geometry=geometry,
+                call=call,
+            )
+            print(f"{op:<17}{in_child(program) / MIB:>7.1f} MiB")
+        im2col = channels * taps * positions * 4
+        print(f"im2col{im2col / MIB:>18.1f} MiB")
 
 
 def report_wheel(path: Path) -> None:

@@ -168,6 +168,7 @@ def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
         padding: object,
         dilation: object,
         groups: object,
+        padding_mode: object,
         layout: object,
         size: object = 0,
     ) -> Plan:
@@ -178,21 +179,23 @@ def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
             and found[2] is padding
             and found[3] is dilation
             and found[4] is groups
-            and found[5] is layout
-            and found[6] is size
+            and found[5] is padding_mode
+            and found[6] is layout
+            and found[7] is size
         ):
             return found[0]  # type: ignore[no-any-return]
         if (
             type(stride) is type(dilation) is type(groups) is type(size) is int
             and (type(padding) is int or type(padding) is str)
-            and type(layout) is str
+            and type(padding_mode) is type(layout) is str
         ):
-            new = remembered(shapes, stride, padding, dilation, groups, layout, size)
+            options = stride, padding, dilation, groups, padding_mode, layout, size
+            new = remembered(shapes, *options)
             if len(last) >= 1024:
                 last.clear()
-            last[shapes] = new, stride, padding, dilation, groups, layout, size
+            last[shapes] = new, *options
             return new
-        return check(shapes, stride, padding, dilation, groups, layout, size)
+        return check(shapes, stride, padding, dilation, groups, padding_mode, layout, size)
 
     return plan
 
@@ -294,12 +297,13 @@ def _plan_of(
     padding: object,
     dilation: object,
     groups: object,
+    padding_mode: object,
     layout: object,
 ) -> Plan:
     """The plan for an input and a weight in the user's shapes."""
     x3, w3 = _batched(function, "input", x, layout), _weights(function, w)
     _one_rank(function, "input", x, "weight", w)
-    geometry = resolve(function, x3[2], w3[2], stride, padding, dilation)
+    geometry = resolve(function, x3[2], w3[2], stride, padding, dilation, padding_mode)
     number = _check_groups(function, groups, input_channels=x3[1], output_channels=w3[0])
     _check_channels(function, w3, number, w3[1] * number, x3[1])
     return _plan(len(x), layout, x3, w3, w3[0], geometry, number)
@@ -344,12 +348,13 @@ def _plan_forward(
     padding: object,
     dilation: object,
     groups: object,
+    padding_mode: object,
     layout: object,
     size: object,
 ) -> Plan:
     function = "conv1d"
     x, w, b = shapes
-    plan = _plan_of(function, x, w, stride, padding, dilation, groups, layout)
+    plan = _plan_of(function, x, w, stride, padding, dilation, groups, padding_mode, layout)
     _check_bias(function, b, plan.channels)
     return plan
 
@@ -361,12 +366,13 @@ def _plan_backward(
     padding: object,
     dilation: object,
     groups: object,
+    padding_mode: object,
     layout: object,
     size: object,
 ) -> Plan:
     function = "conv1d_backward"
     dy, x, w = shapes
-    plan = _plan_of(function, x, w, stride, padding, dilation, groups, layout)
+    plan = _plan_of(function, x, w, stride, padding, dilation, groups, padding_mode, layout)
     _batched(function, "grad_output", dy, layout)
     _one_rank(function, "grad_output", dy, "input", x)
     _check_grad_output(function, dy, plan.output, plan.geometry[:2])
@@ -380,6 +386,7 @@ def _plan_backward_input(
     padding: object,
     dilation: object,
     groups: object,
+    padding_mode: object,
     layout: object,
     size: object,
 ) -> Plan:
@@ -387,7 +394,7 @@ def _plan_backward_input(
     dy, w = shapes
     dy3, w3 = _batched(function, "grad_output", dy, layout), _weights(function, w)
     _one_rank(function, "grad_output", dy, "weight", w)
-    geometry = resolve(function, size, w3[2], stride, padding, dilation)
+    geometry = resolve(function, size, w3[2], stride, padding, dilation, padding_mode)
     number = _check_groups(function, groups, output_channels=w3[0])
     x3 = dy3[0], number * w3[1], geometry.input_length
     plan = _plan(len(dy), layout, x3, w3, w3[0], geometry, number)
@@ -402,6 +409,7 @@ def _plan_backward_weight(
     padding: object,
     dilation: object,
     groups: object,
+    padding_mode: object,
     layout: object,
     size: object,
 ) -> Plan:
@@ -411,7 +419,7 @@ def _plan_backward_weight(
     x3 = _batched(function, "input", x, layout)
     _one_rank(function, "grad_output", dy, "input", x)
     taps = integer(function, "kernel_size", size, 1)
-    geometry = resolve(function, x3[2], taps, stride, padding, dilation)
+    geometry = resolve(function, x3[2], taps, stride, padding, dilation, padding_mode)
     number = _check_groups(function, groups, input_channels=x3[1], output_channels=dy3[1])
     plan = _plan(len(x), layout, x3, (dy3[1], x3[1] // number, taps), dy3[1], geometry, number)
     _check_grad_output(function, dy, plan.output, plan.geometry[:2])
@@ -425,6 +433,7 @@ def _plan_transpose(
     padding: object,
     dilation: object,
     groups: object,
+    padding_mode: object,
     layout: object,
     size: object,
 ) -> Plan:
@@ -442,6 +451,7 @@ def _plan_transpose_backward(
     padding: object,
     dilation: object,
     groups: object,
+    padding_mode: object,
     layout: object,
     size: object,
 ) -> Plan:
@@ -644,14 +654,15 @@ def conv1d(
     dilation: IntLike = 1,
     groups: SupportsIndex = 1,
     *,
+    padding_mode: str = "zeros",
     layout: Layout = "NCL",
     out: Array | None = None,
     accumulate: bool = False,
 ) -> Array:
     """Cross-correlate signals with kernels: what neural networks call a convolution.
 
-    With zeros where `input` is read outside its samples, g a group of channels, c and o an
-    input and an output channel of that group, j a tap and p a position::
+    With `input` continued beyond its ends as `padding_mode` says, g a group of channels, c and o
+    an input and an output channel of that group, j a tap and p a position::
 
         y[n, g, o, p] = bias[g, o]
             + sum over c, j of weight[g, o, c, j] * input[n, g, c, p*stride + j*dilation - pad_left]
@@ -667,7 +678,7 @@ def conv1d(
     stride : int, optional
         Distance in samples between neighbouring outputs.
     padding : int or (int, int) or str, optional
-        Zeros on both sides, or on the left and on the right, in samples; or
+        Samples beyond both ends, or on the left and on the right; or
 
         - "valid": none
         - "same": as many as give ceil(L / stride) outputs; where they cannot be shared out
@@ -680,6 +691,10 @@ def conv1d(
     groups : int, optional
         Number of groups that the channels are divided into; each output channel sees the
         input channels of its group only.
+    padding_mode : {"zeros", "reflect", "replicate", "circular"}, optional
+        What the samples beyond the ends are: zeros; the samples before them in reverse order,
+        without the last one (padding < L); the last one (L >= 1); those of the other end
+        (padding <= L). No padded copy of `input` is made.
     layout : {"NCL", "NLC"}, optional
         "NLC": the last two axes of every signal are exchanged, (N, L, C) or (L, C), in `input`
         and in the result alike; the weight is the same.
@@ -702,7 +717,8 @@ def conv1d(
         no array of that dtype.
     ValueError
         If shapes do not fit each other, the dilated kernel is longer than the padded input,
-        or `out` cannot take the result. It and the arguments are then as they were.
+        the input is too short for the padding mode, or `out` cannot take the result. It and
+        the arguments are then as they were.
 
     See Also
     --------
@@ -725,6 +741,8 @@ def conv1d(
     >>> kernels = np.ones((8, 3, 5), np.float32)
     >>> conv1d(ecg, kernels, padding="same", dilation=2).shape
     (2, 8, 100)
+    >>> conv1d([1.0, 2.0, 3.0], [1.0, 0.0], padding=(2, 0), padding_mode="reflect")
+    array([3., 2., 1., 2.])
     """
     function = "conv1d"
     x: Any = input
@@ -736,7 +754,7 @@ def conv1d(
         else:
             x, w, b = _arrays(function, input=x, weight=w, bias=b)
     shapes = x.shape, w.shape, None if b is None else b.shape
-    plan = _plan_forward(shapes, stride, padding, dilation, groups, layout)
+    plan = _plan_forward(shapes, stride, padding, dilation, groups, padding_mode, layout)
     if out is None and not accumulate:
         y = _empty(function, plan.output, x.dtype)
     else:
@@ -755,6 +773,7 @@ def conv1d_backward(
     dilation: IntLike = 1,
     groups: SupportsIndex = 1,
     *,
+    padding_mode: str = "zeros",
     layout: Layout = "NCL",
     needs: Sequence[bool] = (True, True, True),
     out: Sequence[Array | None] | None = None,
@@ -770,7 +789,7 @@ def conv1d_backward(
         What `conv1d` was called with.
     weight : array_like, shape (K, C // groups, k) or (k,)
         What `conv1d` was called with.
-    stride, padding, dilation, groups, layout
+    stride, padding, dilation, groups, padding_mode, layout
         As in `conv1d`.
     needs : sequence of three bool, optional
         Which gradients to compute: of input, weight and bias.
@@ -813,7 +832,8 @@ def conv1d_backward(
     w: Any = weight
     if not (_ready(dy, x) and _ready(x, w)):
         dy, x, w = _arrays(function, grad_output=dy, input=x, weight=w)
-    plan = _plan_backward((dy.shape, x.shape, w.shape), stride, padding, dilation, groups, layout)
+    shapes = dy.shape, x.shape, w.shape
+    plan = _plan_backward(shapes, stride, padding, dilation, groups, padding_mode, layout)
     tasks = (
         Task(BACKWARD_INPUT, dy, w, plan.input),
         Task(BACKWARD_WEIGHT, dy, x, plan.weight),
@@ -841,6 +861,7 @@ def conv1d_backward_input(
     dilation: IntLike = 1,
     groups: SupportsIndex = 1,
     *,
+    padding_mode: str = "zeros",
     layout: Layout = "NCL",
     out: Array | None = None,
     accumulate: bool = False,
@@ -861,7 +882,7 @@ def conv1d_backward_input(
     input_length : int
         Number of samples of the input, which `grad_output` alone does not tell when
         ``stride > 1``.
-    stride, padding, dilation, groups, layout, out, accumulate
+    stride, padding, dilation, groups, padding_mode, layout, out, accumulate
         As in `conv1d`.
 
     Returns
@@ -885,7 +906,7 @@ def conv1d_backward_input(
     if not _ready(dy, w):
         dy, w = _arrays(function, grad_output=dy, weight=w)
     plan = _plan_backward_input(
-        (dy.shape, w.shape), stride, padding, dilation, groups, layout, input_length
+        (dy.shape, w.shape), stride, padding, dilation, groups, padding_mode, layout, input_length
     )
     if out is None and not accumulate:
         dx = _empty(function, plan.input, dy.dtype)
@@ -905,6 +926,7 @@ def conv1d_backward_weight(
     dilation: IntLike = 1,
     groups: SupportsIndex = 1,
     *,
+    padding_mode: str = "zeros",
     layout: Layout = "NCL",
     out: Array | None = None,
     accumulate: bool = False,
@@ -924,7 +946,7 @@ def conv1d_backward_weight(
         What `conv1d` was called with.
     kernel_size : int
         Number of taps of the weight.
-    stride, padding, dilation, groups, layout, out, accumulate
+    stride, padding, dilation, groups, padding_mode, layout, out, accumulate
         As in `conv1d`.
 
     Returns
@@ -948,7 +970,7 @@ def conv1d_backward_weight(
     if not _ready(dy, x):
         dy, x = _arrays(function, grad_output=dy, input=x)
     plan = _plan_backward_weight(
-        (dy.shape, x.shape), stride, padding, dilation, groups, layout, kernel_size
+        (dy.shape, x.shape), stride, padding, dilation, groups, padding_mode, layout, kernel_size
     )
     if out is None and not accumulate:
         dw = _empty(function, plan.weight, dy.dtype)
@@ -1049,7 +1071,9 @@ def conv_transpose1d(
         else:
             x, w, b = _arrays(function, input=x, weight=w, bias=b)
     shapes = x.shape, w.shape, None if b is None else b.shape
-    plan = _plan_transpose(shapes, stride, padding, dilation, groups, layout, output_padding)
+    plan = _plan_transpose(
+        shapes, stride, padding, dilation, groups, "zeros", layout, output_padding
+    )
     if out is None and not accumulate:
         y = _empty(function, plan.input, x.dtype)
     else:
@@ -1125,7 +1149,14 @@ def conv_transpose1d_backward(
     if not (_ready(dy, x) and _ready(x, w)):
         dy, x, w = _arrays(function, grad_output=dy, input=x, weight=w)
     plan = _plan_transpose_backward(
-        (dy.shape, x.shape, w.shape), stride, padding, dilation, groups, layout, output_padding
+        (dy.shape, x.shape, w.shape),
+        stride,
+        padding,
+        dilation,
+        groups,
+        "zeros",
+        layout,
+        output_padding,
     )
     outs = (w.shape[1] * plan.groups,) if w.ndim == 3 else (1,)
     tasks = (

@@ -32,13 +32,16 @@ Padding = Pads | str
 
 PADDING_WORDS = ("valid", "same", "same_lower", "causal", "full")
 
+#: What the samples beyond the ends are; a `Geometry` holds the place in this tuple.
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
 #: More samples than a processor can address today, and few enough that the kernels' products of
 #: a position and a stride fit 64 bits.
 MAX_SIZE = 2**48
 
 
 class Geometry(NamedTuple):
-    """Which sample meets which tap, in five integers; the right padding follows from them.
+    """Which sample meets which tap, in six integers; the right padding follows from them.
 
     `pad_left` may be negative inside the package (a map composed of others), never
     where a user gives it.
@@ -49,6 +52,7 @@ class Geometry(NamedTuple):
     stride: int
     dilation: int
     pad_left: int
+    mode: int = 0  # of PADDING_MODES
 
 
 def integer(function: str, name: str, value: object, minimum: int) -> int:
@@ -113,6 +117,32 @@ def _alone(value: object) -> object:
     return value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
 
 
+def _mode(function: str, mode: object, length: int, left: int, right: int) -> int:
+    """The place of a padding mode, if the input is long enough for the padding."""
+    if not isinstance(mode, str):
+        raise TypeError(f"{function}: padding_mode must be a string, not {mode!r}")
+    if mode not in PADDING_MODES:
+        words = ", ".join(repr(word) for word in PADDING_MODES)
+        raise ValueError(f"{function}: padding_mode must be one of {words}, not {mode!r}")
+    limits = {
+        "reflect": (length - 1, f"below the input length {length}"),
+        "circular": (length, f"at most the input length {length}"),
+    }
+    if mode in limits:
+        most, words = limits[mode]
+        if max(left, right) > max(most, 0):
+            raise ValueError(
+                f"{function}: padding_mode {mode!r} takes padding {words} on each side, "
+                f"not ({left}, {right})"
+            )
+    if mode == "replicate" and length == 0 and left + right > 0:
+        raise ValueError(
+            f"{function}: padding_mode 'replicate' takes an input of at least 1 sample, "
+            f"but the input length is 0 and padding ({left}, {right})"
+        )
+    return PADDING_MODES.index(mode)
+
+
 def resolve(
     function: str,
     input_length: object,
@@ -120,6 +150,7 @@ def resolve(
     stride: object,
     padding: object,
     dilation: object,
+    padding_mode: object = "zeros",
 ) -> Geometry:
     """The geometry of a convolution, or the error that `function` owes its caller."""
     length = integer(function, "input_length", input_length, 0)
@@ -128,6 +159,7 @@ def resolve(
     spacing = integer(function, "dilation", _alone(dilation), 1)
     span = spacing * (taps - 1) + 1
     left, right = _pads(function, _alone(padding), length, span, step)
+    mode = _mode(function, padding_mode, length, left, right)
     padded = length + left + right
     if max(span, padded) > MAX_SIZE:
         raise ValueError(
@@ -140,7 +172,7 @@ def resolve(
             f"{span} (kernel_size {taps}, dilation {spacing}); "
             f"input length {length}, padding ({left}, {right})"
         )
-    return Geometry(length, (padded - span) // step + 1, step, spacing, left)
+    return Geometry(length, (padded - span) // step + 1, step, spacing, left, mode)
 
 
 def resolve_transposed(

@@ -1,6 +1,6 @@
 """The three maps in NumPy: the oracle of the tests and the fallback without a compiler.
 
-With x the input padded by zeros, w the weight, and p, q positions, the tap j of a
+With x the padded input, w the weight, and p, q positions, the tap j of a
 kernel meets the samples ``window(j) = (p*stride + j*dilation for p in 0 .. L_out-1)``
 of the padded input.  Each map is one line per tap:
 
@@ -65,8 +65,19 @@ def _zeros_around(x: Array, g: Geometry, taps: int) -> Array:
     return np.zeros((*x.shape[:-1], length), dtype=_accumulator(x.dtype))
 
 
+def _sources(padded: Array, g: Geometry) -> Array:
+    """For each position of the padded input the sample that it is a copy of."""
+    right = max(padded.shape[-1] - g.pad_left - g.input_length, 0)
+    mode = ("constant", "reflect", "edge", "wrap")[g.mode]
+    samples = np.pad(np.arange(g.input_length), (g.pad_left, right), mode)  # type: ignore[call-overload]
+    return samples[: padded.shape[-1]]  # type: ignore[no-any-return]
+
+
 def _padded(x: Array, g: Geometry, taps: int) -> Array:
     padded = _zeros_around(x, g, taps)
+    if g.mode:
+        padded[...] = x[..., _sources(padded, g)]
+        return padded
     inside, samples = _unpadded(padded, g, x)
     inside[...] = samples
     return padded
@@ -92,8 +103,8 @@ def backward_input(
 ) -> None:
     """dx[n, g, c, q] = Σ_{o,j,p} w̄[g, o, c, j] · dy[n, g, o, p]
 
-    over the o, j and p with p·stride + j·dilation − pad_left = q; and b[g, c] besides, which
-    a transposed convolution may have.
+    over the o, j and p with p·stride + j·dilation − pad_left = q or a position of the padding
+    that is a copy of q; and b[g, c] besides, which a transposed convolution may have.
     """
     dtype = _accumulator(dx.dtype)
     dy = _by_group(dy.astype(dtype, copy=False), groups)
@@ -101,8 +112,11 @@ def backward_input(
     padded = _zeros_around(total, g, w.shape[-1])
     for j, tap in enumerate(_weights_by_group(w.astype(dtype, copy=False), groups)):
         padded[..., _window(j, g)] += tap.conj().swapaxes(-1, -2) @ dy
-    inside, samples = _unpadded(padded, g, total)
-    samples[...] = inside
+    if g.mode:
+        np.add.at(total, (..., _sources(padded, g)), padded)  # type: ignore[arg-type]
+    else:
+        inside, samples = _unpadded(padded, g, total)
+        samples[...] = inside
     if b is not None:
         total += b.astype(dtype, copy=False).reshape(groups, -1, 1)
     dx[...] = total.astype(dx.dtype, copy=False).reshape(dx.shape)

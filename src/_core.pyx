@@ -17,9 +17,9 @@ one class neighbouring taps are `period` apart in j and `step` apart in position
 backward_weight reads x as forward does, and sums over positions instead of terms.
 
 Every nest packs a panel: for each (channel, class) the samples that a range of positions
-needs, contiguous, with zeros outside of the input. Strides of the array, stride, dilation and
-padding end there: a term t = (c, class, tap of the class) is a panel and an offset for the
-tile, whatever the geometry.
+needs, contiguous, with zeros or copies of samples outside of the input. Strides of the array,
+stride, dilation and padding end there: a term t = (c, class, tap of the class) is a panel and an
+offset for the tile, whatever the geometry.
 
     panel     | c=0, class 0: samples of m0 .. m0+width, and the halo of its taps | c=0, class 1 ...
     offset[t]   where the sample of position m0 for term t lies in the panel
@@ -35,6 +35,9 @@ from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport fma, fmaf, isfinite
 from libc.stdint cimport INT32_MAX, int32_t, uintptr_t
 from libc.string cimport memcpy, memset
+
+cdef extern from *:
+    Py_ssize_t PY_SSIZE_T_MAX
 
 cdef extern from "tiles.h" nogil:
     enum:
@@ -104,6 +107,8 @@ ctypedef fused real:
 cdef enum: PANEL_BYTES = 128 * 1024
 # Of it, this much stays in the first-level cache while all rows of results are computed.
 cdef enum: STRIP_BYTES = 16 * 1024
+# What copies of samples beyond the ends receive in dx, before it is added to theirs.
+cdef enum: BORDER_BYTES = 512 * 1024
 # The weights of a chunk stay in the second level, too: every strip reads them again.
 cdef enum: WEIGHT_BYTES = 256 * 1024
 # Scratch of a call that lies on the stack: a few tiles' worth.
@@ -157,7 +162,7 @@ cdef int compute(
     Py_ssize_t size
 ) except -1:
     """One of the maps, of numbers of `size` bytes; MemoryError comes before the first store."""
-    cdef bint done, transposed = which == BACKWARD_INPUT
+    cdef bint done
     cdef Geometry g
     if which == BACKWARD_BIAS:
         with nogil:
@@ -170,15 +175,25 @@ cdef int compute(
         with nogil:
             done = weight_gradient(level.f32 if size == sizeof(float) else level.f64,
                                    &first, &second, &out, &g, groups, size)
+    elif which == BACKWARD_INPUT:
+        g = as_geometry(geometry, second.shape[2])
+        with nogil:
+            if size == sizeof(float):
+                done = input_gradient[float](level.f32, &first, &second, <const float *> bias.data,
+                                             bias.strides[2], &out, &g, groups)
+            else:
+                done = input_gradient[double](level.f64, &first, &second,
+                                              <const double *> bias.data, bias.strides[2], &out,
+                                              &g, groups)
     else:
         g = as_geometry(geometry, second.shape[2])
         with nogil:
             if size == sizeof(float):
                 done = correlate[float](level.f32, &first, &second, <const float *> bias.data,
-                                        bias.strides[2], &out, &g, groups, transposed)
+                                        bias.strides[2], &out, &g, groups, False)
             else:
                 done = correlate[double](level.f64, &first, &second, <const double *> bias.data,
-                                         bias.strides[2], &out, &g, groups, transposed)
+                                         bias.strides[2], &out, &g, groups, False)
     if not done:
         raise MemoryError("cconv1d: no memory for the packed weights and panels")
     return 0

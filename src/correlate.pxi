@@ -346,6 +346,7 @@ cdef bint correlate(
         return True
     job.tiles, job.g = tiles, g
     job.array, job.out = array[0], out[0]
+    job.array.mode = ZEROS if transposed else g.mode
     job.groups, job.channels = groups, array.shape[1] // groups
     job.transposed, job.step = transposed, step
     job.order, job.places, job.distance = NULL, NULL, 0
@@ -502,3 +503,144 @@ cdef inline real fused(real a, real b, real c) noexcept nogil:
         return fmaf(a, b, c)
     else:
         return fma(a, b, c)
+
+
+# --- positions beyond the ends, which fold back onto dx ------------------------------------------
+
+cdef struct Range:
+    Py_ssize_t first, end
+
+
+cdef inline Py_ssize_t end_of_reads(const Geometry *g) noexcept nogil:
+    """The last position that an output reads, and one."""
+    return (g.output_length - 1) * g.stride + (g.taps - 1) * g.dilation + 1 - g.pad_left
+
+
+cdef Range copies_of(
+    const Geometry *g, bint right, Py_ssize_t first, Py_ssize_t end, Py_ssize_t length
+) noexcept nogil:
+    """The positions of the padding on one side that are copies of the samples first .. end - 1."""
+    cdef Range copies
+    cdef Py_ssize_t shift
+    copies.first, copies.end = length if right else -g.pad_left, 0
+    if right:
+        copies.end = end_of_reads(g)
+    if g.mode == REFLECT:
+        shift = 2 * (length - 1) if right else 0
+        copies.first = max(copies.first, shift - end + 1)
+        copies.end = min(copies.end, shift - first + 1)
+    elif g.mode == CIRCULAR:
+        shift = length if right else -length
+        copies.first = max(copies.first, first + shift)
+        copies.end = min(copies.end, end + shift)
+    elif end < length if right else first > 0:
+        copies.end = copies.first  # all are of the sample at that end
+    return copies
+
+
+cdef Py_ssize_t next_read(const Geometry *g, Py_ssize_t position) noexcept nogil:
+    """The first position from this one on that an output reads, or beyond all of them."""
+    cdef Py_ssize_t nearest = PY_SSIZE_T_MAX, tap, p
+    for tap in range(g.taps):
+        p = position + g.pad_left - tap * g.dilation
+        p = 0 if p < 0 else (p + g.stride - 1) // g.stride
+        if p < g.output_length:
+            nearest = min(nearest, p * g.stride + tap * g.dilation - g.pad_left)
+    return nearest
+
+
+cdef void add_copies(
+    const View *copies, Py_ssize_t position, const View *dx, int mode, Py_ssize_t first,
+    Py_ssize_t length, real chain
+) noexcept nogil:
+    """dx[sample - first] += copies[i] for the sample that position + i is a copy of."""
+    cdef Py_ssize_t n, channel, i
+    for n in range(copies.shape[0]):
+        for channel in range(copies.shape[1]):
+            chain = 0
+            for i in range(copies.shape[2]):
+                chain += (<const real *> at(copies, n, channel, i))[0]
+                if mode != REPLICATE or i == copies.shape[2] - 1:
+                    (<real *> at(dx, n, channel,
+                                 source(mode, position + i, length) - first))[0] += chain
+                    chain = 0
+
+
+cdef bint fold_border(
+    const cc_tiles *tiles, const View *dy, const View *w, const View *dx, const Geometry *g,
+    Py_ssize_t groups, Py_ssize_t first, Py_ssize_t length, const View *border, const real *bias
+) noexcept nogil:
+    """Add to dx, which has the samples from `first` on of `length`, what their copies receive.
+
+    `border` is scratch for that, as wide as the padding on either side or CC_BLOCK. There is no
+    bias.
+    """
+    cdef View some = border[0]
+    cdef Geometry inner = g[0]
+    cdef Py_ssize_t side, edge, position
+    cdef Range copies
+    for side in range(2):
+        edge = side * length
+        copies = copies_of(g, side, first, first + dx.shape[2], length)
+        position = copies.first
+        while position < copies.end:
+            position = next_read(g, position)
+            if position >= copies.end:
+                break
+            # to the next multiple of CC_BLOCK from the edge
+            some.shape[2] = min(copies.end - position, (
+                CC_BLOCK - (position - edge) % CC_BLOCK if side else
+                (edge - position - 1) % CC_BLOCK + 1))
+            inner.pad_left = g.pad_left + position
+            if not correlate[real](tiles, dy, w, bias, 0, &some, &inner, groups, True):
+                return False
+            add_copies[real](&some, position, dx, g.mode, first, length, 0)
+            position += some.shape[2]
+    return True
+
+
+cdef bint input_gradient(
+    const cc_tiles *tiles, const View *dy, const View *w, const real *bias, Py_ssize_t bias_stride,
+    const View *dx, const Geometry *g, Py_ssize_t groups
+) noexcept nogil:
+    """backward_input; false if memory ran out.
+
+    Where positions beyond the ends are copies of samples, the gradient of a sample is its own, plus
+    that of its copy on the left, plus that of its copy on the right. Those of the copies are
+    correlated like any others, a few at a time, into scratch. Where all copies on a side are of one
+    sample (replicate), they are added up first, from left to right, in chains that end at every
+    CC_BLOCK positions from the end of the signal.
+    """
+    cdef Py_ssize_t outs = w.shape[0] // groups, channels = w.shape[1], length = dx.shape[2]
+    cdef Py_ssize_t units, samples, together, n, group, count, first
+    cdef Py_ssize_t width = max(g.pad_left, end_of_reads(g) - length)
+    cdef View border = nothing, some_dy, some_w, some_dx
+    cdef Scratch scratch
+    cdef bint done = correlate[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
+    if not done or g.mode == ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
+        return done
+    width = min(width, CC_BLOCK)
+    # so many groups of so many samples fit the scratch
+    border.strides[2] = sizeof(real)
+    border.strides[1] = width * sizeof(real)
+    units = max(1, BORDER_BYTES // (channels * border.strides[1]))
+    together = min(groups, units)
+    samples = min(dx.shape[0], max(1, units // groups))
+    border.strides[0] = together * channels * border.strides[1]
+    if not reserve(&scratch, samples * border.strides[0]):
+        return False
+    border.data = scratch.next
+    for n from 0 <= n < dx.shape[0] by samples:
+        samples = min(samples, dx.shape[0] - n)
+        for group from 0 <= group < groups by together:
+            count = min(together, groups - group)
+            some_dy = part_of(dy, n, samples, group * outs, count * outs, 0, dy.shape[2])
+            border.shape[0], border.shape[1] = samples, count * channels
+            some_w = part_of(w, group * outs, count * outs, 0, channels, 0, w.shape[2])
+            for first from 0 <= first < length by CC_BLOCK:
+                some_dx = part_of(dx, n, samples, group * channels, count * channels, first,
+                                  min(CC_BLOCK, length - first))
+                done = done and fold_border[real](tiles, &some_dy, &some_w, &some_dx, g, count,
+                                                  first, length, &border, <const real *> NULL)
+    PyMem_RawFree(scratch.memory)
+    return done

@@ -7,11 +7,17 @@ cdef struct View:
     char *data
     Py_ssize_t shape[3]
     Py_ssize_t strides[3]
+    int mode                # what lies beyond the ends of the last axis
+
+
+# As in PADDING_MODES of _geometry.py.
+cdef enum: ZEROS, REFLECT, REPLICATE, CIRCULAR
 
 
 cdef View view_of(const real[:, :, :] array) noexcept nogil:
     cdef View view
     cdef int axis
+    view.mode = ZEROS
     view.data = <char *> &array[0, 0, 0]
     for axis in range(3):
         view.shape[axis] = array.shape[axis]
@@ -31,6 +37,7 @@ cdef View nothing
 nothing.data = NULL
 nothing.shape = [1, 1, 0]
 nothing.strides = [0, 0, 0]
+nothing.mode = ZEROS
 
 
 cdef bint open_view(
@@ -65,6 +72,17 @@ cdef inline char *at(const View *view, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k)
     return view.data + i * view.strides[0] + j * view.strides[1] + k * view.strides[2]
 
 
+cdef View part_of(
+    const View *view, Py_ssize_t first, Py_ssize_t count, Py_ssize_t first_channel,
+    Py_ssize_t channels, Py_ssize_t position, Py_ssize_t width
+) noexcept nogil:
+    """view[first : first + count, first_channel : ..., position : ...]"""
+    cdef View part = view[0]
+    part.data = at(view, first, first_channel, position)
+    part.shape[0], part.shape[1], part.shape[2] = count, channels, width
+    return part
+
+
 cdef Py_ssize_t distance_of_rows(const View *view, Py_ssize_t rows, Py_ssize_t size) noexcept nogil:
     """Samples of `size` bytes from row to row, if a tile can read `rows` of them as they lie.
 
@@ -80,6 +98,7 @@ cdef Py_ssize_t distance_of_rows(const View *view, Py_ssize_t rows, Py_ssize_t s
 
 cdef struct Geometry:
     Py_ssize_t input_length, output_length, stride, dilation, pad_left
+    int mode
     Py_ssize_t taps
     Py_ssize_t classes   # classes of taps that there are
     Py_ssize_t period    # taps j, j + period, ... share a class
@@ -88,7 +107,7 @@ cdef struct Geometry:
 
 cdef Geometry as_geometry(object geometry, Py_ssize_t taps):
     cdef Geometry g
-    if not PyTuple_Check(geometry) or PyTuple_GET_SIZE(geometry) != 5:
+    if not PyTuple_Check(geometry) or PyTuple_GET_SIZE(geometry) != 6:
         raise TypeError(f"geometry must be a Geometry, not {geometry!r}")
     # item by item: to unpack what is no plain tuple costs a small call more than its arithmetic
     g.input_length = <object> PyTuple_GET_ITEM(geometry, 0)
@@ -96,6 +115,7 @@ cdef Geometry as_geometry(object geometry, Py_ssize_t taps):
     g.stride = <object> PyTuple_GET_ITEM(geometry, 2)
     g.dilation = <object> PyTuple_GET_ITEM(geometry, 3)
     g.pad_left = <object> PyTuple_GET_ITEM(geometry, 4)
+    g.mode = <object> PyTuple_GET_ITEM(geometry, 5)
     cdef Py_ssize_t a = g.stride, b = g.dilation
     while b:
         a, b = b, a % b
@@ -104,6 +124,20 @@ cdef Geometry as_geometry(object geometry, Py_ssize_t taps):
     g.step = g.dilation // a
     g.classes = min(g.period, taps)
     return g
+
+
+cdef inline Py_ssize_t source(int mode, Py_ssize_t position, Py_ssize_t length) noexcept nogil:
+    """The sample that a position beyond the ends is a copy of; reflect is its own inverse.
+
+    Positions farther from the ends than the padding have none, which is then beyond them, too.
+    """
+    if mode == REFLECT:
+        return -position if position < 0 else 2 * (length - 1) - position
+    if mode == REPLICATE:
+        return 0 if position < 0 else length - 1
+    if mode == CIRCULAR:
+        return position + length if position < 0 else position - length
+    return -1
 
 
 cdef inline Py_ssize_t class_taps(const Geometry *g, Py_ssize_t klass) noexcept nogil:
@@ -252,11 +286,31 @@ cdef Cut cut_terms(
     return cut
 
 
+cdef void copy_border(
+    const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t first, Py_ssize_t step,
+    Py_ssize_t count, real *row
+) noexcept nogil:
+    """row[i] = array[n, channel, first + i·step], all beyond one end."""
+    cdef Py_ssize_t i, sample, move = 0 if array.mode == REPLICATE else step
+    cdef const char *line = at(array, n, channel, 0)
+    if array.mode == ZEROS:
+        memset(row, 0, count * sizeof(real))
+        return
+    if array.mode == REFLECT:
+        move = -step
+    sample = source(array.mode, first, array.shape[2])
+    for i in range(count):
+        row[i] = 0
+        if 0 <= sample < array.shape[2]:
+            row[i] = (<const real *> (line + sample * array.strides[2]))[0]
+        sample += move
+
+
 cdef void copy_row(
     const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t first, Py_ssize_t step,
     Py_ssize_t count, real *row
 ) noexcept nogil:
-    """row[i] = array[n, channel, first + i·step], zero outside of the array."""
+    """row[i] = array[n, channel, first + i·step], beyond its ends as its mode says."""
     cdef Py_ssize_t length = array.shape[2], stride = array.strides[2] * step
     cdef Py_ssize_t left = 0, right = 0, i
     cdef const char *sample
@@ -269,7 +323,7 @@ cdef void copy_row(
         right = min(right, count - left)
     cdef Py_ssize_t inside = count - left - right
     if left > 0:
-        memset(row, 0, left * sizeof(real))
+        copy_border[real](array, n, channel, first, step, left, row)
     if inside > 0:
         sample = at(array, n, channel, first + left * step)
         if 0 < stride <= 64:
@@ -285,7 +339,8 @@ cdef void copy_row(
                 row[i] = (<const real *> sample)[0]
                 sample += stride
     if right > 0:
-        memset(row + left + inside, 0, right * sizeof(real))
+        copy_border[real](array, n, channel, first + (left + inside) * step, step, right,
+                          row + left + inside)
 
 
 cdef void pack_panel(

@@ -234,6 +234,7 @@ cdef bint weight_gradient(
         return True
     job.tiles, job.g, job.groups = tiles, g, groups
     job.dy, job.x, job.dw = dy[0], x[0], dw[0]
+    job.x.mode = g.mode
     if dy.shape[0] == 0:
         if size == sizeof(float):
             fill[float](dw, NULL, 0)

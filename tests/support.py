@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import cconv1d
 from cconv1d import _reference
-from cconv1d._geometry import Geometry, resolve
+from cconv1d._geometry import PADDING_MODES, Geometry, resolve
 
 REAL = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -49,6 +49,7 @@ class Case(NamedTuple):
     stride: int
     padding: int | tuple[int, int] | str
     dilation: int
+    mode: str = "zeros"
 
     @property
     def options(self):
@@ -58,11 +59,13 @@ class Case(NamedTuple):
             "padding": self.padding,
             "dilation": self.dilation,
             "groups": self.groups,
+            "padding_mode": self.mode,
         }
 
     @property
     def geometry(self):
-        return resolve("test", self.length, self.taps, self.stride, self.padding, self.dilation)
+        where = self.length, self.taps, self.stride, self.padding, self.dilation, self.mode
+        return resolve("test", *where)
 
     def shapes(self, geometry=None):
         """The shapes of x, w, b and dy."""
@@ -139,8 +142,12 @@ def cases(draw, work=2**17, batches=BATCHES):
         least = {"valid": reach + 1, "full": 0 if reach else 1}.get(padding, 1)
     else:
         least = reach + 1 - (sum(padding) if isinstance(padding, tuple) else 2 * padding)
-    case["length"] = max(case["length"], least)
-    return Case(**case, padding=padding)
+    mode = draw(st.sampled_from(PADDING_MODES) | st.just("zeros"))
+    if mode != "zeros":  # as long as it needs to be at most: a word pads by the reach or less
+        longest = reach if isinstance(padding, str) else np.max(padding)
+        least = max(least, {"reflect": longest + 1, "replicate": 1, "circular": longest}[mode])
+    case["length"] = max(case["length"], int(least))
+    return Case(**case, padding=padding, mode=mode)
 
 
 @st.composite
@@ -157,13 +164,27 @@ small_cases = cases(work=150, batches=(1, 2, 3))
 # --- section 2 of the design as plain loops over Python numbers ------------------------------
 
 
+def sample_at(q, g):
+    """The sample that position q of the padded input is, or None for a zero."""
+    length = g.input_length
+    if PADDING_MODES[g.mode] == "replicate":
+        q = min(max(q, 0), length - 1)
+    if PADDING_MODES[g.mode] == "circular":
+        q %= length
+    if PADDING_MODES[g.mode] == "reflect":
+        q = abs(q)
+        q = min(q, 2 * (length - 1) - q)
+    return q if 0 <= q < length else None
+
+
 def _meetings(w_shape, g, groups):
     """Every o, c (of the input), c (of the group), j, p and the sample q that they meet at."""
     out_channels, channels, taps = w_shape
     ranges = map(range, (out_channels, channels, taps, g.output_length))
     for o, c, j, p in product(*ranges):
         group = o // (out_channels // groups)
-        yield o, group * channels + c, c, j, p, p * g.stride + j * g.dilation - g.pad_left
+        q = sample_at(p * g.stride + j * g.dilation - g.pad_left, g)
+        yield o, group * channels + c, c, j, p, q
 
 
 def loop_forward(x, w, b, g, groups):
@@ -171,7 +192,7 @@ def loop_forward(x, w, b, g, groups):
     y = np.zeros((len(x), len(w), g.output_length), object)
     for n in range(len(x)):
         for o, ci, c, j, p, q in _meetings(w.shape, g, groups):
-            y[n, o, p] += w[o, c, j] * (x[n, ci, q] if 0 <= q < g.input_length else 0)
+            y[n, o, p] += w[o, c, j] * (0 if q is None else x[n, ci, q])
     return y if b is None else y + b.astype(object)[:, np.newaxis]
 
 
@@ -180,7 +201,7 @@ def loop_backward_input(dy, w, g, groups):
     dx = np.zeros((len(dy), w.shape[1] * groups, g.input_length), object)
     for n in range(len(dy)):
         for o, ci, c, j, p, q in _meetings(w.shape, g, groups):
-            if 0 <= q < g.input_length:
+            if q is not None:
                 dx[n, ci, q] += w[o, c, j].conjugate() * dy[n, o, p]
     return dx
 
@@ -190,7 +211,7 @@ def loop_backward_weight(dy, x, taps, g, groups):
     dw = np.zeros((dy.shape[1], x.shape[1] // groups, taps), object)
     for n in range(len(dy)):
         for o, ci, c, j, p, q in _meetings(dw.shape, g, groups):
-            sample = x[n, ci, q].conjugate() if 0 <= q < g.input_length else 0
+            sample = 0 if q is None else x[n, ci, q].conjugate()
             dw[o, c, j] += dy[n, o, p] * sample
     return dw
 

@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from support import (
     LAYOUTS,
@@ -91,10 +91,13 @@ def assert_same_maps(got, expected):
 
 def test_names_and_defaults():
     """PyTorch's, in its order."""
-    geometry = "stride=1, padding=0, dilation=1, groups=1"
+    geometry = "stride=1, padding=0, dilation=1, groups=1, padding_mode='zeros'"
 
     def signature(function):
         parameters = inspect.signature(function).parameters.values()
+        for parameter in parameters:
+            if parameter.name in ("padding_mode", "needs"):
+                assert parameter.kind == parameter.KEYWORD_ONLY
         return ", ".join(str(p.replace(annotation=p.empty)) for p in parameters).replace(" = ", "=")
 
     transposed = "stride=1, padding=0, output_padding=0, groups=1, dilation=1"
@@ -245,6 +248,40 @@ def test_padding_words(backend, word, stride, dilation, taps):
         conv1d_backward_weight(dy, x, taps, **by_word),
         conv1d_backward_weight(dy, x, taps, **case.options),
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "padded"),
+    [
+        ("zeros", [0, 0, 0, 1, 2, 3, 4, 0, 0]),
+        ("reflect", [4, 3, 2, 1, 2, 3, 4, 3, 2]),
+        ("replicate", [1, 1, 1, 1, 2, 3, 4, 4, 4]),
+        ("circular", [2, 3, 4, 1, 2, 3, 4, 1, 2]),
+    ],
+)
+def test_padding_modes(backend, mode, padded):
+    """What a kernel of one tap sees; the gradient counts how often it sees each sample."""
+    options = {"padding": (3, 2), "padding_mode": mode}
+    x = [1.0, 2.0, 3.0, 4.0]
+    same(conv1d(x, [1.0], **options), padded)
+    dy = 10.0 ** np.arange(9)
+    grads = conv1d_backward(dy, x, [1.0], **options)
+    same(grads.input, [dy[np.equal(padded, sample)].sum() for sample in x])
+    same(grads.weight, [dy @ padded])
+    same(conv1d_backward_input(dy, [1.0], 4, **options), grads.input)
+    same(conv1d_backward_weight(dy, x, 1, **options), grads.weight)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_the_widest_padding_of_each_mode(backend, mode):
+    """On one side, on the other, on both; replicate takes any."""
+    length = 5
+    widest = {"reflect": length - 1, "replicate": 300, "circular": length}[mode]
+    for padding in ((widest, 0), (0, widest), (widest, widest)):
+        case = Case(2, 2, 2, 3, length, 2, 3, padding, 2, mode)
+        if sum(padding) + length > 2:
+            four = case.integral(0, np.float64)
+            assert_same_maps(every_map(*four, case.options), expected_maps(*four, case.options))
 
 
 def test_causal_outputs_do_not_see_later_samples(backend):
@@ -594,6 +631,28 @@ def test_agreement_with_torch_for_padding_that_it_has_not(backend, torch, paddin
     same(grads.weight, tensors[1].grad.numpy(), strict=True)
 
 
+@given(case=small_cases, seed=seeds)
+def test_agreement_with_torch_for_padding_modes(backend, torch, case, seed):
+    """Its pad and its conv1d, with their gradients; words are tested against their pairs."""
+    assume(case.batch * case.channels * case.outs * case.length > 0)  # it refuses some of these
+    g, x_dtype = case.geometry, np.float64
+    pads = case.padding
+    if isinstance(pads, str):
+        right = (g.output_length - 1) * g.stride + (case.taps - 1) * g.dilation + 1
+        pads = g.pad_left, max(right - g.pad_left - g.input_length, 0)
+    pads = (pads, pads) if isinstance(pads, int) else pads
+    x, w, b, dy = case.integral(seed, x_dtype)
+    tensors = [torch.from_numpy(a).requires_grad_() for a in (x, w, b)]
+    mode = "constant" if case.mode == "zeros" else case.mode
+    padded = torch.nn.functional.pad(tensors[0], pads, mode)
+    steps = case.stride, 0, case.dilation, case.groups
+    expected = torch.nn.functional.conv1d(padded, *tensors[1:], *steps)
+    same(conv1d(x, w, b, **case.options), expected.detach().numpy(), strict=True)
+    expected.backward(torch.from_numpy(dy))
+    for got, tensor in zip(conv1d_backward(dy, x, w, **case.options), tensors, strict=True):
+        same(got, tensor.grad.numpy(), strict=True)
+
+
 # --- refusals -----------------------------------------------------------------------------------
 
 VALID = {
@@ -649,6 +708,28 @@ REFUSED_BY_ALL = [
     ({"padding": ()}, ValueError, "pair (left, right), not 0 values"),
     ({"padding": "SAME"}, ValueError, "'same'", "not 'SAME'"),
     ({"padding": "reflect"}, ValueError, "padding must be", "not 'reflect'"),
+    ({"padding_mode": "constant"}, ValueError, "padding_mode", "'replicate'", "not 'constant'"),
+    ({"padding_mode": "Reflect"}, ValueError, "padding_mode", "'reflect'", "not 'Reflect'"),
+    ({"padding_mode": None}, TypeError, "padding_mode must be a string, not None"),
+    ({"padding_mode": 0}, TypeError, "padding_mode must be a string, not 0"),
+    ({"padding_mode": ["reflect"]}, TypeError, "padding_mode must be a string"),
+    (
+        {"padding_mode": "reflect", "padding": 10},
+        ValueError,
+        "'reflect' takes padding below the input length 10 on each side, not (10, 10)",
+    ),
+    ({"padding_mode": "reflect", "padding": (0, 12)}, ValueError, "below", "not (0, 12)"),
+    (
+        {"padding_mode": "reflect", "padding": "causal", "dilation": 5},
+        ValueError,
+        "below the input length 10",
+        "not (10, 0)",
+    ),
+    (
+        {"padding_mode": "circular", "padding": (11, 0)},
+        ValueError,
+        "'circular' takes padding at most the input length 10 on each side, not (11, 0)",
+    ),
     ({"groups": 0}, ValueError, "groups must be at least 1, not 0"),
     ({"groups": -2}, ValueError, "groups must be at least 1, not -2"),
     ({"groups": 2.0}, TypeError, "groups must be an integer, not 2.0"),
@@ -750,6 +831,26 @@ REFUSED_BY_ONE = [
         "2 groups",
     ),
     ("conv1d", {"groups": 1}, ValueError, "(6, 2, 3)", "groups 1", "2 input", "has 4"),
+    (
+        "conv1d",
+        {"input": np.zeros((2, 4, 0)), "padding": 5, "padding_mode": "replicate"},
+        ValueError,
+        "'replicate' takes an input of at least 1 sample",
+        "length is 0",
+        "(5, 5)",
+    ),
+    (
+        "conv1d",
+        {"input": np.zeros((2, 4, 0)), "padding": 5, "padding_mode": "reflect"},
+        ValueError,
+        "below the input length 0",
+    ),
+    (
+        "conv1d",
+        {"input": np.zeros((2, 4, 0)), "padding": 5, "padding_mode": "circular"},
+        ValueError,
+        "at most the input length 0",
+    ),
     ("conv1d", {"groups": 4}, ValueError, "6 output channels", "4 groups"),
     ("conv1d", {"groups": 3}, ValueError, "4 input channels", "3 groups"),
     ("conv1d", {"input": np.zeros((2, 6, 10))}, ValueError, "(6, 2, 3)", "takes 4", "has 6"),

@@ -12,7 +12,7 @@ from support import FUZZ, WORDS
 
 from cconv1d import conv1d, conv1d_output_length
 from cconv1d._geometry import MAX_SIZE as LARGEST
-from cconv1d._geometry import Geometry, resolve
+from cconv1d._geometry import PADDING_MODES, Geometry, resolve
 
 lengths = st.integers(0, 60)
 taps = st.integers(1, 9)
@@ -125,6 +125,21 @@ def test_full_is_every_output_that_sees_a_sample(length, kernel_size, stride, di
     geometry = resolve("f", length, kernel_size, stride, "full", dilation)
     assert -geometry.pad_left == starts[0]
     assert geometry.output_length == len(starts)
+
+
+@given(lengths, st.tuples(lengths, lengths), st.sampled_from(PADDING_MODES))
+def test_limits_of_padding_modes(length, padding, mode):
+    """Each copied sample lies inside."""
+    if length + sum(padding) == 0:
+        return
+    widest = {"reflect": length - 1, "circular": length}.get(mode, LARGEST if length else 0)
+    if mode == "zeros" or max(padding) <= max(widest, 0):
+        geometry = resolve("f", length, 1, 1, padding, 1, mode)
+        assert PADDING_MODES[geometry.mode] == mode
+        assert geometry == resolve("f", length, 1, 1, padding, 1)._replace(mode=geometry.mode)
+    else:
+        with pytest.raises(ValueError, match=rf"^f: padding_mode '{mode}' takes"):
+            resolve("f", length, 1, 1, padding, 1, mode)
 
 
 @given(lengths, taps, steps, steps)

@@ -30,6 +30,7 @@ from cconv1d import (
     conv1d_backward,
     conv1d_backward_input,
 )
+from cconv1d._geometry import PADDING_MODES
 
 same = np.testing.assert_array_equal
 dtypes = st.sampled_from(REAL)
@@ -116,6 +117,11 @@ LARGE = {
     "wide taps": Case(2, 1, 2, 8, 60900, 4, 1, 0, 20000),
     "wide taps, strided": Case(2, 1, 3, 2, 120500, 4, 3, 500, 40000),
     "many outputs": Case(2, 1, 3, 600, 530, 3, 1, 1, 1),
+    "wide border": Case(3, 1, 40, 5, 700, 9, 2, (699, 500), 3, "reflect"),
+    "wide border of one sample": Case(2, 1, 3, 5, 300, 4, 3, (1000, 700), 2, "replicate"),
+    "wide border of the other end": Case(2, 2, 3, 5, 500, 4, 1, (500, 499), 2, "circular"),
+    "borders of many channels": Case(3, 1, 1100, 2, 20, 3, 1, 5, 1, "reflect"),
+    "borders of many groups": Case(3, 1100, 1, 1, 20, 3, 1, 5, 1, "circular"),
     "many outputs of groups": Case(2, 2, 20, 520, 33, 3, 1, 1, 1),
     "many channels to few": Case(2, 1, 600, 3, 530, 3, 1, 1, 1),
     "long stride": Case(2, 1, 3, 5, 40000, 9, 300, 10, 7),
@@ -221,6 +227,18 @@ def test_positions_are_counted_in_64_bits(native):
     same(grads.weight, [0, x @ x])
 
 
+def test_copies_of_one_sample_far_outside(native):
+    """Positions that no output reads are not visited: there are 2**46 of them."""
+    far = 2**46
+    options = {"stride": far // 4, "padding": far, "padding_mode": "replicate"}
+    x, w = np.arange(1.0, 6.0), np.array([10.0, 100.0])
+    y = conv1d(x, w, **options)
+    same(y, [110, 110, 110, 110, 210, 550, 550, 550, 550])
+    grads = conv1d_backward(np.arange(1.0, 10.0), x, w, **options)
+    same(grads.input, [110 * 10 + 50, 500, 0, 0, 110 * 30])
+    same(grads.weight, [1 * 10 + 5 * 1 + 5 * 30, 1 * 10 + 5 * 2 + 5 * 30])
+
+
 # --- the same bits ------------------------------------------------------------------------------
 
 bit_cases = cases(work=2**15, batches=(2, 3, 7))
@@ -283,7 +301,7 @@ def test_any_layout_of_the_arrays(native, layout, case, seed, dtype):
 @given(case=bit_cases, seed=seeds, dtype=dtypes, left=st.integers(0, 70), right=st.integers(0, 9))
 def test_padding_and_zeros_in_the_signal(native, case, seed, dtype, left, right):
     """Padding has the bits of zeros written into the signal, and of the same place without it."""
-    case = case._replace(padding=(left, right))
+    case = case._replace(padding=(left, right), mode="zeros")
     least = max(case.length, case.dilation * (case.taps - 1) + 1)
     case = case._replace(length=least)
     x, w, b, dy = case.normal(seed, dtype)
@@ -295,11 +313,54 @@ def test_padding_and_zeros_in_the_signal(native, case, seed, dtype, left, right)
     same(dx, wide_dx[..., left : left + case.length])
 
 
+@given(
+    case=bit_cases,
+    seed=seeds,
+    dtype=dtypes,
+    mode=st.sampled_from(PADDING_MODES[1:]),
+    left=st.integers(0, 70),
+    right=st.integers(0, 140),
+)
+def test_padding_modes_and_copies_in_the_signal(native, case, seed, dtype, mode, left, right):
+    """They have the bits of a padded signal: y, and dx with its own, left and right in order."""
+    least = max(left + 1, right + 1, case.dilation * (case.taps - 1) + 1, case.length)
+    case = case._replace(padding=(left, right), mode=mode, length=least)
+    x, w, b, dy = case.normal(seed, dtype)
+    sources = np.arange(case.length)
+    name = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
+    left_of, right_of = (np.pad(sources, sides, name) for sides in ((left, 0), (0, right)))
+    left_of, right_of = left_of[:left], right_of[case.length :]
+    wide = x[..., np.concatenate([left_of, sources, right_of])]
+    options = case.options | {"padding": 0, "padding_mode": "zeros"}
+    same(conv1d(x, w, b, **case.options), conv1d(wide, w, b, **options))
+    wide_dx = conv1d_backward_input(dy, w, wide.shape[2], **options)
+    dx = wide_dx[..., left : left + case.length].copy()
+    outside = wide_dx[..., :left], wide_dx[..., left + case.length :]
+    if mode == "replicate":
+        # chains end at multiples of 128 from the end of the signal
+        for chain in np.split(outside[0], np.arange(left % 128, left, 128), axis=-1):
+            dx[..., 0] += in_order(chain)
+        for chain in np.split(outside[1], np.arange(128, right, 128), axis=-1):
+            dx[..., -1] += in_order(chain)
+    else:
+        dx[..., left_of] += outside[0]
+        dx[..., right_of] += outside[1]
+    same(conv1d_backward_input(dy, w, case.length, **case.options), dx)
+
+
+def in_order(terms):
+    """Their sum over the last axis, one after another."""
+    total = np.zeros(terms.shape[:-1], terms.dtype)
+    for i in range(terms.shape[-1]):
+        total += terms[..., i]
+    return total
+
+
 @given(case=bit_cases, seed=seeds, dtype=dtypes, data=st.data())
 def test_a_part_of_the_signal(native, case, seed, dtype, data):
     """Outputs a to b of a signal cut to the samples that they see: position does not matter."""
     span = case.dilation * (case.taps - 1) + 1
-    case = case._replace(padding=0, length=max(case.length, span))
+    case = case._replace(padding=0, mode="zeros", length=max(case.length, span))
     x, w, b, dy = case.normal(seed, dtype)
     positions = dy.shape[2]
     first = data.draw(st.integers(0, positions - 1))
@@ -324,7 +385,7 @@ def inner_samples(first, end, positions, length, case):
 @pytest.mark.parametrize("name", LARGE)
 def test_parts_of_large_sums(native, name, dtype):
     """However the blocks are cut: one sample, its first half, its last half."""
-    case = LARGE[name]
+    case = LARGE[name]._replace(mode="zeros")
     span = case.dilation * (case.taps - 1) + 1
     case = case._replace(padding=0, length=max(case.length, span + 4 * case.stride))
     x, w, b, dy = case.normal(0, dtype)
@@ -458,6 +519,18 @@ def test_nan_in_the_notes_example(backend):
         same(grads.weight, [6, nan])
         same(conv1d([1.0, 2.0, 3.0, nan], [2.0, 3.0]), [8, 13, nan])
         same(conv1d([nan, 2.0, 3.0, 4.0], [2.0, 3.0]), [nan, 13, 18])
+        # A copy beyond the end is seen where it lies; its gradient goes to its sample alone.
+        x = [1.0, 2.0, 3.0, nan]
+        circular = {"padding": (1, 0), "padding_mode": "circular"}
+        same(conv1d(x, [2.0, 3.0], **circular), [nan, 8, 13, nan])
+        same(conv1d(x, [2.0, 3.0], padding=(1, 0), padding_mode="reflect"), [7, 8, 13, nan])
+        grads = conv1d_backward([nan, 1.0, 1.0, 1.0], np.ones(4), [2.0, 3.0], **circular)
+        same(grads.input, [nan, 5, 5, nan])
+        x = np.arange(1.0, 5.0)
+        grads = conv1d_backward(np.ones(4), x, [nan, 3.0], **circular)
+        same(grads.input, [nan, nan, nan, nan])
+        grads = conv1d_backward(np.ones(1), x, [nan, 3.0], stride=9, **circular)
+        same(grads.input, [3, 0, 0, nan])
         # The zeros of the padding are values of x.
         same(conv1d(x, [nan, 1.0], padding=1), [nan] * 5)
         same(conv1d_backward([np.inf, 1, 1, 1, 1], x, [1.0, 1.0], padding=1).weight, [nan, np.inf])
