@@ -75,12 +75,28 @@ def select(backend: str) -> None:
             _kernels[np.dtype(dtype)] = Kernels(
                 *(getattr(core, f"{name}_{suffix}") for name in Kernels._fields)
             )
+        _kernels[np.dtype(np.float16)] = _of_halves(core, brain=False)
+
+
+def _of_halves(core: ModuleType, brain: bool) -> Kernels:
+    """The kernels for float16 or bfloat16, whose arrays the extension takes as integers."""
+
+    def on_integers(kernel: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: Any) -> None:
+            seen = (a.view(np.uint16) if isinstance(a, np.ndarray) else a for a in arguments)
+            kernel(*seen, brain=brain)
+
+        return call
+
+    return Kernels(*(on_integers(getattr(core, f"{name}_half")) for name in Kernels._fields))
 
 
 def kernels_for(dtype: np.dtype[Any]) -> Kernels:
     """The kernels for a dtype in native byte order that `_functional` accepts."""
     if _warning_due:
         _warn()
+    if core is not None and dtype not in _kernels and _reference.is_bfloat16(dtype):
+        _kernels[dtype] = _of_halves(core, brain=True)
     return _kernels.get(dtype, REFERENCE)
 
 

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from numpy import float32, float64
+from numpy import float32, float64, uint16
 from numpy.typing import NDArray
 
 from ._geometry import Geometry
 
 F32 = NDArray[float32]
 F64 = NDArray[float64]
+Half = NDArray[uint16]
 
 def forward_f32(x: F32, w: F32, b: F32 | None, y: F32, geometry: Geometry, groups: int) -> None: ...
 def forward_f64(x: F64, w: F64, b: F64 | None, y: F64, geometry: Geometry, groups: int) -> None: ...
@@ -31,6 +32,22 @@ def small(
     geometry: Geometry,
     groups: int,
 ) -> bool: ...
+def forward_half(
+    x: Half, w: Half, b: Half | None, y: Half, geometry: Geometry, groups: int, brain: bool
+) -> None: ...
+def backward_input_half(
+    dy: Half,
+    w: Half,
+    dx: Half,
+    geometry: Geometry,
+    groups: int,
+    b: Half | None = None,
+    brain: bool = False,
+) -> None: ...
+def backward_weight_half(
+    dy: Half, x: Half, dw: Half, geometry: Geometry, groups: int, brain: bool
+) -> None: ...
+def backward_bias_half(dy: Half, db: Half, brain: bool) -> None: ...
 def available_isas() -> list[str]: ...
 def isa() -> str: ...
 def set_isa(name: str) -> None: ...

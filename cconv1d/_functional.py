@@ -25,6 +25,7 @@ from ._geometry import (
     resolve,
     resolve_transposed,
 )
+from ._reference import is_bfloat16
 
 __all__ = [
     "Gradients",
@@ -62,8 +63,9 @@ def _from_python(function: str, name: str, value: object, dtype: np.dtype[Any]) 
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{function}: {name} is not a rectangular array: {error}") from None
     integers = array.dtype.kind in "iu" and dtype.kind in "iu"
+    alike = np.dtype(np.float16) if is_bfloat16(dtype) else dtype
     if not (
-        integers or (array.dtype.kind in "iufc" and np.can_cast(array.dtype, dtype, "same_kind"))
+        integers or (array.dtype.kind in "iufc" and np.can_cast(array.dtype, alike, "same_kind"))
     ):
         raise TypeError(f"{function}: {name} holds {array.dtype}, which does not go into {dtype}")
     converted = array.astype(dtype)
@@ -91,7 +93,7 @@ def _arrays(function: str, **arguments: Any) -> Sequence[Any]:
         if isinstance(value, (list, tuple, int, float, complex)):
             continue
         array = np.asarray(value)
-        if array.dtype.kind not in "iufc":
+        if array.dtype.kind not in "iufc" and not is_bfloat16(array.dtype):
             raise TypeError(
                 f"{function}: {name} must hold integers, real or complex numbers, not {array.dtype}"
                 if value is not None
@@ -728,8 +730,8 @@ def conv1d(
     Notes
     -----
     Names, order and defaults are those of ``torch.nn.functional.conv1d``. float32 and
-    float64 are compiled; integers (modulo 2**n), half, extended and complex numbers are
-    computed by NumPy.
+    float64 are compiled; so are float16 and the bfloat16 of ml_dtypes, summed in float32 and
+    rounded once. Integers (modulo 2**n), extended and complex numbers are computed by NumPy.
 
     Examples
     --------

@@ -13,8 +13,8 @@ where ``@`` sums over the channels of a group (for backward_weight: over positio
 
 Arrays come as (batch, channels, positions) and (out channels, channels per group, taps);
 each function fills the last of its arrays, when all is computed.  Any numeric dtype goes: half
-precision is accumulated in float32 and rounded once, integers wrap modulo 2^n as
-NumPy's do.
+precision (float16, bfloat16) is accumulated in float32 and rounded once, integers wrap
+modulo 2^n as NumPy's do.
 """
 
 from __future__ import annotations
@@ -29,8 +29,13 @@ from ._geometry import Geometry
 Array = NDArray[Any]
 
 
+def is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """That of ml_dtypes, which NumPy itself does not know."""
+    return dtype.kind == "V" and dtype.name == "bfloat16"
+
+
 def _accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(np.float32) if dtype == np.float16 else dtype
+    return np.dtype(np.float32) if dtype == np.float16 or is_bfloat16(dtype) else dtype
 
 
 def _by_group(array: Array, groups: int) -> Array:

@@ -33,7 +33,7 @@ from cpython.buffer cimport (
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport fma, fmaf, isfinite
-from libc.stdint cimport INT32_MAX, int32_t, uintptr_t
+from libc.stdint cimport INT32_MAX, int32_t, uint16_t, uintptr_t
 from libc.string cimport memcpy, memset
 
 cdef extern from *:
@@ -79,11 +79,20 @@ cdef extern from "tiles.h" nogil:
         cc_by_position by_position[CC_ACROSS + 1][CC_DOWN + 1]
         cc_fold fold
         cc_sum sum
+    ctypedef void (*cc_widen)(
+        const uint16_t *halves, Py_ssize_t count, float *values) noexcept
+    ctypedef void (*cc_narrow)(
+        const float *values, Py_ssize_t count, uint16_t *halves) noexcept
+    ctypedef struct cc_half:
+        cc_widen widen
+        cc_narrow narrow
     ctypedef struct cc_level:
         const char *name
         bint (*supported)() noexcept
         const cc_tiles *f32
         const cc_tiles *f64
+        const cc_half *float16
+        const cc_half *bfloat16
     const cc_level *cc_levels
     int cc_level_count
     const char *cc_compiler
@@ -99,9 +108,14 @@ cdef extern from "pool.h" nogil:
     void cc_pool_set_threads(int threads)
     int cc_pool_limit_threads(int threads)
 
-ctypedef fused real:
+ctypedef fused real:    # what the tiles compute with
     float
     double
+
+ctypedef fused stored:  # what arrays hold; half precision comes as integers
+    float
+    double
+    uint16_t
 
 # Panels of up to this many bytes stay in the second-level cache beside what else is in use.
 cdef enum: PANEL_BYTES = 128 * 1024
@@ -109,6 +123,8 @@ cdef enum: PANEL_BYTES = 128 * 1024
 cdef enum: STRIP_BYTES = 16 * 1024
 # What copies of samples beyond the ends receive in dx, before it is added to theirs.
 cdef enum: BORDER_BYTES = 512 * 1024
+# Sums of results that are stored in half precision.
+cdef enum: RESULT_BYTES = 256 * 1024
 # The weights of a chunk stay in the second level, too: every strip reads them again.
 cdef enum: WEIGHT_BYTES = 256 * 1024
 # Scratch of a call that lies on the stack: a few tiles' worth.
@@ -161,7 +177,8 @@ cdef int compute(
     Map which, View first, View second, View bias, View out, object geometry, Py_ssize_t groups,
     Py_ssize_t size
 ) except -1:
-    """One of the maps, of numbers of `size` bytes; MemoryError comes before the first store."""
+    """One of the maps, summed in numbers of `size` bytes; MemoryError comes before the first store.
+    """
     cdef bint done
     cdef Geometry g
     if which == BACKWARD_BIAS:
@@ -252,20 +269,60 @@ def small(Map which, first, second, bias, out, geometry, Py_ssize_t groups):
     cdef Py_buffer buffers[4]
     cdef View views[4]
     cdef int i, held = 0
+    cdef Py_ssize_t size
     try:
         # NumPy takes as long to write a format as for all the rest, so one is asked for.
         if not (open_view(out, PyBUF_WRITABLE | PyBUF_FORMAT, buffers, &held, &views[3])
-                and buffers[0].format[0] in b"fd" and buffers[0].format[1] == 0
+                and buffers[0].format[0] in b"fde" and buffers[0].format[1] == 0
                 and open_view(first, 0, buffers, &held, &views[0])
                 and open_view(second, 0, buffers, &held, &views[1])
                 and open_view(bias, 0, buffers, &held, &views[2])):
             return False
-        compute(which, views[0], views[1], views[2], views[3], geometry, groups,
-                buffers[0].itemsize)
+        if buffers[0].format[0] == b"e":
+            size = sizeof(float)
+            for i in range(4):
+                views[i].half = level.float16
+        else:
+            size = buffers[0].itemsize
+        compute(which, views[0], views[1], views[2], views[3], geometry, groups, size)
     finally:
         for i in range(held):
             PyBuffer_Release(&buffers[i])
     return True
+
+
+# Half precision comes as integers of 16 bits, which is what memoryviews can hold of it.
+
+cdef const cc_half *half_of(bint brain) noexcept:
+    return level.bfloat16 if brain else level.float16
+
+
+def forward_half(const uint16_t[:, :, :] x, const uint16_t[:, :, :] w, const uint16_t[:] b,
+                 uint16_t[:, :, :] y, geometry, Py_ssize_t groups, bint brain):
+    cdef const cc_half *half = half_of(brain)
+    compute(FORWARD, view_of(x, half), view_of(w, half), line_of(b, half), view_of(y, half),
+            geometry, groups, sizeof(float))
+
+
+def backward_input_half(const uint16_t[:, :, :] dy, const uint16_t[:, :, :] w,
+                        uint16_t[:, :, :] dx, geometry, Py_ssize_t groups,
+                        const uint16_t[:] b=None, bint brain=False):
+    cdef const cc_half *half = half_of(brain)
+    compute(BACKWARD_INPUT, view_of(dy, half), view_of(w, half), line_of(b, half),
+            view_of(dx, half), geometry, groups, sizeof(float))
+
+
+def backward_weight_half(const uint16_t[:, :, :] dy, const uint16_t[:, :, :] x,
+                         uint16_t[:, :, :] dw, geometry, Py_ssize_t groups, bint brain):
+    cdef const cc_half *half = half_of(brain)
+    compute(BACKWARD_WEIGHT, view_of(dy, half), view_of(x, half), nothing, view_of(dw, half),
+            geometry, groups, sizeof(float))
+
+
+def backward_bias_half(const uint16_t[:, :, :] dy, uint16_t[:] db, bint brain):
+    cdef const cc_half *half = half_of(brain)
+    compute(BACKWARD_BIAS, view_of(dy, half), nothing, nothing, line_of(db, half), None, 1,
+            sizeof(float))
 
 
 # --- threads -------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ cdef struct Correlation:
     Py_ssize_t most_rows               # of a phase
     Py_ssize_t positions, panels, parts
     Py_ssize_t budget, most            # of samples in a panel, of terms in a chunk
-    Py_ssize_t panel_size, offset_size
+    Py_ssize_t panel_size, offset_size, sums_size
     Py_ssize_t distance                # samples between channels, or 0 if panels must be packed
     const int32_t *order               # [phase][term] tap of its class, or NULL: as they come
     const int32_t *places              # [phase][term] in the array, where `distance` is not 0
@@ -109,9 +109,8 @@ cdef bint pack_channel(
     Rows behind the first `outs` are those of the next classes.
     """
     cdef Py_ssize_t row = first_row(rows, block), count = first_row(rows, block + 1) - row
-    cdef Py_ssize_t klass, u, tap, r, row_step = w.strides[1 if transposed else 0]
+    cdef Py_ssize_t klass, u, tap, r, same, row_step = w.strides[1 if transposed else 0]
     cdef Py_ssize_t t = channel * terms.per_channel
-    cdef Py_ssize_t next_class = w.strides[2] - outs * row_step, until_next
     cdef const char *weight
     cdef bint finite = True
     packed += terms.per_channel * row * terms.channels + t * count
@@ -123,16 +122,16 @@ cdef bint pack_channel(
                 weight = at(w, group * terms.channels + channel, row % outs, tap + row // outs)
             else:
                 weight = at(w, group * outs + row, channel, tap)
-            until_next = outs - row % outs
+            r = 0
+            while r < count:  # rows of a class lie apart as the channels do
+                if r > 0:
+                    weight = at(w, group * terms.channels + channel, 0, tap + (row + r) // outs)
+                same = min(outs - (row + r) % outs, count - r)
+                load_row[real](w, weight, row_step, same, packed + r)
+                r += same
             for r in range(count):
-                packed[0] = (<const real *> weight)[0]
-                finite &= isfinite(packed[0]) != 0
-                weight += row_step
-                packed += 1
-                until_next -= 1
-                if until_next == 0:
-                    weight += next_class
-                    until_next = outs
+                finite &= isfinite(packed[r]) != 0
+            packed += count
     return finite
 
 
@@ -156,16 +155,18 @@ cdef bint pack_weights(
     return finite
 
 
-cdef void fill(const View *out, const real *bias, Py_ssize_t bias_stride) noexcept nogil:
-    """The sum without any terms."""
+cdef void fill(
+    const View *out, const real *biases, Py_ssize_t outs, Py_ssize_t group
+) noexcept nogil:
+    """The sum without any terms; the biases of a group of `outs` are `group` numbers apart."""
     cdef Py_ssize_t n, row, p
     cdef real value = 0
     for n in range(out.shape[0]):
         for row in range(out.shape[1]):
-            if bias != NULL:
-                value = (<const real *> (<const char *> bias + row * bias_stride))[0]
+            if biases != NULL:
+                value = biases[row // outs * group + row % outs]
             for p in range(out.shape[2]):
-                (<real *> at(out, n, row, p))[0] = value
+                store_row[real](out, at(out, n, row, p), 0, 1, &value)
 
 
 cdef void copy_tile(
@@ -174,7 +175,7 @@ cdef void copy_tile(
 ) noexcept nogil:
     """A tile of results that `out` does not hold side by side, from the stage or to it."""
     cdef const View *out = &job.out
-    cdef Py_ssize_t r, i, stride = out.strides[2] * job.step, klass, place, channel = row
+    cdef Py_ssize_t r, stride = out.strides[2] * job.step, klass, place, channel = row
     cdef Py_ssize_t first = 0, last = count, result = phase.first_result + m * job.step
     cdef char *results
     for r in range(row, row + rows):
@@ -185,12 +186,10 @@ cdef void copy_tile(
             first, last = max(0, -place), min(count, results_of(job, klass) - place)
             result = first_result(job, klass) + (place + first) * job.step
         results = at(out, n, group * job.outs + channel, result)
-        for i in range(first, last):
-            if store:
-                (<real *> results)[0] = stage[i]
-            else:
-                stage[i] = (<real *> results)[0]
-            results += stride
+        if store:
+            store_row[real](out, results, stride, last - first, stage + first)
+        else:
+            load_row[real](out, results, stride, last - first, stage + first)
         stage += stage_row
         channel += 1
 
@@ -252,15 +251,35 @@ cdef void correlate_panel(
 
 cdef void correlate_range(
     const Correlation *job, const Phase *phase, bint in_place, real *panel, int32_t *offset,
-    real *stage, const real *packed, Py_ssize_t part, Py_ssize_t n, Py_ssize_t group,
+    real *stage, real *sums, const real *packed, Py_ssize_t part, Py_ssize_t n, Py_ssize_t group,
     Py_ssize_t first, Py_ssize_t end
 ) noexcept nogil:
-    """The positions first .. end - 1 of a phase, from a panel or from the array itself."""
+    """The positions first .. end - 1 of a phase, from a panel or from the array itself.
+
+    Where results are stored in half precision, `sums` holds them until all terms are in.
+    """
     cdef const Terms *terms = &phase.terms
     cdef Py_ssize_t total = terms.channels * terms.per_channel, t0, t1
     cdef Cut cut = cut_terms(terms, job.positions, job.budget, job.most)
     cdef const real *samples = panel
     cdef const int32_t *places = offset
+    cdef Py_ssize_t row = first_row(phase.rows, part * phase.rows.blocks // job.parts)
+    cdef Py_ssize_t last_row = first_row(phase.rows, (part + 1) * phase.rows.blocks // job.parts)
+    cdef Correlation wide
+    cdef Phase wide_phase
+    cdef const Correlation *target = job
+    cdef const Phase *target_phase = phase
+    cdef Py_ssize_t target_n = n, target_group = group, target_first = first
+    if job.out.half != NULL:
+        wide, wide_phase = job[0], phase[0]
+        wide.out.half = NULL
+        wide.out.strides[2] = sizeof(real)
+        wide.out.strides[1] = row_size(job.positions) * sizeof(real)
+        wide.out.data = <char *> sums - row * wide.out.strides[1]
+        wide.step, wide.merged, wide_phase.first_result = 1, False, 0
+        if job.biases != NULL:
+            wide.biases = <const real *> job.biases + group * job.most_rows
+        target, target_phase, target_n, target_group, target_first = &wide, &wide_phase, 0, 0, 0
     for t0 from 0 <= t0 < total by cut.chunk:
         t1 = min(t0 + cut.chunk, total)
         if in_place:
@@ -270,8 +289,11 @@ cdef void correlate_range(
         else:
             pack_panel[real](&job.array, n, group * job.channels, terms, t0, t1, first,
                              rounded(end - first, job.width), panel, offset)
-        correlate_panel[real](job, phase, samples, places, packed, t0, t1, total, part, n, group,
-                              first, end - first, stage)
+        correlate_panel[real](target, target_phase, samples, places, packed, t0, t1, total, part,
+                              target_n, target_group, target_first, end - first, stage)
+    if job.out.half != NULL:
+        copy_tile[real](job, phase, n, group, row, last_row - row, first, end - first, sums,
+                        row_size(job.positions), True)
 
 
 cdef void correlate_chunk(
@@ -282,6 +304,7 @@ cdef void correlate_chunk(
     cdef real *panel = <real *> take(&scratch, job.panel_size * sizeof(real))
     cdef int32_t *offset = <int32_t *> take(&scratch, job.offset_size * sizeof(int32_t))
     cdef real *stage = <real *> take(&scratch, CC_TILE * sizeof(real))
+    cdef real *sums = <real *> take(&scratch, job.sums_size * sizeof(real))
     cdef Py_ssize_t part = chunk % job.parts
     cdef Py_ssize_t begin = chunk // job.parts % job.panels * job.positions
     cdef Py_ssize_t group = chunk // (job.parts * job.panels) % job.groups
@@ -305,8 +328,8 @@ cdef void correlate_chunk(
                 ends[1], ends[2] = inside, end
         for i in range(3):
             if ends[i] < ends[i + 1]:
-                correlate_range[real](job, &phase, i == 1, panel, offset, stage, packed, part, n,
-                                      group, ends[i], ends[i + 1])
+                correlate_range[real](job, &phase, i == 1, panel, offset, stage, sums, packed, part,
+                                      n, group, ends[i], ends[i + 1])
         packed += phase.rows.count * phase.terms.channels * phase.terms.per_channel
 
 
@@ -382,6 +405,9 @@ cdef bint correlate(
     while narrow < WIDE // 2 and narrow * job.most_rows < most:
         narrow *= 2
     job.positions = panel_positions(&phase.terms, job.budget, narrow)
+    most = RESULT_BYTES // <Py_ssize_t> sizeof(real)
+    while out.half != NULL and job.positions > NARROW // 2 and job.most_rows * job.positions > most:
+        job.positions //= 2
     job.positions = min(max(job.positions // job.width, 1) * job.width, rounded(longest, job.width))
     job.panels = (longest + job.positions - 1) // job.positions
     job.panel_size = job.offset_size = 0
@@ -395,6 +421,12 @@ cdef bint correlate(
     workers = threads_for(out.shape[0] * out.shape[1] * out.shape[2], job.channels * g.taps // step)
     job.parts = 1 if workers == 1 else min((PARTS * workers + units - 1) // units,
                                            (job.rows[0].blocks + PART_BLOCKS - 1) // PART_BLOCKS)
+    job.sums_size = 0
+    if out.half != NULL:
+        row = (job.most_rows + tiles.correlate_rows - 1) // tiles.correlate_rows
+        job.parts = max(job.parts, min(row, job.most_rows * job.positions // most + 1))
+        row = min(job.most_rows, (row + job.parts - 1) // job.parts * tiles.correlate_rows)
+        job.sums_size = row * row_size(job.positions)
     workers = <int> min(workers, units * job.parts)
 
     # A single tile for all rows reads the samples as often from the array as from a panel.
@@ -404,7 +436,8 @@ cdef bint correlate(
     places = job.channels * g.taps * sizeof(int32_t)
 
     job.worker_size = (piece(job.panel_size * sizeof(real))
-                       + piece(job.offset_size * sizeof(int32_t)) + piece(CC_TILE * sizeof(real)))
+                       + piece(job.offset_size * sizeof(int32_t)) + piece(CC_TILE * sizeof(real))
+                       + piece(job.sums_size * sizeof(real)))
     if not reserve(&scratch, piece(size * sizeof(real))
                    + piece(groups * job.most_rows * sizeof(real))
                    + ordered * piece(places) + (job.distance != 0) * piece(places)
@@ -417,8 +450,9 @@ cdef bint correlate(
             &scratch.next, groups * job.most_rows * sizeof(real))
         for group in range(groups):
             for row in range(job.most_rows):
-                biases[group * job.most_rows + row] = (<const real *> (
-                    <const char *> bias + (group * job.outs + row % job.outs) * bias_stride))[0]
+                load_row[real](w, <const char *> bias
+                               + (group * job.outs + row % job.outs) * bias_stride, 0, 1,
+                               biases + (group * job.most_rows + row))
     if ordered:
         order = <int32_t *> take(&scratch.next, places)
         for number in range(job.phases):
@@ -440,7 +474,7 @@ cdef bint correlate(
             packed += phase.rows.count * phase.terms.channels * phase.terms.per_channel
     if job.channels == 0 or (transposed and g.classes < g.stride):
         # no terms, or phases of the output that meet no tap
-        fill[real](&job.out, bias, bias_stride)
+        fill[real](&job.out, biases, job.outs, job.most_rows)
     if job.channels > 0:
         if real is float:
             cc_pool_run(correlate_chunk_f32, &job, units * job.parts, workers)
@@ -464,7 +498,7 @@ cdef void mend_edges(
     cdef const Geometry *g = job.g
     cdef Py_ssize_t rows = job.outs, channels = job.channels
     cdef Py_ssize_t n, row, group, klass, taps, first, m, nearest, t, channel, tap, position
-    cdef real chain, total
+    cdef real chain, total, weight, sample
     cdef const int32_t *order = NULL
     for klass in range(g.classes):
         taps = class_taps(g, klass)
@@ -487,15 +521,15 @@ cdef void mend_edges(
                         tap = t - channel * taps if order == NULL else order[t]
                         position = nearest - tap * g.step
                         if 0 <= position < dy.shape[2]:
-                            chain = fused[real](
-                                (<const real *> at(w, group * channels + channel,
-                                                   row - group * rows, klass + tap * g.period))[0],
-                                (<const real *> at(dy, n, group * channels + channel, position))[0],
-                                chain)
+                            load_row[real](w, at(w, group * channels + channel, row - group * rows,
+                                                 klass + tap * g.period), 0, 1, &weight)
+                            load_row[real](dy, at(dy, n, group * channels + channel, position),
+                                           0, 1, &sample)
+                            chain = fused[real](weight, sample, chain)
                     total += chain
                     if biases != NULL:
                         total += biases[group * job.most_rows + row % rows]
-                    (<real *> at(dx, n, row, first + m * g.stride))[0] = total
+                    store_row[real](dx, at(dx, n, row, first + m * g.stride), 0, 1, &total)
 
 
 cdef inline real fused(real a, real b, real c) noexcept nogil:
@@ -536,6 +570,14 @@ cdef Range copies_of(
     elif end < length if right else first > 0:
         copies.end = copies.first  # all are of the sample at that end
     return copies
+
+
+cdef bint has_copies(
+    const Geometry *g, Py_ssize_t first, Py_ssize_t end, Py_ssize_t length
+) noexcept nogil:
+    cdef Range left = copies_of(g, False, first, end, length)
+    cdef Range right = copies_of(g, True, first, end, length)
+    return left.first < left.end or right.first < right.end
 
 
 cdef Py_ssize_t next_read(const Geometry *g, Py_ssize_t position) noexcept nogil:
@@ -609,12 +651,16 @@ cdef bint input_gradient(
     that of its copy on the left, plus that of its copy on the right. Those of the copies are
     correlated like any others, a few at a time, into scratch. Where all copies on a side are of one
     sample (replicate), they are added up first, from left to right, in chains that end at every
-    CC_BLOCK positions from the end of the signal.
+    CC_BLOCK positions from the end of the signal. Where dx is stored in half precision, the block
+    is computed once more in scratch, so that it is rounded once.
     """
     cdef Py_ssize_t outs = w.shape[0] // groups, channels = w.shape[1], length = dx.shape[2]
     cdef Py_ssize_t units, samples, together, n, group, count, first
     cdef Py_ssize_t width = max(g.pad_left, end_of_reads(g) - length)
-    cdef View border = nothing, some_dy, some_w, some_dx
+    cdef View border = nothing, some_dy, some_w, some_dx, block
+    cdef Geometry inner = g[0]
+    cdef Py_ssize_t i, channel
+    cdef bint wide = dx.half == NULL
     cdef Scratch scratch
     cdef bint done = correlate[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
     if not done or g.mode == ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
@@ -627,9 +673,13 @@ cdef bint input_gradient(
     together = min(groups, units)
     samples = min(dx.shape[0], max(1, units // groups))
     border.strides[0] = together * channels * border.strides[1]
-    if not reserve(&scratch, samples * border.strides[0]):
+    block = border
+    block.strides[1] = CC_BLOCK * sizeof(real)
+    block.strides[0] = together * channels * block.strides[1]
+    if not reserve(&scratch, samples * (border.strides[0] + (0 if wide else block.strides[0]))):
         return False
     border.data = scratch.next
+    block.data = border.data + samples * border.strides[0]
     for n from 0 <= n < dx.shape[0] by samples:
         samples = min(samples, dx.shape[0] - n)
         for group from 0 <= group < groups by together:
@@ -640,7 +690,20 @@ cdef bint input_gradient(
             for first from 0 <= first < length by CC_BLOCK:
                 some_dx = part_of(dx, n, samples, group * channels, count * channels, first,
                                   min(CC_BLOCK, length - first))
-                done = done and fold_border[real](tiles, &some_dy, &some_w, &some_dx, g, count,
-                                                  first, length, &border, <const real *> NULL)
+                if wide:
+                    done = done and fold_border[real](tiles, &some_dy, &some_w, &some_dx, g, count,
+                                                      first, length, &border, <const real *> NULL)
+                elif has_copies(g, first, first + some_dx.shape[2], length):
+                    block.shape = some_dx.shape
+                    inner.pad_left = g.pad_left + first
+                    done = (done and correlate[real](tiles, &some_dy, &some_w, <const real *> NULL,
+                                                     0, &block, &inner, count, True)
+                            and fold_border[real](tiles, &some_dy, &some_w, &block, g, count, first,
+                                                  length, &border, <const real *> NULL))
+                    for i in range(samples):
+                        for channel in range(block.shape[1]):
+                            store_row[real](&some_dx, at(&some_dx, i, channel, 0),
+                                            some_dx.strides[2], block.shape[2],
+                                            <const real *> at(&block, i, channel, 0))
     PyMem_RawFree(scratch.memory)
     return done

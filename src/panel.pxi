@@ -8,16 +8,18 @@ cdef struct View:
     Py_ssize_t shape[3]
     Py_ssize_t strides[3]
     int mode                # what lies beyond the ends of the last axis
+    const cc_half *half     # how numbers of 16 bits are stored, or NULL: as the tiles have them
 
 
 # As in PADDING_MODES of _geometry.py.
 cdef enum: ZEROS, REFLECT, REPLICATE, CIRCULAR
 
 
-cdef View view_of(const real[:, :, :] array) noexcept nogil:
+cdef View view_of(const stored[:, :, :] array, const cc_half *half=NULL) noexcept nogil:
     cdef View view
     cdef int axis
     view.mode = ZEROS
+    view.half = half
     view.data = <char *> &array[0, 0, 0]
     for axis in range(3):
         view.shape[axis] = array.shape[axis]
@@ -25,9 +27,10 @@ cdef View view_of(const real[:, :, :] array) noexcept nogil:
     return view
 
 
-cdef View line_of(const real[:] array) noexcept nogil:
+cdef View line_of(const stored[:] array, const cc_half *half=NULL) noexcept nogil:
     cdef View view = nothing
     if array is not None:
+        view.half = half
         view.data = <char *> &array[0]
         view.shape[2], view.strides[2] = array.shape[0], array.strides[0]
     return view
@@ -38,19 +41,26 @@ nothing.data = NULL
 nothing.shape = [1, 1, 0]
 nothing.strides = [0, 0, 0]
 nothing.mode = ZEROS
+nothing.half = NULL
 
 
 cdef bint open_view(
     object array, int flags, Py_buffer *buffers, int *held, View *view
 ) except -1:
-    """A view of an array, or of None, by one more buffer that is held; false if it is unaligned."""
+    """A view of an array, or of None, by one more buffer that is held.
+
+    False if that is unaligned or cannot be had.
+    """
     cdef Py_buffer *buffer = &buffers[held[0]]
     cdef int axis, missing
     cdef uintptr_t places
     view[0] = nothing
     if array is None:
         return True
-    PyObject_GetBuffer(array, buffer, PyBUF_STRIDES | flags)
+    try:
+        PyObject_GetBuffer(array, buffer, PyBUF_STRIDES | flags)
+    except ValueError:
+        return False  # bfloat16 has no format
     held[0] += 1
     if not 1 <= buffer.ndim <= 3:
         return False
@@ -86,12 +96,87 @@ cdef View part_of(
 cdef Py_ssize_t distance_of_rows(const View *view, Py_ssize_t rows, Py_ssize_t size) noexcept nogil:
     """Samples of `size` bytes from row to row, if a tile can read `rows` of them as they lie.
 
-    Else 0: the samples of a row do not lie side by side, or an offset would not fit int32.
+    Else 0: the samples of a row do not lie side by side or are not stored as the tiles have them,
+    or an offset would not fit int32.
     """
     cdef Py_ssize_t distance = view.strides[1] // size
-    if view.strides[2] != size or distance * size != view.strides[1] or distance < 0:
+    if view.half != NULL or view.strides[2] != size:
+        return 0
+    if distance * size != view.strides[1] or distance < 0:
         return 0
     return distance if distance * rows < INT32_MAX else 0
+
+
+# --- reading and writing numbers ---------------------------------------------------------------
+
+# Halves that do not lie side by side are gathered into, or scattered from, so many.
+cdef enum: HALVES = 256
+
+
+cdef inline void load_row(
+    const View *view, const char *sample, Py_ssize_t stride, Py_ssize_t count, real *row
+) noexcept nogil:
+    """row[i] = the number i·stride bytes from a sample."""
+    cdef Py_ssize_t i
+    if real is float:
+        if view.half != NULL:
+            load_halves(view.half, sample, stride, count, row)
+            return
+    if stride == sizeof(real):
+        memcpy(row, sample, count * sizeof(real))
+    elif stride == 2 * sizeof(real):  # a constant that the compiler can shuffle by
+        for i in range(count):
+            row[i] = (<const real *> sample)[2 * i]
+    else:
+        for i in range(count):
+            row[i] = (<const real *> sample)[0]
+            sample += stride
+
+
+cdef void load_halves(
+    const cc_half *half, const char *sample, Py_ssize_t stride, Py_ssize_t count, float *row
+) noexcept nogil:
+    cdef uint16_t halves[HALVES]
+    cdef Py_ssize_t first, some, i
+    if stride == sizeof(uint16_t):
+        half.widen(<const uint16_t *> sample, count, row)
+        return
+    for first from 0 <= first < count by HALVES:
+        some = min(count - first, HALVES)
+        for i in range(some):
+            halves[i] = (<const uint16_t *> sample)[0]
+            sample += stride
+        half.widen(halves, some, row + first)
+
+
+cdef inline void store_row(
+    const View *view, char *result, Py_ssize_t stride, Py_ssize_t count, const real *row
+) noexcept nogil:
+    """row[i] to the number i·stride bytes from a result."""
+    cdef Py_ssize_t i
+    if real is float:
+        if view.half != NULL:
+            store_halves(view.half, result, stride, count, row)
+            return
+    for i in range(count):
+        (<real *> result)[0] = row[i]
+        result += stride
+
+
+cdef void store_halves(
+    const cc_half *half, char *result, Py_ssize_t stride, Py_ssize_t count, const float *row
+) noexcept nogil:
+    cdef uint16_t halves[HALVES]
+    cdef Py_ssize_t first, some, i
+    if stride == sizeof(uint16_t):
+        half.narrow(row, count, <uint16_t *> result)
+        return
+    for first from 0 <= first < count by HALVES:
+        some = min(count - first, HALVES)
+        half.narrow(row + first, some, halves)
+        for i in range(some):
+            (<uint16_t *> result)[0] = halves[i]
+            result += stride
 
 
 # --- geometry ---------------------------------------------------------------------------------
@@ -302,7 +387,7 @@ cdef void copy_border(
     for i in range(count):
         row[i] = 0
         if 0 <= sample < array.shape[2]:
-            row[i] = (<const real *> (line + sample * array.strides[2]))[0]
+            load_row[real](array, line + sample * array.strides[2], 0, 1, row + i)
         sample += move
 
 
@@ -312,7 +397,7 @@ cdef void copy_row(
 ) noexcept nogil:
     """row[i] = array[n, channel, first + i·step], beyond its ends as its mode says."""
     cdef Py_ssize_t length = array.shape[2], stride = array.strides[2] * step
-    cdef Py_ssize_t left = 0, right = 0, i
+    cdef Py_ssize_t left = 0, right = 0
     cdef const char *sample
     if first < 0:
         left = min(count, (-first + step - 1) // step)
@@ -329,15 +414,7 @@ cdef void copy_row(
         if 0 < stride <= 64:
             # rows that are copied soon lie far from this one; two ahead measured best
             cc_prefetch(sample + 2 * array.strides[1], inside * stride)
-        if stride == sizeof(real):
-            memcpy(row + left, sample, inside * sizeof(real))
-        elif stride == 2 * sizeof(real):  # a constant that the compiler can shuffle by
-            for i in range(inside):
-                row[left + i] = (<const real *> sample)[2 * i]
-        else:
-            for i in range(left, left + inside):
-                row[i] = (<const real *> sample)[0]
-                sample += stride
+        load_row[real](array, sample, stride, inside, row + left)
     if right > 0:
         copy_border[real](array, n, channel, first + (left + inside) * step, step, right,
                           row + left + inside)

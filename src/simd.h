@@ -3,7 +3,9 @@
  * Takes  LEVEL_AVX512, LEVEL_AVX2, LEVEL_SSE2, LEVEL_NEON or none of them (one lane);
  *        REAL_IS_DOUBLE.
  * Gives  REAL, VEC, LANES, REGISTERS, V_SET1(x), V_LOAD(p), V_STORE(p, v), V_ADD(a, b),
- *        V_FMA(a, b, c) = a·b + c, rounded once where the level can, and
+ *        V_FMA(a, b, c) = a·b + c, rounded once where the level can,
+ *        F16_WIDEN(halves, values) and F16_NARROW(values, halves) for F16_LANES of float16, if
+ *        the level has instructions for them, and
  *        V_PIN(v), which keeps a loaded vector in its register: GCC otherwise folds the load
  *        into every multiply-add that uses the vector, and the loads take twice the time.
  *
@@ -21,6 +23,9 @@
 #undef V_FMA
 #undef V_PIN
 #undef IF_DOUBLE
+#undef F16_LANES
+#undef F16_WIDEN
+#undef F16_NARROW
 #undef PIN_CLASS
 
 #define CAT_(a, b) a##b
@@ -88,6 +93,16 @@
 #endif
 
 #define LANES ((int)(sizeof(VEC) / sizeof(REAL)))
+
+/* Some halves at once, in the bits of half.h. */
+#if !defined(REAL_IS_DOUBLE) && (defined(LEVEL_AVX512) || defined(LEVEL_AVX2))
+#define F16_LANES 8
+#define F16_WIDEN(halves, values)                                                                \
+    _mm256_storeu_ps(values, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(halves))))
+#define F16_NARROW(values, halves)                                                               \
+    _mm_storeu_si128((__m128i *)(halves),                                                        \
+                     _mm256_cvtps_ph(_mm256_loadu_ps(values), _MM_FROUND_TO_NEAREST_INT))
+#endif
 
 #if defined(__GNUC__) && defined(PIN_CLASS)
 #define V_PIN(v) __asm__("" : PIN_CLASS(v))

@@ -6,6 +6,8 @@
  */
 #include "tiles.h"
 
+#include "half.h"
+
 #include <string.h>
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -80,7 +82,7 @@ static int always(void) { return 1; }
 #if defined(CC_X86_64) && defined(__GNUC__)
 #define CC_X86_LEVELS
 
-REGION("avx2,fma")
+REGION("avx2,fma,f16c")
 #define LEVEL_AVX2
 #define TILE(name) avx2_f32_##name
 #include "simd.h"
@@ -95,7 +97,7 @@ REGION("avx2,fma")
 #undef LEVEL_AVX2
 END_REGION
 
-REGION("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")
+REGION("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")
 #define LEVEL_AVX512
 #define TILE(name) avx512_f32_##name
 #include "simd.h"
@@ -123,10 +125,11 @@ static unsigned enabled_state(void)
 
 static int has_avx2(void)
 {
+    const unsigned fma_f16c = 1u << 12 | 1u << 29;
     unsigned a, b, c, d;
     if ((enabled_state() & 0x06) != 0x06)
         return 0;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 12))) /* FMA */
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & fma_f16c) != fma_f16c)
         return 0;
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 5));
 }
@@ -140,15 +143,19 @@ static int has_avx512(void)
 }
 #endif
 
+#define LEVEL(name, supported, prefix)                                                         \
+    {#name, supported, &prefix##_f32_tiles, &prefix##_f64_tiles, &prefix##_f32_float16,        \
+     &prefix##_f32_bfloat16}
+
 const cc_level cc_levels[] = {
 #if defined(__aarch64__)
-    {"neon", always, &baseline_f32_tiles, &baseline_f64_tiles},
+    LEVEL(neon, always, baseline),
 #else
-    {"baseline", always, &baseline_f32_tiles, &baseline_f64_tiles},
+    LEVEL(baseline, always, baseline),
 #endif
 #ifdef CC_X86_LEVELS
-    {"avx2", has_avx2, &avx2_f32_tiles, &avx2_f64_tiles},
-    {"avx512", has_avx512, &avx512_f32_tiles, &avx512_f64_tiles},
+    LEVEL(avx2, has_avx2, avx2),
+    LEVEL(avx512, has_avx512, avx512),
 #endif
 };
 const int cc_level_count = sizeof cc_levels / sizeof cc_levels[0];

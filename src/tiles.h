@@ -70,11 +70,21 @@ typedef struct {
     cc_sum sum;
 } cc_tiles;
 
+/* A half-precision format: how numbers stored so become float32, and how they are rounded. */
+typedef void (*cc_widen)(const uint16_t *halves, ptrdiff_t count, float *values);
+typedef void (*cc_narrow)(const float *values, ptrdiff_t count, uint16_t *halves);
+typedef struct {
+    cc_widen widen;
+    cc_narrow narrow;
+} cc_half;
+
 typedef struct {
     const char *name;
     int (*supported)(void); /* by this processor and its operating system */
     const cc_tiles *f32;
     const cc_tiles *f64;
+    const cc_half *float16;
+    const cc_half *bfloat16;
 } cc_level;
 
 /* The levels that were compiled, lowest first. */

@@ -38,7 +38,7 @@ cdef void store_sums(
                         if turn_terms:
                             place = (t // lanes * rows + row) * lanes + t % lanes
                         result = at(&job.dw, first_row + row, channel, tap)
-                        (<real *> result)[0] = sums[place]
+                        store_row[real](&job.dw, result, 0, 1, sums + place)
                         place += step
                     t += 1
 
@@ -237,9 +237,9 @@ cdef bint weight_gradient(
     job.x.mode = g.mode
     if dy.shape[0] == 0:
         if size == sizeof(float):
-            fill[float](dw, NULL, 0)
+            fill[float](dw, NULL, 1, 1)
         else:
-            fill[double](dw, NULL, 0)
+            fill[double](dw, NULL, 1, 1)
         return True
     job.terms = terms_of_input(g, dw.shape[1])
     job.rows, job.count = dw.shape[0] // groups, dw.shape[1] * g.taps
@@ -333,6 +333,6 @@ cdef bint bias_gradient(
                 inside = min(FOLD_POSITIONS, dy.shape[2] - p0)
                 copy_row[real](dy, n, row, p0, 1, inside, line)
                 tiles.sum(line, inside, &total)
-        (<real *> (<char *> db + row * db_stride))[0] = total
+        store_row[real](dy, <char *> db + row * db_stride, 0, 1, &total)
     PyMem_RawFree(scratch.memory)
     return True
