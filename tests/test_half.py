@@ -10,7 +10,7 @@ from support import LAYOUTS, MAPS, Case, Fenced, between_nans, cases, seeds
 from test_kernels import LARGE, planted
 
 import cconv1d
-from cconv1d import _backend, conv1d, conv1d_backward, conv1d_backward_input
+from cconv1d import _backend, _reference, conv1d, conv1d_backward, conv1d_backward_input
 
 same = np.testing.assert_array_equal
 
@@ -220,6 +220,14 @@ def test_sums_are_not_kept_in_half_precision(backend, half):
     grads = conv1d_backward(x.T, np.ones((1, 4000), half), np.ones((1, 1, 1), half))
     assert grads.weight[0, 0, 0] == exact
     assert grads.bias[0] == exact
+
+
+def test_halves_are_compiled(native, half):
+    """They would be right by the reference, too, but slow."""
+    kernels = _backend.kernels_for(half)
+    for name in kernels._fields:
+        assert getattr(kernels, name) is not getattr(_reference, name)
+    assert _backend.kernels_for(half) is kernels
 
 
 def test_dtypes_are_not_mixed(backend, half):
