@@ -662,24 +662,25 @@ cdef bint input_gradient(
     cdef Py_ssize_t i, channel
     cdef bint wide = dx.half == NULL
     cdef Scratch scratch
-    cdef bint done = correlate[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
-    if not done or g.mode == ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
-        return done
+    cdef bint done
+    if g.mode == ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
+        return correlate[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
     width = min(width, CC_BLOCK)
     # so many groups of so many samples fit the scratch
     border.strides[2] = sizeof(real)
     border.strides[1] = width * sizeof(real)
-    units = max(1, BORDER_BYTES // (channels * border.strides[1]))
+    block = border
+    block.strides[1] = 0 if wide else CC_BLOCK * sizeof(real)
+    units = max(1, BORDER_BYTES // (channels * (border.strides[1] + block.strides[1])))
     together = min(groups, units)
     samples = min(dx.shape[0], max(1, units // groups))
     border.strides[0] = together * channels * border.strides[1]
-    block = border
-    block.strides[1] = CC_BLOCK * sizeof(real)
     block.strides[0] = together * channels * block.strides[1]
-    if not reserve(&scratch, samples * (border.strides[0] + (0 if wide else block.strides[0]))):
+    if not reserve(&scratch, samples * (border.strides[0] + block.strides[0])):
         return False
     border.data = scratch.next
     block.data = border.data + samples * border.strides[0]
+    done = correlate[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
     for n from 0 <= n < dx.shape[0] by samples:
         samples = min(samples, dx.shape[0] - n)
         for group from 0 <= group < groups by together:
@@ -690,14 +691,16 @@ cdef bint input_gradient(
             for first from 0 <= first < length by CC_BLOCK:
                 some_dx = part_of(dx, n, samples, group * channels, count * channels, first,
                                   min(CC_BLOCK, length - first))
+                if not done:
+                    break
                 if wide:
-                    done = done and fold_border[real](tiles, &some_dy, &some_w, &some_dx, g, count,
-                                                      first, length, &border, <const real *> NULL)
+                    done = fold_border[real](tiles, &some_dy, &some_w, &some_dx, g, count, first,
+                                             length, &border, <const real *> NULL)
                 elif has_copies(g, first, first + some_dx.shape[2], length):
                     block.shape = some_dx.shape
                     inner.pad_left = g.pad_left + first
-                    done = (done and correlate[real](tiles, &some_dy, &some_w, <const real *> NULL,
-                                                     0, &block, &inner, count, True)
+                    done = (correlate[real](tiles, &some_dy, &some_w, <const real *> NULL, 0,
+                                            &block, &inner, count, True)
                             and fold_border[real](tiles, &some_dy, &some_w, &block, g, count, first,
                                                   length, &border, <const real *> NULL))
                     for i in range(samples):
