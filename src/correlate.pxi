@@ -106,11 +106,13 @@ cdef bint pack_channel(
 ) noexcept nogil:
     """packed[block][t][r] for the terms of a channel and the rows of a block; true if finite.
 
-    Rows behind the first `outs` are those of the next classes.
+    Rows behind the first `outs` are those of the classes that follow.
     """
     cdef Py_ssize_t row = first_row(rows, block), count = first_row(rows, block + 1) - row
-    cdef Py_ssize_t klass, u, tap, r, same, row_step = w.strides[1 if transposed else 0]
-    cdef Py_ssize_t t = channel * terms.per_channel
+    cdef Py_ssize_t following = row // outs, first_out = row - following * outs
+    cdef Py_ssize_t klass, u, tap, r, left, same, t = channel * terms.per_channel
+    cdef Py_ssize_t row_step = w.strides[1 if transposed else 0]
+    cdef Py_ssize_t next_class = w.strides[2] - outs * row_step
     cdef const char *weight
     cdef bint finite = True
     packed += terms.per_channel * row * terms.channels + t * count
@@ -119,19 +121,22 @@ cdef bint pack_channel(
             tap = klass + tap_at(terms, t, u) * terms.g.period
             t += 1
             if transposed:
-                weight = at(w, group * terms.channels + channel, row % outs, tap + row // outs)
+                weight = at(w, group * terms.channels + channel, first_out, tap + following)
             else:
                 weight = at(w, group * outs + row, channel, tap)
-            r = 0
-            while r < count:  # rows of a class lie apart as the channels do
-                if r > 0:
-                    weight = at(w, group * terms.channels + channel, 0, tap + (row + r) // outs)
-                same = min(outs - (row + r) % outs, count - r)
-                load_row[real](w, weight, row_step, same, packed + r)
-                r += same
-            for r in range(count):
-                finite &= isfinite(packed[r]) != 0
-            packed += count
+            left, same = count, min(count, outs - first_out)
+            while left > 0:
+                for r in range(same):
+                    if w.half == NULL:  # a call for one number would take longer than that
+                        packed[r] = (<const real *> weight)[0]
+                    else:
+                        load_row[real](w, weight, 0, 1, packed + r)
+                    finite &= isfinite(packed[r]) != 0
+                    weight += row_step
+                packed += same
+                left -= same
+                same = min(left, outs)
+                weight += next_class
     return finite
 
 

@@ -158,6 +158,9 @@ cdef inline void store_row(
         if view.half != NULL:
             store_halves(view.half, result, stride, count, row)
             return
+    if stride == sizeof(real):
+        memcpy(result, row, count * sizeof(real))
+        return
     for i in range(count):
         (<real *> result)[0] = row[i]
         result += stride
