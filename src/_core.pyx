@@ -165,6 +165,7 @@ cdef int threads_for(Py_ssize_t results, Py_ssize_t products) noexcept nogil:
 
 include "panel.pxi"
 include "correlate.pxi"
+include "border.pxi"
 include "weight.pxi"
 
 

@@ -37,6 +37,7 @@ cdef struct Correlation:
     Py_ssize_t width                   # whole tiles of all rows
     Py_ssize_t most_rows               # of a phase
     Py_ssize_t positions, panels, parts
+    bint aside                         # results that lie apart or are halves wait for all terms
     Py_ssize_t budget, most            # of samples in a panel, of terms in a chunk
     Py_ssize_t panel_size, offset_size, sums_size
     Py_ssize_t distance                # samples between channels, or 0 if panels must be packed
@@ -180,7 +181,7 @@ cdef void copy_tile(
 ) noexcept nogil:
     """A tile of results that `out` does not hold side by side, from the stage or to it."""
     cdef const View *out = &job.out
-    cdef Py_ssize_t r, stride = out.strides[2] * job.step, klass, place, channel = row
+    cdef Py_ssize_t r, i, stride = out.strides[2] * job.step, klass, place, channel = row
     cdef Py_ssize_t first = 0, last = count, result = phase.first_result + m * job.step
     cdef char *results
     for r in range(row, row + rows):
@@ -191,10 +192,16 @@ cdef void copy_tile(
             first, last = max(0, -place), min(count, results_of(job, klass) - place)
             result = first_result(job, klass) + (place + first) * job.step
         results = at(out, n, group * job.outs + channel, result)
-        if store:
+        if out.half != NULL:  # which are stored once all terms are in, and not read again
             store_row[real](out, results, stride, last - first, stage + first)
+        elif store:
+            for i in range(first, last):
+                (<real *> results)[0] = stage[i]
+                results += stride
         else:
-            load_row[real](out, results, stride, last - first, stage + first)
+            for i in range(first, last):
+                stage[i] = (<real *> results)[0]
+                results += stride
         stage += stage_row
         channel += 1
 
@@ -261,7 +268,7 @@ cdef void correlate_range(
 ) noexcept nogil:
     """The positions first .. end - 1 of a phase, from a panel or from the array itself.
 
-    Where results are stored in half precision, `sums` holds them until all terms are in.
+    `sums` holds the results until all terms are in, where they go aside.
     """
     cdef const Terms *terms = &phase.terms
     cdef Py_ssize_t total = terms.channels * terms.per_channel, t0, t1
@@ -275,7 +282,7 @@ cdef void correlate_range(
     cdef const Correlation *target = job
     cdef const Phase *target_phase = phase
     cdef Py_ssize_t target_n = n, target_group = group, target_first = first
-    if job.out.half != NULL:
+    if job.aside:
         wide, wide_phase = job[0], phase[0]
         wide.out.half = NULL
         wide.out.strides[2] = sizeof(real)
@@ -296,7 +303,7 @@ cdef void correlate_range(
                              rounded(end - first, job.width), panel, offset)
         correlate_panel[real](target, target_phase, samples, places, packed, t0, t1, total, part,
                               target_n, target_group, target_first, end - first, stage)
-    if job.out.half != NULL:
+    if job.aside:
         copy_tile[real](job, phase, n, group, row, last_row - row, first, end - first, sums,
                         row_size(job.positions), True)
 
@@ -398,20 +405,19 @@ cdef bint correlate(
             while job.width % job.rows[number].width:
                 job.width += row
 
-    # Where results lie apart, each chunk would gather and scatter them: fewer and larger chunks.
-    job.budget = (PANEL_BYTES if step == 1 else 3 * PANEL_BYTES) // sizeof(real)
-    job.most = CHUNK_TERMS
-    if step == 1:
-        job.most = min(job.most, WEIGHT_BYTES // <Py_ssize_t> sizeof(real) // job.outs)
+    # Where results lie apart, each chunk of terms would gather and scatter them.
+    job.aside = out.half != NULL or (step > 1 and job.most_rows > 1)
+    job.budget = PANEL_BYTES // sizeof(real)
+    job.most = min(CHUNK_TERMS, WEIGHT_BYTES // <Py_ssize_t> sizeof(real) // job.most_rows)
+    narrow = NARROW
     phase = phase_of(&job, 0)
     # A wide panel reads long runs of each channel; but chunks of terms add to all its results.
-    narrow = NARROW if step == 1 else NARROW // 2
     most = PANEL_BYTES // 4 // <Py_ssize_t> sizeof(real)
     while narrow < WIDE // 2 and narrow * job.most_rows < most:
         narrow *= 2
     job.positions = panel_positions(&phase.terms, job.budget, narrow)
     most = RESULT_BYTES // <Py_ssize_t> sizeof(real)
-    while out.half != NULL and job.positions > NARROW // 2 and job.most_rows * job.positions > most:
+    while job.aside and job.positions > NARROW // 2 and job.most_rows * job.positions > most:
         job.positions //= 2
     job.positions = min(max(job.positions // job.width, 1) * job.width, rounded(longest, job.width))
     job.panels = (longest + job.positions - 1) // job.positions
@@ -427,7 +433,7 @@ cdef bint correlate(
     job.parts = 1 if workers == 1 else min((PARTS * workers + units - 1) // units,
                                            (job.rows[0].blocks + PART_BLOCKS - 1) // PART_BLOCKS)
     job.sums_size = 0
-    if out.half != NULL:
+    if job.aside:
         row = (job.most_rows + tiles.correlate_rows - 1) // tiles.correlate_rows
         job.parts = max(job.parts, min(row, job.most_rows * job.positions // most + 1))
         row = min(job.most_rows, (row + job.parts - 1) // job.parts * tiles.correlate_rows)
@@ -542,176 +548,3 @@ cdef inline real fused(real a, real b, real c) noexcept nogil:
         return fmaf(a, b, c)
     else:
         return fma(a, b, c)
-
-
-# --- positions beyond the ends, which fold back onto dx ------------------------------------------
-
-cdef struct Range:
-    Py_ssize_t first, end
-
-
-cdef inline Py_ssize_t end_of_reads(const Geometry *g) noexcept nogil:
-    """The last position that an output reads, and one."""
-    return (g.output_length - 1) * g.stride + (g.taps - 1) * g.dilation + 1 - g.pad_left
-
-
-cdef Range copies_of(
-    const Geometry *g, bint right, Py_ssize_t first, Py_ssize_t end, Py_ssize_t length
-) noexcept nogil:
-    """The positions of the padding on one side that are copies of the samples first .. end - 1."""
-    cdef Range copies
-    cdef Py_ssize_t shift
-    copies.first, copies.end = length if right else -g.pad_left, 0
-    if right:
-        copies.end = end_of_reads(g)
-    if g.mode == REFLECT:
-        shift = 2 * (length - 1) if right else 0
-        copies.first = max(copies.first, shift - end + 1)
-        copies.end = min(copies.end, shift - first + 1)
-    elif g.mode == CIRCULAR:
-        shift = length if right else -length
-        copies.first = max(copies.first, first + shift)
-        copies.end = min(copies.end, end + shift)
-    elif end < length if right else first > 0:
-        copies.end = copies.first  # all are of the sample at that end
-    return copies
-
-
-cdef bint has_copies(
-    const Geometry *g, Py_ssize_t first, Py_ssize_t end, Py_ssize_t length
-) noexcept nogil:
-    cdef Range left = copies_of(g, False, first, end, length)
-    cdef Range right = copies_of(g, True, first, end, length)
-    return left.first < left.end or right.first < right.end
-
-
-cdef Py_ssize_t next_read(const Geometry *g, Py_ssize_t position) noexcept nogil:
-    """The first position from this one on that an output reads, or beyond all of them."""
-    cdef Py_ssize_t nearest = PY_SSIZE_T_MAX, tap, p
-    for tap in range(g.taps):
-        p = position + g.pad_left - tap * g.dilation
-        p = 0 if p < 0 else (p + g.stride - 1) // g.stride
-        if p < g.output_length:
-            nearest = min(nearest, p * g.stride + tap * g.dilation - g.pad_left)
-    return nearest
-
-
-cdef void add_copies(
-    const View *copies, Py_ssize_t position, const View *dx, int mode, Py_ssize_t first,
-    Py_ssize_t length, real chain
-) noexcept nogil:
-    """dx[sample - first] += copies[i] for the sample that position + i is a copy of."""
-    cdef Py_ssize_t n, channel, i
-    for n in range(copies.shape[0]):
-        for channel in range(copies.shape[1]):
-            chain = 0
-            for i in range(copies.shape[2]):
-                chain += (<const real *> at(copies, n, channel, i))[0]
-                if mode != REPLICATE or i == copies.shape[2] - 1:
-                    (<real *> at(dx, n, channel,
-                                 source(mode, position + i, length) - first))[0] += chain
-                    chain = 0
-
-
-cdef bint fold_border(
-    const cc_tiles *tiles, const View *dy, const View *w, const View *dx, const Geometry *g,
-    Py_ssize_t groups, Py_ssize_t first, Py_ssize_t length, const View *border, const real *bias
-) noexcept nogil:
-    """Add to dx, which has the samples from `first` on of `length`, what their copies receive.
-
-    `border` is scratch for that, as wide as the padding on either side or CC_BLOCK. There is no
-    bias.
-    """
-    cdef View some = border[0]
-    cdef Geometry inner = g[0]
-    cdef Py_ssize_t side, edge, position
-    cdef Range copies
-    for side in range(2):
-        edge = side * length
-        copies = copies_of(g, side, first, first + dx.shape[2], length)
-        position = copies.first
-        while position < copies.end:
-            position = next_read(g, position)
-            if position >= copies.end:
-                break
-            # to the next multiple of CC_BLOCK from the edge
-            some.shape[2] = min(copies.end - position, (
-                CC_BLOCK - (position - edge) % CC_BLOCK if side else
-                (edge - position - 1) % CC_BLOCK + 1))
-            inner.pad_left = g.pad_left + position
-            if not correlate[real](tiles, dy, w, bias, 0, &some, &inner, groups, True):
-                return False
-            add_copies[real](&some, position, dx, g.mode, first, length, 0)
-            position += some.shape[2]
-    return True
-
-
-cdef bint input_gradient(
-    const cc_tiles *tiles, const View *dy, const View *w, const real *bias, Py_ssize_t bias_stride,
-    const View *dx, const Geometry *g, Py_ssize_t groups
-) noexcept nogil:
-    """backward_input; false if memory ran out.
-
-    Where positions beyond the ends are copies of samples, the gradient of a sample is its own, plus
-    that of its copy on the left, plus that of its copy on the right. Those of the copies are
-    correlated like any others, a few at a time, into scratch. Where all copies on a side are of one
-    sample (replicate), they are added up first, from left to right, in chains that end at every
-    CC_BLOCK positions from the end of the signal. Where dx is stored in half precision, the block
-    is computed once more in scratch, so that it is rounded once.
-    """
-    cdef Py_ssize_t outs = w.shape[0] // groups, channels = w.shape[1], length = dx.shape[2]
-    cdef Py_ssize_t units, samples, together, n, group, count, first
-    cdef Py_ssize_t width = max(g.pad_left, end_of_reads(g) - length)
-    cdef View border = nothing, some_dy, some_w, some_dx, block
-    cdef Geometry inner = g[0]
-    cdef Py_ssize_t i, channel
-    cdef bint wide = dx.half == NULL
-    cdef Scratch scratch
-    cdef bint done
-    if g.mode == ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
-        return correlate[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
-    width = min(width, CC_BLOCK)
-    # so many groups of so many samples fit the scratch
-    border.strides[2] = sizeof(real)
-    border.strides[1] = width * sizeof(real)
-    block = border
-    block.strides[1] = 0 if wide else CC_BLOCK * sizeof(real)
-    units = max(1, BORDER_BYTES // (channels * (border.strides[1] + block.strides[1])))
-    together = min(groups, units)
-    samples = min(dx.shape[0], max(1, units // groups))
-    border.strides[0] = together * channels * border.strides[1]
-    block.strides[0] = together * channels * block.strides[1]
-    if not reserve(&scratch, samples * (border.strides[0] + block.strides[0])):
-        return False
-    border.data = scratch.next
-    block.data = border.data + samples * border.strides[0]
-    done = correlate[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
-    for n from 0 <= n < dx.shape[0] by samples:
-        samples = min(samples, dx.shape[0] - n)
-        for group from 0 <= group < groups by together:
-            count = min(together, groups - group)
-            some_dy = part_of(dy, n, samples, group * outs, count * outs, 0, dy.shape[2])
-            border.shape[0], border.shape[1] = samples, count * channels
-            some_w = part_of(w, group * outs, count * outs, 0, channels, 0, w.shape[2])
-            for first from 0 <= first < length by CC_BLOCK:
-                some_dx = part_of(dx, n, samples, group * channels, count * channels, first,
-                                  min(CC_BLOCK, length - first))
-                if not done:
-                    break
-                if wide:
-                    done = fold_border[real](tiles, &some_dy, &some_w, &some_dx, g, count, first,
-                                             length, &border, <const real *> NULL)
-                elif has_copies(g, first, first + some_dx.shape[2], length):
-                    block.shape = some_dx.shape
-                    inner.pad_left = g.pad_left + first
-                    done = (correlate[real](tiles, &some_dy, &some_w, <const real *> NULL, 0,
-                                            &block, &inner, count, True)
-                            and fold_border[real](tiles, &some_dy, &some_w, &block, g, count, first,
-                                                  length, &border, <const real *> NULL))
-                    for i in range(samples):
-                        for channel in range(block.shape[1]):
-                            store_row[real](&some_dx, at(&some_dx, i, channel, 0),
-                                            some_dx.strides[2], block.shape[2],
-                                            <const real *> at(&block, i, channel, 0))
-    PyMem_RawFree(scratch.memory)
-    return done
