@@ -43,7 +43,26 @@ ndarray = np.ndarray
 
 
 class Gradients(NamedTuple):
-    """What `conv1d_backward` returns: None stands where a gradient was not asked for."""
+    """Gradients of a loss with respect to the arguments of a convolution.
+
+    Attributes
+    ----------
+    input, weight, bias : ndarray or None
+        Each in the shape of the argument that it belongs to, or None where it was not asked for.
+
+    See Also
+    --------
+    conv1d_backward, conv_transpose1d_backward : What returns them, and takes arrays for them.
+
+    Examples
+    --------
+    >>> from cconv1d import Gradients, conv1d_backward
+    >>> dx, dw, db = conv1d_backward([1.0, 1.0], [1.0, 2.0, 3.0], [1.0, -1.0])
+    >>> dw
+    array([3., 5.])
+    >>> conv1d_backward([1.0], [1.0, 2.0], [1.0, -1.0], needs=(False, False, True))
+    Gradients(input=None, weight=None, bias=array([1.]))
+    """
 
     input: Array | None
     weight: Array | None
@@ -70,7 +89,10 @@ def _from_python(function: str, name: str, value: object, dtype: np.dtype[Any]) 
         raise TypeError(f"{function}: {name} holds {array.dtype}, which does not go into {dtype}")
     converted = array.astype(dtype)
     if integers and not np.array_equal(converted, array):
-        raise ValueError(f"{function}: {name} holds numbers that do not go into {dtype}")
+        raise ValueError(
+            f"{function}: {name} holds numbers from {array.min()} to {array.max()}, which do not "
+            f"all go into {dtype}"
+        )
     return converted
 
 
@@ -204,8 +226,9 @@ def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
 
 def _batched(function: str, name: str, shape: Shape, layout: object) -> Shape:
     """The user's shape of a signal as (N, C, L)."""
-    if layout not in LAYOUTS:
-        raise ValueError(f"{function}: layout must be 'NCL' or 'NLC', not {layout!r}")
+    if not isinstance(layout, str) or layout not in LAYOUTS:
+        kind = ValueError if isinstance(layout, str) else TypeError
+        raise kind(f"{function}: layout must be 'NCL' or 'NLC', not {layout!r}")
     if not 1 <= len(shape) <= 3:
         inner = "channels, length" if layout == "NCL" else "length, channels"
         raise ValueError(
@@ -231,6 +254,8 @@ def _weights(function: str, shape: Shape) -> Shape:
         raise ValueError(
             f"{function}: weight must have shape ({channels}, taps) or (taps,), not {shape}"
         )
+    if shape[-1] == 0:
+        raise ValueError(f"{function}: weight must have at least 1 tap, but its shape is {shape}")
     return (1,) * (3 - len(shape)) + shape
 
 
@@ -325,6 +350,8 @@ def _plan_of_transpose(
     """The plan of the `conv1d` of whose input the transposed convolution is the gradient."""
     x3, w3 = _batched(function, "input", x, layout), _weights(function, w)
     _one_rank(function, "input", x, "weight", w)
+    if x3[2] == 0:
+        raise ValueError(f"{function}: input must have at least 1 sample, but its shape is {x}")
     geometry = resolve_transposed(function, x3[2], w3[2], stride, padding, output_padding, dilation)
     number = _check_groups(function, groups, input_channels=x3[1])
     _check_channels(function, w3, number, w3[0], x3[1])
@@ -479,6 +506,25 @@ def _overlap(one: Array, other: Array) -> bool:
         return True
 
 
+def _overlaps_itself(array: Array) -> bool:
+    """Whether two of its numbers may lie in the same place.
+
+    That is never so for what slicing and exchanging axes make of an ordinary array: there, one
+    step along an axis goes beyond all numbers that the axes of smaller steps reach.
+    """
+    reach = array.itemsize
+    for step, count in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
+        if count > 1 and step < reach:
+            return array.size > 0
+        reach += step * (count - 1)
+    return False
+
+
+def _check_accumulate(function: str, accumulate: object) -> None:
+    if not isinstance(accumulate, (bool, np.bool)):
+        raise TypeError(f"{function}: accumulate must be True or False, not {accumulate!r}")
+
+
 def _check_out(
     function: str,
     name: str,
@@ -496,6 +542,11 @@ def _check_out(
         raise ValueError(f"{function}: {name} must have shape {shape}, not {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{function}: {name} must be writeable, but it is read-only")
+    if not out.flags.c_contiguous and _overlaps_itself(out):
+        raise ValueError(
+            f"{function}: {name} must not overlap itself in memory, but it has shape {shape} and "
+            f"strides {out.strides} of items of {out.itemsize} bytes"
+        )
     for other_name, other in others.items():
         if other is not None and _overlap(out, np.asarray(other)):
             raise ValueError(f"{function}: {name} must not overlap {other_name} in memory")
@@ -513,7 +564,10 @@ def _target(
 
     The arguments are those that the user gave, of which `out` must not be a part.
     """
+    _check_accumulate(function, accumulate)
     if out is None:
+        if not accumulate:
+            return _empty(function, shape, dtype)
         raise ValueError(f"{function}: accumulate needs out, the array to add to")
     _check_out(function, "out", out, shape, dtype, arguments)
     if accumulate or not out.flags.aligned:
@@ -597,20 +651,23 @@ def _gradients(
 ) -> Gradients:
     """The gradients that are needed, each in its `out`, if it has one."""
     try:
-        needed = [bool(need) for need in needs]
-        if len(needed) != 3:
-            raise ValueError
-    except (TypeError, ValueError):
-        raise ValueError(
+        needed = list(needs)
+        flags = all(isinstance(need, (bool, np.bool)) for need in needed)
+    except TypeError:
+        flags = False
+    if not flags or len(needed) != 3:
+        raise (ValueError if flags else TypeError)(
             f"{function}: needs must be three truth values, for input, weight and bias, "
             f"not {needs!r}"
-        ) from None
+        )
+    _check_accumulate(function, accumulate)
     if out is None:
         out = (None, None, None)
     elif not isinstance(out, (tuple, list)) or len(out) != 3:
-        raise TypeError(
+        listed = isinstance(out, (tuple, list))
+        raise (ValueError if listed else TypeError)(
             f"{function}: out must be Gradients, three arrays or None for input, weight and bias, "
-            f"not {type(out).__name__}"
+            f"not {f'{len(out)} values' if listed else type(out).__name__}"
         )
     dtype = tasks[0].first.dtype
     for field, array, task, need in zip(Gradients._fields, out, tasks, needed, strict=True):
@@ -719,19 +776,35 @@ def conv1d(
         no array of that dtype.
     ValueError
         If shapes do not fit each other, the dilated kernel is longer than the padded input,
-        the input is too short for the padding mode, or `out` cannot take the result. It and
-        the arguments are then as they were.
+        the input is too short for the padding mode, or `out` cannot take the result.
+    MemoryError
+        If there is no room for the result. Whatever the error, `out` and the arguments are
+        as they were.
 
     See Also
     --------
-    conv1d_backward : its gradients.
-    conv_transpose1d : the same sum the other way, which makes signals longer.
+    conv1d_backward : Its gradients.
+    conv1d_output_length : How many positions it returns.
+    conv_transpose1d : The same sum the other way, which makes signals longer.
+    correlate : `numpy.correlate` along any axis, without channels.
 
     Notes
     -----
-    Names, order and defaults are those of ``torch.nn.functional.conv1d``. float32 and
+    Names, order and defaults are those of ``torch.nn.functional.conv1d``; "same" is what ONNX
+    calls SAME_UPPER, "causal" what WaveNet [1]_ is made of. float32 and
     float64 are compiled; so are float16 and the bfloat16 of ml_dtypes, summed in float32 and
     rounded once. Integers (modulo 2**n), extended and complex numbers are computed by NumPy.
+
+    The terms of a sum are added in blocks of 128, and then the blocks' sums [2]_: in the tests no
+    result is off by more than 8 times the machine epsilon times the sum of the absolute values
+    of its terms. Its bits depend neither on the number of threads nor on its place in the batch.
+
+    References
+    ----------
+    .. [1] A. van den Oord et al., "WaveNet: a generative model for raw audio",
+       arXiv:1609.03499, 2016.
+    .. [2] N. J. Higham, "Accuracy and stability of numerical algorithms", 2nd edition, SIAM, 2002,
+       chapter 4.
 
     Examples
     --------
@@ -745,6 +818,13 @@ def conv1d(
     (2, 8, 100)
     >>> conv1d([1.0, 2.0, 3.0], [1.0, 0.0], padding=(2, 0), padding_mode="reflect")
     array([3., 2., 1., 2.])
+
+    Where it cannot compute, it says why:
+
+    >>> conv1d(ecg, kernels, bias=[0.0, 1.0])
+    Traceback (most recent call last):
+        ...
+    ValueError: conv1d: bias must have shape (8,), one number for each output channel, not (2,)
     """
     function = "conv1d"
     x: Any = input
@@ -757,7 +837,7 @@ def conv1d(
             x, w, b = _arrays(function, input=x, weight=w, bias=b)
     shapes = x.shape, w.shape, None if b is None else b.shape
     plan = _plan_forward(shapes, stride, padding, dilation, groups, padding_mode, layout)
-    if out is None and not accumulate:
+    if out is None and accumulate is False:
         y = _empty(function, plan.output, x.dtype)
     else:
         given = {"input": input, "weight": weight, "bias": bias}
@@ -808,14 +888,27 @@ def conv1d_backward(
 
     Raises
     ------
-    TypeError, ValueError
-        As `conv1d`; and ValueError if `grad_output` does not have the shape of its output.
+    TypeError, ValueError, MemoryError
+        As `conv1d`; and ValueError if `grad_output` does not have the shape of its output, or
+        `needs` or `out` not three items.
+
+    See Also
+    --------
+    conv1d : What it differentiates.
+    conv1d_backward_input, conv1d_backward_weight : One gradient alone, without the array that
+        it does not depend on.
 
     Notes
     -----
     The gradient of the input is the 'full' convolution of `grad_output` with the weight;
-    the gradient of the weight is the input correlated with `grad_output`. Complex data
-    follow PyTorch's convention: weight and input enter conjugated.
+    the gradient of the weight is the input correlated with `grad_output` [1]_. Complex data
+    follow PyTorch's convention [2]_: weight and input enter conjugated.
+
+    References
+    ----------
+    .. [1] Y. LeCun et al., "Backpropagation applied to handwritten zip code recognition",
+       Neural Computation 1(4), 541-551, 1989.
+    .. [2] PyTorch's documentation, "Autograd mechanics", section "Autograd for complex numbers".
 
     Examples
     --------
@@ -890,11 +983,25 @@ def conv1d_backward_input(
     Returns
     -------
     ndarray, shape (N, C, input_length), (C, input_length) or (input_length,)
+        With the dtype of the arguments; `out`, if given.
 
     Raises
     ------
-    TypeError, ValueError
-        As `conv1d_backward`.
+    TypeError, ValueError, MemoryError
+        As `conv1d`; and ValueError if `grad_output` does not have the shape of the output that
+        `conv1d` has for `input_length`.
+
+    See Also
+    --------
+    conv1d_backward : All gradients in one call.
+    conv_transpose1d : The same sum with weights that are not conjugated, a bias, and a length
+        of its own.
+
+    Notes
+    -----
+    With the default options it is the 'full' convolution of `grad_output` with the weight. With a
+    stride no zeros are inserted between the numbers of `grad_output`: each phase is a sum of
+    its own.
 
     Examples
     --------
@@ -910,7 +1017,7 @@ def conv1d_backward_input(
     plan = _plan_backward_input(
         (dy.shape, w.shape), stride, padding, dilation, groups, padding_mode, layout, input_length
     )
-    if out is None and not accumulate:
+    if out is None and accumulate is False:
         dx = _empty(function, plan.input, dy.dtype)
     else:
         given = {"grad_output": grad_output, "weight": weight}
@@ -954,11 +1061,21 @@ def conv1d_backward_weight(
     Returns
     -------
     ndarray, shape (K, C // groups, kernel_size), or (kernel_size,) for 1-D arrays
+        With the dtype of the arguments; `out`, if given.
 
     Raises
     ------
-    TypeError, ValueError
-        As `conv1d_backward`.
+    TypeError, ValueError, MemoryError
+        As `conv1d`; and ValueError if `grad_output` does not have the shape of the output that
+        `conv1d` has for `kernel_size`.
+
+    See Also
+    --------
+    conv1d_backward : All gradients in one call.
+
+    Notes
+    -----
+    With the default options it is the input correlated with `grad_output`.
 
     Examples
     --------
@@ -974,7 +1091,7 @@ def conv1d_backward_weight(
     plan = _plan_backward_weight(
         (dy.shape, x.shape), stride, padding, dilation, groups, padding_mode, layout, kernel_size
     )
-    if out is None and not accumulate:
+    if out is None and accumulate is False:
         dw = _empty(function, plan.weight, dy.dtype)
     else:
         given = {"grad_output": grad_output, "input": input}
@@ -1041,15 +1158,26 @@ def conv_transpose1d(
     ValueError
         If shapes do not fit each other, `output_padding` is too large, the padding leaves no
         output, or `out` cannot take the result.
+    MemoryError
+        If there is no room for the result. Whatever the error, `out` and the arguments are
+        as they were.
 
     See Also
     --------
-    conv_transpose1d_backward : its gradients.
+    conv_transpose1d_backward : Its gradients.
+    conv_transpose1d_output_length : How many positions it returns.
+    conv1d_backward_input : The gradient that it is, for complex weights too.
 
     Notes
     -----
     Names, order and defaults are those of ``torch.nn.functional.conv_transpose1d``, in which
     `groups` comes before `dilation`. Complex weights enter as they are, not conjugated.
+    How its lengths come about is drawn in [1]_; no zeros are inserted to compute it.
+
+    References
+    ----------
+    .. [1] V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning",
+       arXiv:1603.07285, 2016, chapter 4.
 
     Examples
     --------
@@ -1076,7 +1204,7 @@ def conv_transpose1d(
     plan = _plan_transpose(
         shapes, stride, padding, dilation, groups, "zeros", layout, output_padding
     )
-    if out is None and not accumulate:
+    if out is None and accumulate is False:
         y = _empty(function, plan.input, x.dtype)
     else:
         given = {"input": input, "weight": weight, "bias": bias}
@@ -1123,15 +1251,20 @@ def conv_transpose1d_backward(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, MemoryError
         As `conv_transpose1d`; and ValueError if `grad_output` does not have the shape of its
-        output.
+        output, or `needs` or `out` not three items.
+
+    See Also
+    --------
+    conv_transpose1d : What it differentiates.
+    conv1d_backward : The gradients of `conv1d`.
 
     Notes
     -----
     The gradient of the input is `conv1d` of `grad_output`; that of the weight is the weight
     gradient of `conv1d` with `input` and `grad_output` exchanged. Complex data follow
-    PyTorch's convention: weight and input enter conjugated.
+    PyTorch's convention, as in `conv1d_backward`: weight and input enter conjugated.
 
     Examples
     --------
@@ -1196,8 +1329,14 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
 
     Raises
     ------
+    TypeError
+        If `mode` is not a string.
     ValueError
-        If `mode` is another word.
+        If it is another word.
+
+    See Also
+    --------
+    get_num_threads : The number of threads alone.
 
     Examples
     --------
@@ -1205,11 +1344,12 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     >>> cconv1d.show_config("dicts")["version"] == cconv1d.__version__
     True
     """
+    if not isinstance(mode, str) or mode not in ("stdout", "dicts"):
+        kind = ValueError if isinstance(mode, str) else TypeError
+        raise kind(f"show_config: mode must be 'stdout' or 'dicts', not {mode!r}")
     facts = _backend.describe()
     if mode == "dicts":
         return facts
-    if mode != "stdout":
-        raise ValueError(f"show_config: mode must be 'stdout' or 'dicts', not {mode!r}")
     for name, value in facts.items():
         if isinstance(value, list):
             value = ", ".join(value)

@@ -55,14 +55,14 @@ class Geometry(NamedTuple):
     mode: int = 0  # of PADDING_MODES
 
 
-def integer(function: str, name: str, value: object, minimum: int) -> int:
-    """`value` as an int from `minimum` to `MAX_SIZE`."""
+def integer(function: str, name: str, value: object, minimum: int, kind: str = "an integer") -> int:
+    """`value` as an int from `minimum` to `MAX_SIZE`, which is what is meant by `kind`."""
     try:
         if isinstance(value, bool):
             raise TypeError
         number = index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{function}: {name} must be an integer, not {value!r}") from None
+        raise TypeError(f"{function}: {name} must be {kind}, not {value!r}") from None
     if number < minimum:
         raise ValueError(f"{function}: {name} must be at least {minimum}, not {number}")
     if number > MAX_SIZE:
@@ -70,20 +70,23 @@ def integer(function: str, name: str, value: object, minimum: int) -> int:
     return number
 
 
-def _sides(function: str, padding: object) -> tuple[int, int]:
+PAIR = "an integer or a pair (left, right)"
+PAIR_OR_WORD = "an integer, a pair (left, right) or one of " + ", ".join(map(repr, PADDING_WORDS))
+
+
+def _sides(function: str, padding: object, kind: str) -> tuple[int, int]:
     """The padding on the left and on the right in samples, from a number or a pair."""
     if isinstance(padding, (tuple, list)) and len(padding) != 1:
         if len(padding) != 2:
             raise ValueError(
-                f"{function}: padding must be an integer or a pair (left, right), not "
-                f"{len(padding)} values: {padding!r}"
+                f"{function}: padding must be {kind}, not {len(padding)} values: {padding!r}"
             )
         left, right = padding
         return (
             integer(function, "padding (left)", left, 0),
             integer(function, "padding (right)", right, 0),
         )
-    both = integer(function, "padding", padding, 0)
+    both = integer(function, "padding", padding, 0, kind)
     return both, both
 
 
@@ -92,7 +95,7 @@ def _pads(
 ) -> tuple[int, int]:
     """The padding on the left and on the right in samples."""
     if not isinstance(padding, str):
-        return _sides(function, padding)
+        return _sides(function, padding, PAIR_OR_WORD)
     if padding == "valid":
         return 0, 0
     if padding == "causal":
@@ -105,11 +108,7 @@ def _pads(
         shorter = total // 2
         left = shorter if padding == "same" else total - shorter
         return left, total - left
-    words = ", ".join(repr(word) for word in PADDING_WORDS)
-    raise ValueError(
-        f"{function}: padding must be an integer, a pair (left, right) or one of {words}, "
-        f"not {padding!r}"
-    )
+    raise ValueError(f"{function}: padding must be {PAIR_OR_WORD}, not {padding!r}")
 
 
 def _alone(value: object) -> object:
@@ -161,15 +160,12 @@ def resolve(
     left, right = _pads(function, _alone(padding), length, span, step)
     mode = _mode(function, padding_mode, length, left, right)
     padded = length + left + right
-    if max(span, padded) > MAX_SIZE:
+    if span > padded or padded > MAX_SIZE:
+        limit = "lengths must be at most 2**48, but " if max(span, padded) > MAX_SIZE else ""
         raise ValueError(
-            f"{function}: lengths must be at most 2**48, but the padded input has {padded} "
-            f"positions and the dilated kernel spans {span}"
-        )
-    if span > padded:
-        raise ValueError(
-            f"{function}: the padded input has {padded} positions but the dilated kernel spans "
-            f"{span} (kernel_size {taps}, dilation {spacing}); "
+            f"{function}: {limit}the padded input has {padded} positions "
+            f"{'and' if limit else 'but'} the dilated kernel spans {span} "
+            f"(kernel_size {taps}, dilation {spacing}); "
             f"input length {length}, padding ({left}, {right})"
         )
     return Geometry(length, (padded - span) // step + 1, step, spacing, left, mode)
@@ -191,26 +187,27 @@ def resolve_transposed(
     spacing = integer(function, "dilation", _alone(dilation), 1)
     extra = integer(function, "output_padding", _alone(output_padding), 0)
     if isinstance(padding, str):
-        raise ValueError(
-            f"{function}: padding must be an integer or a pair (left, right), not {padding!r}"
-        )
-    left, right = _sides(function, _alone(padding))
+        raise ValueError(f"{function}: padding must be {PAIR}, not {padding!r}")
+    left, right = _sides(function, _alone(padding), PAIR)
     if extra >= max(step, spacing):
         raise ValueError(
             f"{function}: output_padding must be less than stride or dilation, but it is {extra}, "
             f"stride {step}, dilation {spacing}"
         )
     whole = (length - 1) * step + spacing * (taps - 1) + 1 + extra
+    made_by = (
+        f"the output length without padding for input length {length}, kernel_size {taps}, "
+        f"stride {step}, dilation {spacing}, output_padding {extra}"
+    )
     if whole > MAX_SIZE:
         raise ValueError(
-            f"{function}: lengths must be at most 2**48, but the output has {whole} positions "
-            f"before padding is taken away"
+            f"{function}: lengths must be at most 2**48, but there are {whole} positions, which "
+            f"is {made_by}"
         )
     if whole - left - right < 1:
         raise ValueError(
             f"{function}: padding ({left}, {right}) leaves nothing of {whole} positions, which is "
-            f"the output length without padding for input length {length}, kernel_size {taps}, "
-            f"stride {step}, dilation {spacing}, output_padding {extra}"
+            f"{made_by}"
         )
     return Geometry(whole - left - right, length, step, spacing, left)
 
@@ -250,6 +247,11 @@ def conv1d_output_length(
     ValueError
         If an argument is out of range, or if the dilated kernel is longer than the
         padded input.
+
+    See Also
+    --------
+    conv1d : What has this length.
+    conv_transpose1d_output_length : The length the other way.
 
     Examples
     --------
@@ -303,6 +305,11 @@ def conv_transpose1d_output_length(
         If an argument is not an integer where one is needed.
     ValueError
         If an argument is out of range, or if the padding leaves no output.
+
+    See Also
+    --------
+    conv_transpose1d : What has this length.
+    conv1d_output_length : The length the other way.
 
     Examples
     --------

@@ -17,7 +17,6 @@ from operator import index
 from typing import Any, Literal, SupportsIndex
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index
 from numpy.typing import ArrayLike
 
 from ._backend import REFERENCE, kernels_for
@@ -78,11 +77,13 @@ def convolve(a: ArrayLike, v: ArrayLike, mode: Mode = "full", *, axis: SupportsI
         If an array holds neither numbers nor objects, or `mode` or `axis` is of a wrong type.
     ValueError
         If `a` or `v` has no samples, the axes do not broadcast, or there is no such mode or axis.
+    MemoryError
+        If there is no room for the result.
 
     See Also
     --------
-    correlate : the same with `v` conjugated and turned round.
-    conv1d : channels, stride and dilation, with gradients.
+    correlate : The same with `v` conjugated and turned round.
+    conv1d : Channels, stride and dilation, with gradients.
 
     Notes
     -----
@@ -157,12 +158,12 @@ def correlate(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, MemoryError
         As `convolve`; and ValueError for an argument without axes, as in NumPy.
 
     See Also
     --------
-    convolve : the same with `v` turned round and not conjugated; its notes hold here, too.
+    convolve : The same with `v` turned round and not conjugated; its notes hold here, too.
 
     Notes
     -----
@@ -195,6 +196,8 @@ def correlate(
 
 def _array(function: str, name: str, value: ArrayLike) -> Array:
     """`value` as an array of numbers or objects with at least one axis."""
+    if value is None:
+        raise TypeError(f"{function}: {name} must be an array, not None")
     try:
         array = np.asarray(value)
     except (ValueError, OverflowError) as error:
@@ -270,7 +273,9 @@ def _slide(function: str, a: ArrayLike, v: ArrayLike, mode: object, axis: Suppor
     except TypeError:
         raise TypeError(f"{function}: axis must be an integer, not {axis!r}") from None
     if axis != -1:
-        axis = normalize_axis_index(axis, x.ndim, function) - x.ndim
+        if not -x.ndim <= axis < x.ndim:
+            raise np.exceptions.AxisError(axis, x.ndim, function)
+        axis = axis % x.ndim - x.ndim
         x = np.moveaxis(x, axis, -1)
     if type(mode) is not str or mode not in MODES:
         mode = _mode(function, mode)
@@ -281,16 +286,18 @@ def _slide(function: str, a: ArrayLike, v: ArrayLike, mode: object, axis: Suppor
 
     if function == "correlate":
         w = w.conj()[..., ::-1]
+    lone = x.ndim == w.ndim == 1
+    rows: tuple[int, ...] = ()
+    if not lone:
+        x, w, rows = _side_by_side(function, x, w)
     if w.shape[-1] > x.shape[-1]:
         x, w = w, x
     if dtype.kind == "c":
         w = w.conj()  # which the map conjugates again
-    if x.ndim == w.ndim == 1:
-        y = _empty(function, (part.input_length,), dtype)
+    y = _empty(function, (*rows, part.input_length), dtype)
+    if lone:
         kernels.backward_input(x[None, None], w[None, None], y[None, None], part, 1)
         return y
-    x, w, rows = _side_by_side(function, x, w)
-    y = _empty(function, (*rows, part.input_length), dtype)
     if y.size:
         _by_rows(kernels.backward_input, x, w, y, part)
     return y if axis == -1 else np.moveaxis(y, -1, axis)

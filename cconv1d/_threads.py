@@ -53,7 +53,8 @@ def set_num_threads(n: SupportsIndex) -> None:
 
     See Also
     --------
-    num_threads : for the calling thread, for a while.
+    num_threads : For the calling thread, for a while.
+    get_num_threads : What holds now.
 
     Notes
     -----
@@ -83,6 +84,10 @@ def get_num_threads() -> int:
         What `num_threads` says for this thread, or else `set_num_threads` for all; 1 where
         the compiled extension is not used.
 
+    See Also
+    --------
+    set_num_threads, num_threads : What decides it.
+
     Examples
     --------
     >>> import cconv1d
@@ -107,6 +112,14 @@ class num_threads:
         If `n` is not an integer.
     ValueError
         If it is less than 1.
+
+    See Also
+    --------
+    set_num_threads : For all threads, for good.
+
+    Notes
+    -----
+    One object may be used again, also while it is in use. Results do not depend on the number.
 
     Examples
     --------

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from itertools import product
 from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-import cconv1d
 from cconv1d import _reference
 from cconv1d._geometry import PADDING_MODES, Geometry, resolve
 
@@ -283,34 +280,6 @@ def assert_near(actual, exact, sums, count, name):
 
 
 MAPS = ("forward", "backward_input", "backward_weight", "backward_bias")
-
-
-# --- refusals -------------------------------------------------------------------------------------
-
-TWO_D = re.compile(
-    r"\b(2-?d|3-?d|heights?|widths?|rows?|columns?|images?|pixels?|spatial|planes?|conv2d)\b",
-    re.IGNORECASE,
-)
-
-
-def assert_refused(function, arguments, error, words):
-    """A public function refuses the arguments, says why in 1-D words, and changes none of them."""
-
-    def content():
-        out = arguments.get("out")
-        outs = out if isinstance(out, tuple) else ()
-        every = [*arguments.values(), *outs]
-        return [value.tobytes() for value in every if hasattr(value, "tobytes")]
-
-    before = content()
-    with pytest.raises(error) as raised:
-        getattr(cconv1d, function)(**arguments)
-    message = str(raised.value)
-    assert message.startswith(f"{function}: ")
-    for word in words:
-        assert word in message
-    assert not TWO_D.search(message)
-    assert content() == before
 
 
 # --- arrays in awkward places -------------------------------------------------------------------

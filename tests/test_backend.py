@@ -276,11 +276,6 @@ def test_printed_facts(backend, capsys):
     assert "reason" not in lines
 
 
-def test_an_unknown_mode():
-    with pytest.raises(ValueError, match="mode must be 'stdout' or 'dicts', not 'x'"):
-        show_config("x")
-
-
 # --- dispatch -----------------------------------------------------------------------------------
 
 

@@ -398,41 +398,6 @@ def test_neither_samples_nor_results_are_copied(native, seen):
         seen.clear()
 
 
-# --- refusals -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize(
-    ("arguments", "options", "error", "words"),
-    [
-        (([], [1.0]), {}, ValueError, "a cannot be empty"),
-        (([1.0], []), {}, ValueError, "v cannot be empty"),
-        (([], []), {}, ValueError, "a cannot be empty"),
-        ((np.ones((0, 3)), [1.0]), {"axis": 0}, ValueError, "a cannot be empty"),
-        ((np.ones((2, 3)), np.ones((2, 0))), {}, ValueError, "v cannot be empty"),
-        (([1.0], [1.0]), {"axis": 1}, ValueError, "axis 1 is out of bounds"),
-        (([1.0], [1.0]), {"axis": -2}, np.exceptions.AxisError, "axis -2 is out of bounds"),
-        (([1.0], [1.0]), {"axis": 0.0}, TypeError, "axis must be an integer, not 0.0"),
-        (([1.0], [1.0]), {"axis": None}, TypeError, "axis must be an integer, not None"),
-        ((np.ones((2, 3)), np.ones((3, 2))), {}, ValueError, ": their lengths are (3,) and (2,)"),
-        ((np.ones((3, 2)), np.ones((3, 2))), {"axis": 0}, ValueError, "do not broadcast"),
-        (([1.0], [1.0]), {"mode": "f"}, ValueError, "mode must be 'full', 'same' or 'valid'"),
-        (([1.0], [1.0]), {"mode": 3}, ValueError, "integer for it, not 3"),
-        (([1.0], [1.0]), {"mode": None}, TypeError, "not None"),
-        (([[1.0], [1.0, 2.0]], [1.0]), {}, ValueError, "a is not a rectangular array"),
-        ((["a"], [1.0]), {}, TypeError, "a must hold numbers or objects, not <U1"),
-        (([1.0], np.ones(2, "M8[s]")), {}, TypeError, "v must hold numbers or objects"),
-        ((np.ones(2, "M8[s]"),) * 2, {}, TypeError, "a must hold numbers or objects"),
-    ],
-    ids=str,
-)
-def test_refusals(backend, name, arguments, options, error, words):
-    with pytest.raises(error) as refusal:
-        OURS[name](*arguments, **options)
-    assert str(refusal.value).startswith(f"{name}: ")
-    assert words in str(refusal.value)
-
-
 def test_signatures():
     for name, default in (("convolve", "full"), ("correlate", "valid")):
         parameters = inspect.signature(OURS[name]).parameters
