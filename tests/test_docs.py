@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import doctest
 import inspect
 import re
@@ -25,26 +26,101 @@ def test_examples_in_docstrings(module):
     assert failed == 0
 
 
-@pytest.mark.parametrize("name", cconv1d.__all__)
-def test_every_public_name_says_what_it_is(name):
+PUBLIC = [name for name in cconv1d.__all__ if callable(getattr(cconv1d, name))]
+
+#: The sections of numpydoc that are used here, in its order.
+SECTIONS = (
+    *("Parameters", "Attributes", "Returns", "Raises"),
+    *("See Also", "Notes", "References", "Examples"),
+)
+
+
+def sections(name):
+    """A public name's docstring as {heading: its lines}; what comes first has no heading."""
+    found = {"": []}
+    for line in inspect.getdoc(getattr(cconv1d, name)).splitlines():
+        if re.fullmatch("-{3,}", line):
+            heading = found[list(found)[-1]].pop()
+            assert line == "-" * len(heading)
+            assert heading not in found, heading
+            found[heading] = []
+        else:
+            found[list(found)[-1]].append(line)
+    return found
+
+
+def entries(lines):
+    """What a section describes as {names, as they stand: description}."""
+    found = {}
+    for line in lines:
+        if line and not line.startswith(" "):
+            head = line.split(" : ")[0]
+            assert head not in found, head
+            found[head] = line.split(" : ")[1:]
+        elif line.strip():
+            found[head].append(line.strip())
+    return found
+
+
+def names(heads):
+    return [name for head in heads for name in head.split(", ")]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstrings_are_numpydoc(name):
+    """In the order of numpydoc, every argument and every field described, every name known."""
     value = getattr(cconv1d, name)
-    if name == "__version__":
-        return
-    text = inspect.getdoc(value)
-    assert text
-    if callable(value) and not isinstance(value, type):
-        signature = inspect.signature(value)
-        headings = ["Examples"]
-        if signature.parameters:
-            headings += ["Parameters", "Raises"]
-        if signature.return_annotation != "None":
-            headings += ["Returns"]
-        for heading in headings:
-            assert f"{heading}\n---" in text, heading
-        arguments = signature.parameters
-        described = text.split("Returns\n")[0]
-        missing = [a for a in arguments if not re.search(rf"^(\w+, )*{a}\b", described, re.M)]
-        assert missing == []
+    signature = inspect.signature(value)
+    arguments = list(signature.parameters)
+    found = sections(name)
+    summary = found[""][0]
+    assert summary.endswith(".")
+    assert found[""][1:2] in ([], [""])
+    headings = list(found)[1:]
+    assert headings == [heading for heading in SECTIONS if heading in found]
+    assert {"See Also", "Examples"} <= found.keys()
+
+    described = entries(found.get("Parameters", found.get("Attributes", [])))
+    assert names(described) == arguments
+    for head, description in described.items():
+        assert description, head
+        if ", " not in head and "Parameters" in found:
+            assert len(description) > 1, f"{head}: a type and what it means"
+            optional = signature.parameters[head].default is not inspect.Parameter.empty
+            assert ("optional" in description[0] or "{" in description[0]) == optional, head
+    if "Parameters" in found:
+        assert names(entries(found["Raises"]))
+    if not isinstance(value, type) and signature.return_annotation != "None":
+        assert all(entries(found["Returns"]).values())
+
+    for other in names(entries(found["See Also"])):
+        assert other in PUBLIC
+        assert other != name
+    for error in names(entries(found.get("Raises", []))):
+        assert issubclass(getattr(builtins, error), Exception)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_what_docstrings_quote_exists(name):
+    """A word in backquotes is an argument, a public name or NumPy's; a reference is cited."""
+    text = inspect.getdoc(getattr(cconv1d, name))
+    known = {*inspect.signature(getattr(cconv1d, name)).parameters, *PUBLIC}
+    for quoted in re.findall(r"(?<!`)`([^`]+)`(?!`)", text):
+        if quoted.startswith("numpy."):
+            assert hasattr(np, quoted.removeprefix("numpy."))
+        else:
+            assert quoted in known, quoted
+    listed = re.findall(r"^\.\. \[(\d+)\] ", text, re.MULTILINE)
+    assert listed == sorted(set(re.findall(r"\[(\d+)\]_", text)))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_docstring_has_an_example_that_is_run(name):
+    value = getattr(cconv1d, name)
+    tests = doctest.DocTestFinder(recurse=False).find(value, name, globs={})
+    (example,) = (test for test in tests if test.name == name)
+    assert any(name in line.source for line in example.examples)
+    assert doctest.DocTestRunner().run(example).failed == 0
 
 
 @pytest.mark.skipif(not README.exists(), reason="the README is not beside the tests")
