@@ -21,13 +21,13 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from reprlib import repr as shortened
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import __version__, conv1d, conv1d_backward, show_config
-from ._geometry import Geometry, Padding, resolve
+from ._geometry import Geometry, Padding, PaddingWord, resolve
 
 Vector = NDArray[np.float64]
 
@@ -289,7 +289,7 @@ def _subscript(g: Geometry) -> str:
 
 def _setting(d: Derivation) -> str:
     g = d.geometry
-    words = d.padding if isinstance(d.padding, str) else ""
+    words: str = d.padding if isinstance(d.padding, str) else ""
     if words and words != "valid":
         words += f" ({g.pad_left} on the left)"
     return f"stride {g.stride}, padding {words or d.padding}, dilation {g.dilation}"
@@ -609,7 +609,7 @@ def _parse_integer(text: str) -> int:
 
 def _parse_padding(text: str) -> Padding:
     if re.fullmatch("[A-Za-z_]+", text):
-        return text
+        return cast(PaddingWord, text)  # other words are for `resolve` to refuse
     numbers = tuple(map(_parse_integer, text.split(",")))
     return numbers if len(numbers) > 1 else numbers[0]
 
@@ -708,7 +708,7 @@ def _build() -> str:
         name.replace("_", " ").replace("numpy", "NumPy"): (
             ", ".join(value) if isinstance(value, list) else value
         )
-        for name, value in (show_config("dicts") or {}).items()
+        for name, value in show_config("dicts").items()
         if value and name != "version"
     }
     rows = zip(_aligned([*facts]), facts.values(), strict=True)

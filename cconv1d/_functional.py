@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import prod
-from typing import Any, Literal, NamedTuple, SupportsIndex
+from typing import Any, Literal, NamedTuple, SupportsIndex, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,7 @@ from ._geometry import (
     Geometry,
     IntLike,
     Padding,
+    PaddingMode,
     Pads,
     integer,
     resolve,
@@ -150,8 +151,8 @@ def _empty(function: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array
 Shape = tuple[int, ...]
 
 
-LAYOUTS = ("NCL", "NLC")
 Layout = Literal["NCL", "NLC"]
+LAYOUTS: tuple[str, ...] = get_args(Layout)
 
 #: Work that a processor does in some 20 microseconds, of which the kernels' usual entry, with a
 #: typed memoryview of each array, would be a part that counts.
@@ -713,7 +714,7 @@ def conv1d(
     dilation: IntLike = 1,
     groups: SupportsIndex = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     layout: Layout = "NCL",
     out: Array | None = None,
     accumulate: bool = False,
@@ -855,7 +856,7 @@ def conv1d_backward(
     dilation: IntLike = 1,
     groups: SupportsIndex = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     layout: Layout = "NCL",
     needs: Sequence[bool] = (True, True, True),
     out: Sequence[Array | None] | None = None,
@@ -956,7 +957,7 @@ def conv1d_backward_input(
     dilation: IntLike = 1,
     groups: SupportsIndex = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     layout: Layout = "NCL",
     out: Array | None = None,
     accumulate: bool = False,
@@ -1035,7 +1036,7 @@ def conv1d_backward_weight(
     dilation: IntLike = 1,
     groups: SupportsIndex = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     layout: Layout = "NCL",
     out: Array | None = None,
     accumulate: bool = False,
@@ -1312,6 +1313,10 @@ def conv_transpose1d_backward(
     )
 
 
+@overload
+def show_config(mode: Literal["stdout"] = "stdout") -> None: ...
+@overload
+def show_config(mode: Literal["dicts"]) -> dict[str, Any]: ...
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """Print what computes here: version, backend, instruction set, compiler, NumPy.
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from typing import NamedTuple, SupportsIndex
+from typing import Literal, NamedTuple, SupportsIndex, get_args
 
 __all__ = [
     "Geometry",
     "IntLike",
     "Padding",
+    "PaddingMode",
+    "PaddingWord",
     "Pads",
     "conv1d_output_length",
     "conv_transpose1d_output_length",
@@ -28,12 +30,14 @@ __all__ = [
 
 IntLike = SupportsIndex | Sequence[SupportsIndex]
 Pads = SupportsIndex | Sequence[SupportsIndex]
-Padding = Pads | str
+PaddingWord = Literal["valid", "same", "same_lower", "causal", "full"]
+Padding = Pads | PaddingWord
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
-PADDING_WORDS = ("valid", "same", "same_lower", "causal", "full")
+PADDING_WORDS: tuple[str, ...] = get_args(PaddingWord)
 
 #: What the samples beyond the ends are; a `Geometry` holds the place in this tuple.
-PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+PADDING_MODES: tuple[str, ...] = get_args(PaddingMode)
 
 #: More samples than a processor can address today, and few enough that the kernels' products of
 #: a position and a stride fit 64 bits.

@@ -339,7 +339,7 @@ BAD = [
     ("explain --input 1,2 --weight 1 --padding -1", "padding must be at least 0, not -1"),
     ("explain --input 1,2 --weight 1 --padding -1,2", "padding (left) must be at least 0"),
     ("explain --input 1,2 --weight 1 --padding some", "not 'some'"),
-    ("explain --input 1,2 --weight 1 --padding 1,2,3", "a pair (left, right), not 3 values"),
+    ("explain --input 1,2 --weight 1 --padding 1,2,3", "not 3 values: (1, 2, 3)"),
     ("explain --input 1,2 --weight 1 --padding 1,same", "--padding: 'same' is not an integer"),
     ("explain --input 1,2 --weight 1 --padding=", "--padding: '' is not an integer"),
     (f"explain --input 1 --weight 1 --stride {'9' * 30}", "stride must be at most 2**48"),

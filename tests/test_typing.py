@@ -1,0 +1,138 @@
+"""What a user's type checker makes of the package: mypy --strict on programs that import it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cconv1d
+
+pytest.importorskip("mypy")
+
+GOOD = """
+from typing import Any, assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cconv1d
+from cconv1d import Gradients
+
+Array = NDArray[Any]
+x: NDArray[np.float32] = np.ones((2, 4, 30), np.float32)
+w: NDArray[np.float32] = np.ones((6, 2, 3), np.float32)
+b: NDArray[np.float32] = np.ones(6, np.float32)
+
+assert_type(cconv1d.__version__, str)
+length = cconv1d.conv1d_output_length(30, np.int64(3), stride=(2,), padding=(2, 1), dilation=1)
+assert_type(length, int)
+
+y = cconv1d.conv1d(x, w, b, 2, (2, 1), groups=2, padding_mode="reflect")
+assert_type(y, Array)
+cconv1d.conv1d(x, w, bias=None, stride=2, padding=[2, 1], groups=2, out=y, accumulate=True)
+cconv1d.conv1d(x[0].T, w, padding="same", groups=2, layout="NLC")
+assert_type(cconv1d.conv1d([1, 2.5, 3], (1, 1)), Array)
+
+grads = cconv1d.conv1d_backward(y, x, w, 2, (2, 1), groups=2, needs=(True, True, False))
+assert_type(grads, Gradients)
+assert_type(grads.weight, Array | None)
+dx, dw, db = cconv1d.conv1d_backward(y, x, w, 2, (2, 1), groups=2, out=grads)
+assert dx is not None and dw is not None
+assert_type(dx, Array)
+cconv1d.conv1d_backward(y, x, w, 2, (2, 1), 1, 2, out=(None, dw, None), accumulate=False)
+assert_type(cconv1d.conv1d_backward_input(y, w, 30, 2, (2, 1), groups=2, out=dx), Array)
+assert_type(cconv1d.conv1d_backward_weight(y, x, 3, 2, (2, 1), groups=2, out=dw), Array)
+assert_type(Gradients(dx, None, None).input, Array | None)
+
+z = cconv1d.conv_transpose1d(y, w, None, 2, padding=1, output_padding=1, groups=2, dilation=1)
+assert_type(z, Array)
+assert_type(cconv1d.conv_transpose1d_backward(z, y, w, 2, 1, 1, 2, layout="NCL"), Gradients)
+assert_type(cconv1d.conv_transpose1d_output_length(15, 3, stride=2, output_padding=1), int)
+
+assert_type(cconv1d.convolve(x, [1.0, 2.0], "same", axis=0), Array)
+assert_type(cconv1d.correlate(x, w[0, 0], mode=2), Array)
+
+cconv1d.set_num_threads(2)
+assert_type(cconv1d.get_num_threads(), int)
+with cconv1d.num_threads(1):
+    pass
+cconv1d.show_config()
+assert_type(cconv1d.show_config("dicts"), dict[str, Any])
+"""
+
+# Each line is refused, for its argument's type or because there is no such argument.
+BAD = """
+import cconv1d
+cconv1d.conv1d([1.0], None)
+cconv1d.conv1d([1.0], [1.0], stride=1.5)
+cconv1d.conv1d([1.0], [1.0], stride="2")
+cconv1d.conv1d([1.0], [1.0], padding="SAME")
+cconv1d.conv1d([1.0], [1.0], padding_mode="constant")
+cconv1d.conv1d([1.0], [1.0], layout="LNC")
+cconv1d.conv1d([1.0], [1.0], groups=(1,))
+cconv1d.conv1d([1.0], [1.0], out=[0.0])
+cconv1d.conv1d([1.0], [1.0], accumulate="yes")
+cconv1d.conv1d([1.0], [1.0], None, 1, 0, 1, 1, "zeros")
+cconv1d.conv1d_backward([1.0], [1.0], [1.0]).weight.shape
+cconv1d.conv1d_backward([1.0], [1.0], [1.0], needs="all")
+cconv1d.conv1d_backward([1.0], [1.0], [1.0], bias=[1.0])
+cconv1d.conv1d_backward_input([1.0], [1.0])
+cconv1d.conv1d_backward_weight([1.0], [1.0], "3")
+cconv1d.conv_transpose1d([1.0], [1.0], padding="same")
+cconv1d.conv_transpose1d([1.0], [1.0], padding_mode="zeros")
+cconv1d.conv_transpose1d_backward([1.0], [1.0], [1.0], output_padding=0.5)
+cconv1d.conv1d_output_length(10.0, 3)
+cconv1d.conv_transpose1d_output_length(10, 3, padding="full")
+cconv1d.convolve([1.0], [1.0], "all")
+cconv1d.correlate([1.0], [1.0], axis=None)
+cconv1d.set_num_threads(1.5)
+cconv1d.num_threads("2")
+cconv1d.show_config("json")
+cconv1d.conv2d
+"""
+
+
+def mypy(folder, program):
+    """mypy's exit status and the lines in which it finds errors."""
+    (folder / "program.py").write_text(program, encoding="utf-8")
+    environment = {k: v for k, v in os.environ.items() if k != "MYPYPATH"}
+    home = Path(cconv1d.__file__).resolve().parents[1]
+    if home.name not in ("site-packages", "dist-packages"):
+        environment["MYPYPATH"] = str(home)
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "program.py"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert checked.stderr == ""
+    lines = {int(n) for n in re.findall(r"^program\.py:(\d+): error", checked.stdout, re.MULTILINE)}
+    return checked.returncode, lines, checked.stdout
+
+
+def test_a_program_that_uses_every_public_name(tmp_path):
+    for name in cconv1d.__all__:
+        assert re.search(rf"\b{name}\b", GOOD), name
+    status, _, printed = mypy(tmp_path, GOOD)
+    assert status == 0, printed
+
+
+def test_that_program_runs():
+    threads = cconv1d.get_num_threads()
+    try:
+        exec(GOOD, {})
+    finally:
+        cconv1d.set_num_threads(threads)
+
+
+def test_every_wrong_line_is_refused(tmp_path):
+    status, lines, printed = mypy(tmp_path, BAD)
+    assert status == 1, printed
+    expected = {i for i, line in enumerate(BAD.splitlines(), 1) if line.startswith("cconv1d.")}
+    assert lines == expected, printed
