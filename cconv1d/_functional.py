@@ -796,9 +796,10 @@ def conv1d(
     float64 are compiled; so are float16 and the bfloat16 of ml_dtypes, summed in float32 and
     rounded once. Integers (modulo 2**n), extended and complex numbers are computed by NumPy.
 
-    The terms of a sum are added in blocks of 128, and then the blocks' sums [2]_: in the tests no
-    result is off by more than 8 times the machine epsilon times the sum of the absolute values
-    of its terms. Its bits depend neither on the number of threads nor on its place in the batch.
+    Compiled, the terms of a sum are added in blocks of 128, and then the blocks' sums [2]_: in the
+    tests no result of float32 or float64 is off by more than 8 times the machine epsilon times
+    the sum of the absolute values of its terms. The bits of a result depend neither on the
+    number of threads nor on its place in the batch.
 
     References
     ----------
@@ -1167,7 +1168,7 @@ def conv_transpose1d(
     --------
     conv_transpose1d_backward : Its gradients.
     conv_transpose1d_output_length : How many positions it returns.
-    conv1d_backward_input : The gradient that it is, for complex weights too.
+    conv1d_backward_input : The same sum with conjugated weights, for a given length.
 
     Notes
     -----

@@ -12,48 +12,54 @@ import cconv1d
 from cconv1d import Gradients
 from cconv1d._geometry import MAX_SIZE
 
+
+def numbers(*shape):
+    """1, 2, 3, ..., of which a change would show."""
+    return np.arange(1.0, 1 + np.prod(shape)).reshape(shape)
+
+
 #: A valid call of each function, of which the tables below change something.
 VALID = {
     "conv1d": {
-        "input": np.zeros((2, 4, 10)),
-        "weight": np.zeros((6, 2, 3)),
-        "bias": np.zeros(6),
+        "input": numbers(2, 4, 10),
+        "weight": numbers(6, 2, 3),
+        "bias": numbers(6),
         "groups": 2,
     },
     "conv1d_backward": {
-        "grad_output": np.zeros((2, 6, 8)),
-        "input": np.zeros((2, 4, 10)),
-        "weight": np.zeros((6, 2, 3)),
+        "grad_output": numbers(2, 6, 8),
+        "input": numbers(2, 4, 10),
+        "weight": numbers(6, 2, 3),
         "groups": 2,
     },
     "conv1d_backward_input": {
-        "grad_output": np.zeros((2, 6, 8)),
-        "weight": np.zeros((6, 2, 3)),
+        "grad_output": numbers(2, 6, 8),
+        "weight": numbers(6, 2, 3),
         "input_length": 10,
         "groups": 2,
     },
     "conv1d_backward_weight": {
-        "grad_output": np.zeros((2, 6, 8)),
-        "input": np.zeros((2, 4, 10)),
+        "grad_output": numbers(2, 6, 8),
+        "input": numbers(2, 4, 10),
         "kernel_size": 3,
         "groups": 2,
     },
     "conv1d_output_length": {"input_length": 10, "kernel_size": 3},
     "conv_transpose1d": {
-        "input": np.zeros((2, 4, 8)),
-        "weight": np.zeros((4, 3, 3)),
-        "bias": np.zeros(6),
+        "input": numbers(2, 4, 8),
+        "weight": numbers(4, 3, 3),
+        "bias": numbers(6),
         "groups": 2,
     },
     "conv_transpose1d_backward": {
-        "grad_output": np.zeros((2, 6, 10)),
-        "input": np.zeros((2, 4, 8)),
-        "weight": np.zeros((4, 3, 3)),
+        "grad_output": numbers(2, 6, 10),
+        "input": numbers(2, 4, 8),
+        "weight": numbers(4, 3, 3),
         "groups": 2,
     },
     "conv_transpose1d_output_length": {"input_length": 8, "kernel_size": 3},
-    "convolve": {"a": np.zeros((2, 5)), "v": np.zeros((2, 3))},
-    "correlate": {"a": np.zeros((2, 5)), "v": np.zeros((2, 3))},
+    "convolve": {"a": numbers(2, 5), "v": numbers(2, 3)},
+    "correlate": {"a": numbers(2, 5), "v": numbers(2, 3)},
     "set_num_threads": {"n": 1},
     "num_threads": {"n": 1},
     "show_config": {"mode": "dicts"},
