@@ -168,9 +168,10 @@ class Plan(NamedTuple):
     input: Shape
     weight: Shape
     output: Shape
-    channels: Shape  # of the output: the shape of the bias
+    bias: Shape
     geometry: Geometry
     groups: int
+    each: bool  # sample has a weight of its own
     swapped: bool  # signals have their channels last
     small: bool  # see `_compute`
 
@@ -245,23 +246,32 @@ def _swapped(shape: Shape, swapped: bool) -> Shape:
 
 
 def _weights(function: str, shape: Shape) -> Shape:
-    """(k,) or (K, C/groups, k) as (K, C/groups, k)."""
-    if len(shape) not in (1, 3):
+    """(k,), (K, C/groups, k) or (N, K, C/groups, k) as (K, C/groups, k)."""
+    if len(shape) not in (1, 3, 4):
         channels = (
             "in channels, out channels / groups"
             if "transpose" in function
             else "out channels, in channels / groups"
         )
         raise ValueError(
-            f"{function}: weight must have shape ({channels}, taps) or (taps,), not {shape}"
+            f"{function}: weight must have shape ({channels}, taps), (taps,) or, with one for each "
+            f"sample, (batch, {channels}, taps), not {shape}"
         )
     if shape[-1] == 0:
         raise ValueError(f"{function}: weight must have at least 1 tap, but its shape is {shape}")
-    return (1,) * (3 - len(shape)) + shape
+    return (1,) * (3 - len(shape)) + shape[-3:]
 
 
 def _one_rank(function: str, name: str, shape: Shape, other_name: str, other: Shape) -> None:
-    """Refuse a lone signal beside channels; two signals must agree about the batch, too."""
+    """Refuse a lone signal beside channels; two signals must agree about the batch, too.
+
+    So must a signal and a weight for each sample.
+    """
+    if other_name == "weight" and len(other) == 4 and (len(shape) != 3 or shape[0] != other[0]):
+        raise ValueError(
+            f"{function}: a weight of shape {other} is one for each of {other[0]} samples, but "
+            f"{name} has shape {shape}"
+        )
     lone = len(shape) == 1, len(other) == 1
     if lone[0] != lone[1] or (other_name != "weight" and len(shape) != len(other)):
         raise ValueError(
@@ -292,26 +302,37 @@ def _check_channels(
 
 
 def _check_bias(function: str, bias: Shape | None, expected: Shape) -> None:
-    if bias is not None and bias != expected:
+    """Refuse a bias that is neither one for all samples nor, as the weight, one for each."""
+    if bias is not None and bias != expected and bias != expected[-1:]:
+        each = f" or {expected}" if len(expected) > 1 else ""
         raise ValueError(
-            f"{function}: bias must have shape {expected}, one number for each output channel, "
-            f"not {bias}"
+            f"{function}: bias must have shape {expected[-1:]}{each}, one number for each output "
+            f"channel, not {bias}"
         )
 
 
 def _plan(
-    axes: int, layout: object, x: Shape, w: Shape, outs: int, geometry: Geometry, groups: int
+    axes: int,
+    layout: object,
+    x: Shape,
+    w: Shape,
+    outs: int,
+    geometry: Geometry,
+    groups: int,
+    each: bool = False,
 ) -> Plan:
     """The plan for (N, C, L) and (K, C/groups, k), where the user's signals have so many axes."""
     y = x[0], outs, geometry.output_length
     swapped = layout == "NLC" and axes > 1
+    samples = x[:1] if each else ()
     return Plan(
         _swapped(x, swapped)[3 - axes :],
-        w if axes > 1 else w[2:],
+        samples + w if axes > 1 else w[2:],
         _swapped(y, swapped)[3 - axes :],
-        (outs,),
+        (*samples, outs),
         geometry,
         groups,
+        each,
         swapped,
         prod(y) * prod(w[1:]) < SMALL_PRODUCTS,
     )
@@ -334,7 +355,7 @@ def _plan_of(
     geometry = resolve(function, x3[2], w3[2], stride, padding, dilation, padding_mode)
     number = _check_groups(function, groups, input_channels=x3[1], output_channels=w3[0])
     _check_channels(function, w3, number, w3[1] * number, x3[1])
-    return _plan(len(x), layout, x3, w3, w3[0], geometry, number)
+    return _plan(len(x), layout, x3, w3, w3[0], geometry, number, len(w) == 4)
 
 
 def _plan_of_transpose(
@@ -357,7 +378,8 @@ def _plan_of_transpose(
     number = _check_groups(function, groups, input_channels=x3[1])
     _check_channels(function, w3, number, w3[0], x3[1])
     y3 = x3[0], w3[1] * number, geometry.input_length
-    return _plan(len(x), layout, y3, w3, w3[0], geometry, number)
+    plan = _plan(len(x), layout, y3, w3, w3[0], geometry, number, len(w) == 4)
+    return plan._replace(bias=(*plan.bias[:-1], y3[1]))
 
 
 def _check_grad_output(
@@ -385,7 +407,7 @@ def _plan_forward(
     function = "conv1d"
     x, w, b = shapes
     plan = _plan_of(function, x, w, stride, padding, dilation, groups, padding_mode, layout)
-    _check_bias(function, b, plan.channels)
+    _check_bias(function, b, plan.bias)
     return plan
 
 
@@ -427,7 +449,7 @@ def _plan_backward_input(
     geometry = resolve(function, size, w3[2], stride, padding, dilation, padding_mode)
     number = _check_groups(function, groups, output_channels=w3[0])
     x3 = dy3[0], number * w3[1], geometry.input_length
-    plan = _plan(len(dy), layout, x3, w3, w3[0], geometry, number)
+    plan = _plan(len(dy), layout, x3, w3, w3[0], geometry, number, len(w) == 4)
     _check_grad_output(function, dy, plan.output, plan.geometry[:2])
     return plan
 
@@ -470,7 +492,7 @@ def _plan_transpose(
     function = "conv_transpose1d"
     x, w, b = shapes
     plan = _plan_of_transpose(function, x, w, stride, padding, dilation, groups, layout, size)
-    _check_bias(function, b, (_weights(function, w)[1] * plan.groups,))
+    _check_bias(function, b, plan.bias)
     return plan
 
 
@@ -597,7 +619,8 @@ def _compute(
 ) -> None:
     """Fill `out` by one of the maps, with what the map has of a second operand and a bias.
 
-    Small calls go to the kernels by an entry that is quicker at opening arrays.
+    Small calls go to the kernels by an entry that is quicker at opening arrays. Samples with
+    weights of their own are groups of one sample.
     """
     geometry, groups = plan.geometry, plan.groups
     if plan.swapped:  # the nests see strides only
@@ -606,6 +629,31 @@ def _compute(
             second = second.swapaxes(-1, -2)
         elif which != BACKWARD_BIAS:
             out = out.swapaxes(-1, -2)
+    if plan.each:
+        if out.size == 0:
+            return
+        samples = len(out)
+        if bias is not None:
+            bias = np.broadcast_to(bias, (samples, bias.shape[-1]))
+        signals = (
+            (first, out) if second is None or which != BACKWARD_WEIGHT else (first, second, out)
+        )
+        if not all(map(_joined, signals)):
+            plan = plan._replace(each=False, swapped=False)
+            for n in range(samples):
+                _compute(
+                    which,
+                    plan,
+                    first[n],
+                    None if second is None else second[n],
+                    None if bias is None else bias[n],
+                    out[n],
+                )
+            return
+        groups *= samples
+        first, out = _join(first), _join(out)
+        second = None if second is None else _join(second)
+        bias = None if bias is None else _join(bias)
     if plan.small and _backend.small(which, first, second, bias, out, geometry, groups):
         return
     kernel = kernels_for(out.dtype)[which]
@@ -622,6 +670,17 @@ def _compute(
         kernel(first, second, out, geometry, groups, bias)
     else:
         kernel(first, second, out, geometry, groups)
+
+
+def _joined(array: Array) -> bool:
+    """Whether the first two axes can become one without a copy."""
+    (outer, inner), (far, near) = array.shape[:2], array.strides[:2]
+    return outer == 1 or inner == 1 or bool(far == inner * near)
+
+
+def _join(array: Array) -> Array:
+    outer, inner, *others = array.shape
+    return array.reshape(outer * inner, *others)
 
 
 def _three(array: Array) -> Array:
@@ -732,9 +791,10 @@ def conv1d(
     input : array_like, shape (N, C, L), (C, L) or (L,)
         N signals of C channels and L samples. Any strides; it is not modified.
     weight : array_like, shape (K, C // groups, k), or (k,) for an `input` of shape (L,)
-        K kernels of k taps for each channel of their group.
+        K kernels of k taps for each channel of their group. With shape (N, K, C // groups, k)
+        each of the N samples has kernels of its own.
     bias : array_like, shape (K,), optional
-        Added to every position of its output channel.
+        Added to every position of its output channel; or (N, K), for a weight of each sample.
     stride : int, optional
         Distance in samples between neighbouring outputs.
     padding : int or (int, int) or str, optional
@@ -791,6 +851,10 @@ def conv1d(
 
     Notes
     -----
+    Samples with kernels of their own are convolved together where the memory of samples and
+    channels lies evenly, as it does in contiguous arrays with ``layout="NCL"``, and one after the
+    other elsewhere. The bits are those of a call for each sample.
+
     Names, order and defaults are those of ``torch.nn.functional.conv1d``; "same" is what ONNX
     calls SAME_UPPER, "causal" what WaveNet [1]_ is made of. float32 and
     float64 are compiled; so are float16 and the bfloat16 of ml_dtypes, summed in float32 and
@@ -871,7 +935,7 @@ def conv1d_backward(
         Derivatives of the loss with respect to each output of `conv1d`.
     input : array_like, shape (N, C, L), (C, L) or (L,)
         What `conv1d` was called with.
-    weight : array_like, shape (K, C // groups, k) or (k,)
+    weight : array_like, shape (K, C // groups, k), (k,) or (N, K, C // groups, k)
         What `conv1d` was called with.
     stride, padding, dilation, groups, padding_mode, layout
         As in `conv1d`.
@@ -886,7 +950,8 @@ def conv1d_backward(
     -------
     Gradients
         A named tuple (input, weight, bias), each in the shape of what it is the gradient
-        of, bias as (K,), and None where it is not needed; those of `out`, if given.
+        of, bias as (K,), or (N, K) for a weight of each sample, and None where it is not
+        needed; those of `out`, if given.
 
     Raises
     ------
@@ -934,7 +999,7 @@ def conv1d_backward(
     tasks = (
         Task(BACKWARD_INPUT, dy, w, plan.input),
         Task(BACKWARD_WEIGHT, dy, x, plan.weight),
-        Task(BACKWARD_BIAS, dy, None, plan.channels),
+        Task(BACKWARD_BIAS, dy, None, plan.bias),
     )
     return _gradients(
         function,
@@ -974,7 +1039,7 @@ def conv1d_backward_input(
     ----------
     grad_output : array_like, shape (N, K, L_out), (K, L_out) or (L_out,)
         Derivatives of the loss with respect to each output of `conv1d`.
-    weight : array_like, shape (K, C // groups, k), or (k,) for a 1-D `grad_output`
+    weight : array_like, shape (K, C // groups, k), (N, K, C // groups, k) or (k,)
         What `conv1d` was called with.
     input_length : int
         Number of samples of the input, which `grad_output` alone does not tell when
@@ -1039,6 +1104,7 @@ def conv1d_backward_weight(
     *,
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "NCL",
+    per_sample: bool = False,
     out: Array | None = None,
     accumulate: bool = False,
 ) -> Array:
@@ -1059,10 +1125,14 @@ def conv1d_backward_weight(
         Number of taps of the weight.
     stride, padding, dilation, groups, padding_mode, layout, out, accumulate
         As in `conv1d`.
+    per_sample : bool, optional
+        Whether the gradient is that of each sample by itself, not their sum: that of a weight
+        for each sample, and of interest where the weight is the same for all.
 
     Returns
     -------
     ndarray, shape (K, C // groups, kernel_size), or (kernel_size,) for 1-D arrays
+        With `per_sample` (N, K, C // groups, kernel_size).
         With the dtype of the arguments; `out`, if given.
 
     Raises
@@ -1084,6 +1154,10 @@ def conv1d_backward_weight(
     >>> from cconv1d import conv1d_backward_weight
     >>> conv1d_backward_weight([1.0, 10.0, 100.0], [1.0, 2.0, 3.0, 4.0], kernel_size=2)
     array([321., 432.])
+    >>> x, dy = [[[1.0, 2.0, 3.0]], [[4.0, 5.0, 6.0]]], [[[1.0, 10.0]], [[1.0, 10.0]]]
+    >>> conv1d_backward_weight(dy, x, kernel_size=2, per_sample=True).squeeze()
+    array([[21., 32.],
+           [54., 65.]])
     """
     function = "conv1d_backward_weight"
     dy: Any = grad_output
@@ -1093,6 +1167,13 @@ def conv1d_backward_weight(
     plan = _plan_backward_weight(
         (dy.shape, x.shape), stride, padding, dilation, groups, padding_mode, layout, kernel_size
     )
+    if per_sample:
+        if x.ndim != 3:
+            raise ValueError(
+                f"{function}: per_sample needs samples, but input has shape {x.shape}, "
+                f"without a batch"
+            )
+        plan = plan._replace(weight=(len(x), *plan.weight), each=True)
     if out is None and accumulate is False:
         dw = _empty(function, plan.weight, dy.dtype)
     else:
@@ -1131,8 +1212,9 @@ def conv_transpose1d(
         N signals of C channels and L samples, at least one. Any strides; it is not modified.
     weight : array_like, shape (C, K // groups, k), or (k,) for an `input` of shape (L,)
         For each input channel the kernels of k taps that lead to the outputs of its group.
+        With shape (N, C, K // groups, k) each of the N samples has kernels of its own.
     bias : array_like, shape (K,), optional
-        Added to every position of its output channel.
+        Added to every position of its output channel; or (N, K), for a weight of each sample.
     stride : int, optional
         Distance in outputs between what neighbouring samples are spread over.
     padding : int or (int, int), optional
@@ -1238,7 +1320,7 @@ def conv_transpose1d_backward(
         Derivatives of the loss with respect to each output of `conv_transpose1d`.
     input : array_like, shape (N, C, L), (C, L) or (L,)
         What `conv_transpose1d` was called with.
-    weight : array_like, shape (C, K // groups, k) or (k,)
+    weight : array_like, shape (C, K // groups, k), (k,) or (N, C, K // groups, k)
         What `conv_transpose1d` was called with.
     stride, padding, output_padding, groups, dilation, layout
         As in `conv_transpose1d`.
@@ -1249,7 +1331,8 @@ def conv_transpose1d_backward(
     -------
     Gradients
         A named tuple (input, weight, bias), each in the shape of what it is the gradient
-        of, bias as (K,), and None where it is not needed; those of `out`, if given.
+        of, bias as (K,), or (N, K) for a weight of each sample, and None where it is not
+        needed; those of `out`, if given.
 
     Raises
     ------
@@ -1295,11 +1378,10 @@ def conv_transpose1d_backward(
         layout,
         output_padding,
     )
-    outs = (w.shape[1] * plan.groups,) if w.ndim == 3 else (1,)
     tasks = (
         Task(FORWARD, dy, w.conj(), plan.output),
         Task(BACKWARD_WEIGHT, x, dy, plan.weight, conjugate=True),
-        Task(BACKWARD_BIAS, dy, None, outs),
+        Task(BACKWARD_BIAS, dy, None, plan.bias),
     )
     return _gradients(
         function,
