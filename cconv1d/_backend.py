@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _reference
+from . import _complex, _reference
 
 BACKENDS = ("auto", "native", "reference")
 
@@ -75,6 +75,8 @@ def select(backend: str) -> None:
             _kernels[np.dtype(dtype)] = Kernels(
                 *(getattr(core, f"{name}_{suffix}") for name in Kernels._fields)
             )
+        for char, suffix in (("F", "c64"), ("D", "c128")):
+            _kernels[np.dtype(char)] = Kernels(**_complex.maps(core, suffix))
         _kernels[np.dtype(np.float16)] = _of_halves(core, brain=False)
 
 

@@ -856,9 +856,10 @@ def conv1d(
     other elsewhere. The bits are those of a call for each sample.
 
     Names, order and defaults are those of ``torch.nn.functional.conv1d``; "same" is what ONNX
-    calls SAME_UPPER, "causal" what WaveNet [1]_ is made of. float32 and
-    float64 are compiled; so are float16 and the bfloat16 of ml_dtypes, summed in float32 and
-    rounded once. Integers (modulo 2**n), extended and complex numbers are computed by NumPy.
+    calls SAME_UPPER, "causal" what WaveNet [1]_ is made of. float32, float64,
+    complex64 and complex128 are compiled; so are float16 and the bfloat16 of ml_dtypes, summed
+    in float32 and rounded once. Integers (modulo 2**n) and extended precision are computed by
+    NumPy. A NaN in one part of a complex sample or weight makes both parts of a result NaN.
 
     Compiled, the terms of a sum are added in blocks of 128, and then the blocks' sums [2]_: in the
     tests no result of float32 or float64 is off by more than 8 times the machine epsilon times

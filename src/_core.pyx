@@ -112,10 +112,20 @@ ctypedef fused real:    # what the tiles compute with
     float
     double
 
-ctypedef fused stored:  # what arrays hold; half precision comes as integers
+ctypedef fused real_or_half:  # half precision comes as integers
     float
     double
     uint16_t
+
+ctypedef float complex complex64
+ctypedef double complex complex128
+
+ctypedef fused stored:  # what signals hold
+    float
+    double
+    uint16_t
+    complex64
+    complex128
 
 # Panels of up to this many bytes stay in the second-level cache beside what else is in use.
 cdef enum: PANEL_BYTES = 128 * 1024
@@ -324,6 +334,55 @@ def backward_bias_half(const uint16_t[:, :, :] dy, uint16_t[:] db, bint brain):
     cdef const cc_half *half = half_of(brain)
     compute(BACKWARD_BIAS, view_of(dy, half), nothing, nothing, line_of(db, half), None, 1,
             sizeof(float))
+
+
+# Signals of complex numbers are read and written as they lie, as if each channel were two of real
+# ones; _complex.py, which calls these, has the real weights, biases and gradients that go with it.
+
+def forward_c64(const complex64[:, :, :] x, const float[:, :, :] w, const float[:] b,
+                complex64[:, :, :] y, geometry, Py_ssize_t groups):
+    compute(FORWARD, view_of(x), view_of(w), line_of(b), view_of(y), geometry, groups,
+            sizeof(float))
+
+
+def forward_c128(const complex128[:, :, :] x, const double[:, :, :] w, const double[:] b,
+                 complex128[:, :, :] y, geometry, Py_ssize_t groups):
+    compute(FORWARD, view_of(x), view_of(w), line_of(b), view_of(y), geometry, groups,
+            sizeof(double))
+
+
+def backward_input_c64(const complex64[:, :, :] dy, const float[:, :, :] w,
+                       complex64[:, :, :] dx, geometry, Py_ssize_t groups,
+                       const float[:] b=None):
+    compute(BACKWARD_INPUT, view_of(dy), view_of(w), line_of(b), view_of(dx), geometry, groups,
+            sizeof(float))
+
+
+def backward_input_c128(const complex128[:, :, :] dy, const double[:, :, :] w,
+                        complex128[:, :, :] dx, geometry, Py_ssize_t groups,
+                        const double[:] b=None):
+    compute(BACKWARD_INPUT, view_of(dy), view_of(w), line_of(b), view_of(dx), geometry, groups,
+            sizeof(double))
+
+
+def backward_weight_c64(const complex64[:, :, :] dy, const complex64[:, :, :] x,
+                        float[:, :, :] dw, geometry, Py_ssize_t groups):
+    compute(BACKWARD_WEIGHT, view_of(dy), view_of(x), nothing, view_of(dw), geometry, groups,
+            sizeof(float))
+
+
+def backward_weight_c128(const complex128[:, :, :] dy, const complex128[:, :, :] x,
+                         double[:, :, :] dw, geometry, Py_ssize_t groups):
+    compute(BACKWARD_WEIGHT, view_of(dy), view_of(x), nothing, view_of(dw), geometry, groups,
+            sizeof(double))
+
+
+def backward_bias_c64(const complex64[:, :, :] dy, float[:] db):
+    compute(BACKWARD_BIAS, view_of(dy), nothing, nothing, line_of(db), None, 1, sizeof(float))
+
+
+def backward_bias_c128(const complex128[:, :, :] dy, double[:] db):
+    compute(BACKWARD_BIAS, view_of(dy), nothing, nothing, line_of(db), None, 1, sizeof(double))
 
 
 # --- threads -------------------------------------------------------------------------------------

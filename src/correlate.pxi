@@ -227,7 +227,7 @@ cdef void correlate_panel(
     cdef Py_ssize_t block, row, tile_rows, width, m, last, inside, target_row, m0
     cdef real *target
     cdef bint direct
-    cdef bint side_by_side = (job.step == 1 and out.strides[2] == size
+    cdef bint side_by_side = (job.step == 1 and not out.pair and out.strides[2] == size
                               and out.strides[1] % size == 0)
     if job.biases != NULL and t1 == terms:
         bias = <const real *> job.biases + group * job.most_rows

@@ -9,6 +9,8 @@ cdef struct View:
     Py_ssize_t strides[3]
     int mode                # what lies beyond the ends of the last axis
     const cc_half *half     # how numbers of 16 bits are stored, or NULL: as the tiles have them
+    int pair                # 1 where two channels are the parts of one of complex numbers, else 0
+    Py_ssize_t part         # and then from the real part to the imaginary one
 
 
 # As in PADDING_MODES of _geometry.py.
@@ -16,18 +18,21 @@ cdef enum: ZEROS, REFLECT, REPLICATE, CIRCULAR
 
 
 cdef View view_of(const stored[:, :, :] array, const cc_half *half=NULL) noexcept nogil:
-    cdef View view
+    cdef View view = nothing
     cdef int axis
-    view.mode = ZEROS
     view.half = half
     view.data = <char *> &array[0, 0, 0]
     for axis in range(3):
         view.shape[axis] = array.shape[axis]
         view.strides[axis] = array.strides[axis]
+    if stored is complex64 or stored is complex128:
+        view.pair = 1
+        view.part = sizeof(stored) // 2
+        view.shape[1] *= 2
     return view
 
 
-cdef View line_of(const stored[:] array, const cc_half *half=NULL) noexcept nogil:
+cdef View line_of(const real_or_half[:] array, const cc_half *half=NULL) noexcept nogil:
     cdef View view = nothing
     if array is not None:
         view.half = half
@@ -42,6 +47,8 @@ nothing.shape = [1, 1, 0]
 nothing.strides = [0, 0, 0]
 nothing.mode = ZEROS
 nothing.half = NULL
+nothing.pair = 0
+nothing.part = 0
 
 
 cdef bint open_view(
@@ -79,7 +86,8 @@ cdef bint open_view(
 
 
 cdef inline char *at(const View *view, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k) noexcept nogil:
-    return view.data + i * view.strides[0] + j * view.strides[1] + k * view.strides[2]
+    return (view.data + i * view.strides[0] + (j >> view.pair) * view.strides[1]
+            + (j & view.pair) * view.part + k * view.strides[2])
 
 
 cdef View part_of(
@@ -100,7 +108,7 @@ cdef Py_ssize_t distance_of_rows(const View *view, Py_ssize_t rows, Py_ssize_t s
     or an offset would not fit int32.
     """
     cdef Py_ssize_t distance = view.strides[1] // size
-    if view.half != NULL or view.strides[2] != size:
+    if view.half != NULL or view.pair or view.strides[2] != size:
         return 0
     if distance * size != view.strides[1] or distance < 0:
         return 0
