@@ -620,7 +620,8 @@ def _compute(
     """Fill `out` by one of the maps, with what the map has of a second operand and a bias.
 
     Small calls go to the kernels by an entry that is quicker at opening arrays. Samples with
-    weights of their own are groups of one sample.
+    weights of their own are groups of one sample, in a view; where strides do not allow that,
+    they are computed one after the other.
     """
     geometry, groups = plan.geometry, plan.groups
     if plan.swapped:  # the nests see strides only
@@ -635,10 +636,10 @@ def _compute(
         samples = len(out)
         if bias is not None:
             bias = np.broadcast_to(bias, (samples, bias.shape[-1]))
-        signals = (
-            (first, out) if second is None or which != BACKWARD_WEIGHT else (first, second, out)
-        )
-        if not all(map(_joined, signals)):
+        viewed = [first, out]
+        if which == BACKWARD_WEIGHT and second is not None:  # elsewhere the second is a weight
+            viewed.append(second)
+        if not all(map(_joined, viewed)):
             plan = plan._replace(each=False, swapped=False)
             for n in range(samples):
                 _compute(

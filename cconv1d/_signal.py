@@ -88,10 +88,10 @@ def convolve(a: ArrayLike, v: ArrayLike, mode: Mode = "full", *, axis: SupportsI
     Notes
     -----
     For 1-D arguments the result is that of `numpy.convolve`, floating-point numbers to within
-    rounding. float32 and float64 are compiled, and neither argument is copied, unless it has
-    another dtype than the result, or is unaligned or not in native byte order. Everything else,
-    from truth values to objects, is computed by `numpy.convolve` itself, row by row. Subclasses
-    are taken for arrays.
+    rounding. What `conv1d` has compiled is compiled here, and neither argument is copied, but
+    for complex kernels, unless it has another dtype than the result, or is unaligned or not in
+    native byte order. Everything else, from truth values to objects, is computed by
+    `numpy.convolve` itself, row by row. Subclasses are taken for arrays.
 
     A row of a result has the bits that it would have alone, unless several kernels meet one
     signal: those are summed side by side, in up to half the time.

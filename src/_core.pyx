@@ -133,7 +133,7 @@ cdef enum: PANEL_BYTES = 128 * 1024
 cdef enum: STRIP_BYTES = 16 * 1024
 # What copies of samples beyond the ends receive in dx, before it is added to theirs.
 cdef enum: BORDER_BYTES = 512 * 1024
-# Sums of results that are stored in half precision.
+# Sums of results that are stored in half precision, or as parts of complex numbers.
 cdef enum: RESULT_BYTES = 256 * 1024
 # The weights of a chunk stay in the second level, too: every strip reads them again.
 cdef enum: WEIGHT_BYTES = 256 * 1024

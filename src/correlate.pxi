@@ -227,7 +227,7 @@ cdef void correlate_panel(
     cdef Py_ssize_t block, row, tile_rows, width, m, last, inside, target_row, m0
     cdef real *target
     cdef bint direct
-    cdef bint side_by_side = (job.step == 1 and not out.pair and out.strides[2] == size
+    cdef bint side_by_side = (job.step == 1 and out.strides[2] == size
                               and out.strides[1] % size == 0)
     if job.biases != NULL and t1 == terms:
         bias = <const real *> job.biases + group * job.most_rows
@@ -285,6 +285,7 @@ cdef void correlate_range(
     if job.aside:
         wide, wide_phase = job[0], phase[0]
         wide.out.half = NULL
+        wide.out.pair = 0
         wide.out.strides[2] = sizeof(real)
         wide.out.strides[1] = row_size(job.positions) * sizeof(real)
         wide.out.data = <char *> sums - row * wide.out.strides[1]
@@ -406,7 +407,8 @@ cdef bint correlate(
                 job.width += row
 
     # Where results lie apart, each chunk of terms would gather and scatter them.
-    job.aside = out.half != NULL or (step > 1 and job.most_rows > 1)
+    job.aside = (out.half != NULL or out.pair != 0
+                 or (step > 1 and job.most_rows > 1))
     job.budget = PANEL_BYTES // sizeof(real)
     job.most = min(CHUNK_TERMS, WEIGHT_BYTES // <Py_ssize_t> sizeof(real) // job.most_rows)
     narrow = NARROW

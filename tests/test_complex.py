@@ -38,7 +38,7 @@ from cconv1d import (
 
 same = np.testing.assert_array_equal
 
-complex_cases = cases(work=2**14)
+complex_cases = cases(work=2**12)
 dtypes = st.sampled_from([np.dtype(np.complex64), np.dtype(np.complex128)])
 
 
@@ -80,13 +80,20 @@ def as_real(x, w, b, dy):
 def parts_of(y, dx, dw, db):
     """Results of `as_real` as complex ones."""
 
-    def signal(array):
-        return array[:, ::2] + 1j * array[:, 1::2]
+    def joined(real, imag):
+        array = np.empty(real.shape, np.result_type(real, np.complex64))
+        array.real, array.imag = real, imag
+        return array
 
     outs, channels, taps = dw.shape
     g = dw.reshape(outs // 2, 2, channels // 2, 2, taps)
-    weight = g[:, 0, :, 0] + g[:, 1, :, 1] + 1j * (g[:, 1, :, 0] - g[:, 0, :, 1])
-    return signal(y), signal(dx), weight, db[::2] + 1j * db[1::2]
+    weight = joined(g[:, 0, :, 0] + g[:, 1, :, 1], g[:, 1, :, 0] - g[:, 0, :, 1])
+    return (
+        joined(y[:, ::2], y[:, 1::2]),
+        joined(dx[:, ::2], dx[:, 1::2]),
+        weight,
+        joined(db[::2], db[1::2]),
+    )
 
 
 def check_accurate(arrays, g, groups):
@@ -99,7 +106,7 @@ def check_accurate(arrays, g, groups):
     outs, channels, taps = w.shape
     rows = sums[2].reshape(outs, 2, channels, 2, taps)
     sums = list(parts_of(*sums))
-    sums[2] = rows[:, 0, :, 0] + rows[:, 1, :, 1] + 1j * (rows[:, 1, :, 0] + rows[:, 0, :, 1])
+    sums[2].imag = rows[:, 1, :, 0] + rows[:, 0, :, 1]
     positions = 2 * dy.shape[0] * dy.shape[2]
     terms = 2 * w[0].size + 1 if len(w) else 1, 2 * len(w) // groups * w.shape[2]
     got = maps(*arrays, g, groups)
@@ -133,13 +140,6 @@ def test_random_geometries(backend, case, seed, dtype):
 def test_geometries_of_the_package_itself(native, data, case, seed, dtype):
     geometry = data.draw(inner_geometries(case))
     check_accurate(normal(case, seed, dtype, geometry), geometry, case.groups)
-
-
-@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
-@pytest.mark.parametrize("name", LARGE)
-def test_more_than_fits_one_block(native, name, dtype):
-    case = LARGE[name]
-    check_accurate(normal(case, 0, np.dtype(dtype)), case.geometry, case.groups)
 
 
 @given(case=complex_cases, seed=seeds, dtype=dtypes)
@@ -210,17 +210,30 @@ def test_instruction_sets_agree(each_native, case, seed, dtype):
         same_bits(found, fused[0])
 
 
-@given(case=cases(work=2**12), seed=seeds, dtype=dtypes)
+def check_twin(case, arrays):
+    """The bits are those of the real maps, whose gradients of weights are added in pairs."""
+    got = maps(*arrays, case.geometry, case.groups)
+    twin = maps(*as_real(*arrays), case.geometry, case.groups)
+    same_bits(got, parts_of(*twin))
+
+
+@given(case=cases(work=2**14), seed=seeds, dtype=dtypes)
 def test_bits_of_the_real_maps(native, case, seed, dtype):
-    """A complex convolution is one of real numbers, but for the sums of two in dw."""
-    arrays = normal(case, seed, dtype)
-    x, w, b, dy = as_real(*arrays)
-    y = conv1d(x, w, b, **case.options)
-    dx = conv1d_backward_input(dy, w, case.length, **case.options)
-    results = everything(case, *arrays)
-    for got, expected in ((results[0], y), (results[1], dx)):
-        same(got.real, expected[:, ::2])
-        same(got.imag, expected[:, 1::2])
+    check_twin(case, normal(case, seed, dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("name", LARGE)
+def test_more_than_fits_one_block(native, name, dtype):
+    case = LARGE[name]
+    check_twin(case, normal(case, 0, np.dtype(dtype)))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_many_results_of_many_terms(native, stride):
+    """More of either than fit their scratch, in both directions."""
+    case = Case(1, 1, 150, 200, 700, 3, stride, 1, 1)
+    check_twin(case, normal(case, 0, np.dtype(np.complex64)))
 
 
 # --- non-finite numbers -------------------------------------------------------------------------
