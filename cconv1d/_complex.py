@@ -57,7 +57,7 @@ def _matrices(w: Array) -> Array:
     matrices = _empty_matrices(w)
     matrices[:, 0, :, 0] = matrices[:, 1, :, 1] = w.real
     matrices[:, 1, :, 0] = w.imag
-    # not np.negative, which NumPy 2.4 has wrong for some strides
+    # not np.negative: NumPy 2.4.6 has it wrong for float32 that lie 16 bytes apart
     np.multiply(w.imag, -1, out=matrices[:, 0, :, 1])
     return _flat(matrices)
 
