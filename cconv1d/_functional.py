@@ -1106,9 +1106,9 @@ def conv1d_backward_weight(
     *,
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "NCL",
-    per_sample: bool = False,
     out: Array | None = None,
     accumulate: bool = False,
+    per_sample: bool = False,
 ) -> Array:
     """Gradient of a scalar loss with respect to the weight of `conv1d`.
 
@@ -1134,8 +1134,8 @@ def conv1d_backward_weight(
     Returns
     -------
     ndarray, shape (K, C // groups, kernel_size), or (kernel_size,) for 1-D arrays
-        With `per_sample` (N, K, C // groups, kernel_size).
-        With the dtype of the arguments; `out`, if given.
+        With `per_sample` (N, K, C // groups, kernel_size); with the dtype of the arguments;
+        `out`, if given.
 
     Raises
     ------
@@ -1169,7 +1169,9 @@ def conv1d_backward_weight(
     plan = _plan_backward_weight(
         (dy.shape, x.shape), stride, padding, dilation, groups, padding_mode, layout, kernel_size
     )
-    if per_sample:
+    if per_sample is not False:
+        if per_sample is not True:
+            raise TypeError(f"{function}: per_sample must be True or False, not {per_sample!r}")
         if x.ndim != 3:
             raise ValueError(
                 f"{function}: per_sample needs samples, but input has shape {x.shape}, "

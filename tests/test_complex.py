@@ -304,7 +304,7 @@ def test_signals_are_not_copied(native):
         conv1d(signals, w, stride=8, padding=1, padding_mode="reflect", layout=layout)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert peak < x.nbytes / 16
+        assert peak < x.nbytes / 8  # scratch, for two threads
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128])

@@ -7,7 +7,8 @@ import tracemalloc
 import numpy as np
 import pytest
 from hypothesis import given
-from support import LAYOUTS, Case, assert_refused, cases, integers, seeds
+from support import LAYOUTS, Case, cases, integers, seeds
+from test_refusals import assert_refused
 from test_results import calls
 
 import cconv1d

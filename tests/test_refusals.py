@@ -519,6 +519,12 @@ REFUSED_BY_ONE = [
         ValueError,
         "out.bias must not overlap itself in memory, but it has shape (6,)",
     ),
+    (
+        "conv1d_backward_weight",
+        {"per_sample": 1},
+        TypeError,
+        "per_sample must be True or False, not 1",
+    ),
     ("conv1d_backward", {"needs": None}, TypeError, "three truth values", "not None"),
     ("conv1d_backward", {"needs": "all"}, TypeError, "three truth values", "not 'all'"),
     ("conv1d_backward", {"needs": (1, 1, 0)}, TypeError, "three truth values", "not (1, 1, 0)"),
