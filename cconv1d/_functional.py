@@ -582,6 +582,7 @@ def _target(
     out: Array | None,
     accumulate: bool,
     arguments: dict[str, Any],
+    at_once: bool,
 ) -> Array:
     """What a map is to fill, for `_deliver`: `out` if that can be filled at once, or a new array.
 
@@ -593,7 +594,7 @@ def _target(
             return _empty(function, shape, dtype)
         raise ValueError(f"{function}: accumulate needs out, the array to add to")
     _check_out(function, "out", out, shape, dtype, arguments)
-    if accumulate or not out.flags.aligned:
+    if accumulate or not at_once or not out.flags.aligned:
         return _empty(function, shape, dtype)
     return np.asarray(out)  # not a subclass, which may have shapes of its own
 
@@ -612,6 +613,15 @@ def _deliver(result: Array, out: Array, accumulate: bool) -> Array:
 # --- the maps -------------------------------------------------------------------------------
 
 FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS = range(len(Kernels._fields))
+
+
+def _at_once(which: int, plan: Plan) -> bool:
+    """Whether a map stores nothing before all that may fail is done.
+
+    Memory may run out from one sample to the next, if they have weights of their own, and
+    while what copies of samples receive is folded back.
+    """
+    return not plan.each and (which != BACKWARD_INPUT or plan.geometry.mode == 0)
 
 
 def _compute(
@@ -749,10 +759,11 @@ def _gradients(
         if needed[i]:
             which, first, second, shape, conjugate = tasks[i]
             array = out[i]
-            if i != last or accumulate or array is None or not array.flags.aligned:
-                result = _empty(function, shape, dtype)
-            else:
+            at_once = i == last and not accumulate and _at_once(which, plan)
+            if at_once and array is not None and array.flags.aligned:
                 result = np.asarray(array)
+            else:
+                result = _empty(function, shape, dtype)
             _compute(which, plan, first, second, None, result)
             if conjugate and dtype.kind == "c":
                 np.conjugate(result, out=result)
@@ -909,7 +920,8 @@ def conv1d(
         y = _empty(function, plan.output, x.dtype)
     else:
         given = {"input": input, "weight": weight, "bias": bias}
-        y = _target(function, plan.output, x.dtype, out, accumulate, given)
+        once = _at_once(FORWARD, plan)
+        y = _target(function, plan.output, x.dtype, out, accumulate, given, once)
     _compute(FORWARD, plan, x, w, b, y)
     return y if out is None else _deliver(y, out, accumulate)
 
@@ -1090,7 +1102,8 @@ def conv1d_backward_input(
         dx = _empty(function, plan.input, dy.dtype)
     else:
         given = {"grad_output": grad_output, "weight": weight}
-        dx = _target(function, plan.input, dy.dtype, out, accumulate, given)
+        once = _at_once(BACKWARD_INPUT, plan)
+        dx = _target(function, plan.input, dy.dtype, out, accumulate, given, once)
     _compute(BACKWARD_INPUT, plan, dy, w, None, dx)
     return dx if out is None else _deliver(dx, out, accumulate)
 
@@ -1182,7 +1195,8 @@ def conv1d_backward_weight(
         dw = _empty(function, plan.weight, dy.dtype)
     else:
         given = {"grad_output": grad_output, "input": input}
-        dw = _target(function, plan.weight, dy.dtype, out, accumulate, given)
+        once = _at_once(BACKWARD_WEIGHT, plan)
+        dw = _target(function, plan.weight, dy.dtype, out, accumulate, given, once)
     _compute(BACKWARD_WEIGHT, plan, dy, x, None, dw)
     return dw if out is None else _deliver(dw, out, accumulate)
 
@@ -1296,7 +1310,8 @@ def conv_transpose1d(
         y = _empty(function, plan.input, x.dtype)
     else:
         given = {"input": input, "weight": weight, "bias": bias}
-        y = _target(function, plan.input, x.dtype, out, accumulate, given)
+        once = _at_once(BACKWARD_INPUT, plan)
+        y = _target(function, plan.input, x.dtype, out, accumulate, given, once)
     _compute(BACKWARD_INPUT, plan, x, w.conj(), b, y)  # the map conjugates, the sum does not
     return y if out is None else _deliver(y, out, accumulate)
 

@@ -330,6 +330,25 @@ def test_an_error_while_computing_leaves_every_out_alone(backend, name, accumula
             assert (o == 7).all()
 
 
+def test_an_error_between_samples_leaves_out_alone(backend, monkeypatch):
+    """With channels last, samples with weights of their own are computed one after another."""
+    x, w, out = np.ones((3, 9, 2)), np.ones((3, 4, 2, 3)), np.full((3, 7, 4), 7.0)
+    real = _functional._compute
+    calls = []
+
+    def failing(which, plan, *arguments):
+        calls.append(plan.each)
+        if len(calls) == 3:
+            raise MemoryError("none left")
+        return real(which, plan, *arguments)
+
+    monkeypatch.setattr(_functional, "_compute", failing)
+    with pytest.raises(MemoryError, match="none left"):
+        conv1d(x, w, layout="NLC", out=out)
+    assert calls == [True, False, False]
+    assert (out == 7).all()
+
+
 def test_accumulating_does_not_warn(backend):
     """As the kernels do not, where a sum overflows."""
     out = np.array([3e38], np.float32)
