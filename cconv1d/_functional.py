@@ -176,10 +176,21 @@ class Plan(NamedTuple):
     small: bool  # see `_compute`
 
 
+class Options(NamedTuple):
+    """What a plan depends on besides the shapes, unchecked."""
+
+    stride: object
+    padding: object
+    dilation: object
+    groups: object
+    padding_mode: object
+    layout: object
+    size: object  # what no array tells: the kernel size or the input length, or output_padding
+
+
 def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
     """Keep what `check` found for shapes and options: one convolution is called many times.
 
-    `size` is the kernel size or the input length that no array tells, or `output_padding`.
     Options other than plain integers and words are checked every time: a sequence may not be a
     key, and a pair of floats would be found equal to one of integers. To compare types and
     values takes as long as a small convolution, so the last call with the same shapes is tried
@@ -210,18 +221,18 @@ def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
             and found[7] is size
         ):
             return found[0]  # type: ignore[no-any-return]
+        options = Options(stride, padding, dilation, groups, padding_mode, layout, size)
         if (
             type(stride) is type(dilation) is type(groups) is type(size) is int
             and (type(padding) is int or type(padding) is str)
             and type(padding_mode) is type(layout) is str
         ):
-            options = stride, padding, dilation, groups, padding_mode, layout, size
-            new = remembered(shapes, *options)
+            new = remembered(shapes, options)
             if len(last) >= 1024:
                 last.clear()
             last[shapes] = new, *options
             return new
-        return check(shapes, stride, padding, dilation, groups, padding_mode, layout, size)
+        return check(shapes, options)
 
     return plan
 
@@ -338,47 +349,43 @@ def _plan(
     )
 
 
+def _geometry(function: str, length: object, taps: object, options: Options) -> Geometry:
+    stride, padding, dilation = options[:3]
+    return resolve(function, length, taps, stride, padding, dilation, options.padding_mode)
+
+
 def _plan_of(
     function: str,
     x: Shape,
     w: Shape,
-    stride: object,
-    padding: object,
-    dilation: object,
-    groups: object,
-    padding_mode: object,
-    layout: object,
+    options: Options,
 ) -> Plan:
     """The plan for an input and a weight in the user's shapes."""
-    x3, w3 = _batched(function, "input", x, layout), _weights(function, w)
+    x3, w3 = _batched(function, "input", x, options.layout), _weights(function, w)
     _one_rank(function, "input", x, "weight", w)
-    geometry = resolve(function, x3[2], w3[2], stride, padding, dilation, padding_mode)
-    number = _check_groups(function, groups, input_channels=x3[1], output_channels=w3[0])
+    geometry = _geometry(function, x3[2], w3[2], options)
+    number = _check_groups(function, options.groups, input_channels=x3[1], output_channels=w3[0])
     _check_channels(function, w3, number, w3[1] * number, x3[1])
-    return _plan(len(x), layout, x3, w3, w3[0], geometry, number, len(w) == 4)
+    return _plan(len(x), options.layout, x3, w3, w3[0], geometry, number, len(w) == 4)
 
 
 def _plan_of_transpose(
     function: str,
     x: Shape,
     w: Shape,
-    stride: object,
-    padding: object,
-    dilation: object,
-    groups: object,
-    layout: object,
-    output_padding: object,
+    options: Options,
 ) -> Plan:
     """The plan of the `conv1d` of whose input the transposed convolution is the gradient."""
-    x3, w3 = _batched(function, "input", x, layout), _weights(function, w)
+    x3, w3 = _batched(function, "input", x, options.layout), _weights(function, w)
     _one_rank(function, "input", x, "weight", w)
     if x3[2] == 0:
         raise ValueError(f"{function}: input must have at least 1 sample, but its shape is {x}")
-    geometry = resolve_transposed(function, x3[2], w3[2], stride, padding, output_padding, dilation)
-    number = _check_groups(function, groups, input_channels=x3[1])
+    stride, padding, dilation = options[:3]
+    geometry = resolve_transposed(function, x3[2], w3[2], stride, padding, options.size, dilation)
+    number = _check_groups(function, options.groups, input_channels=x3[1])
     _check_channels(function, w3, number, w3[0], x3[1])
     y3 = x3[0], w3[1] * number, geometry.input_length
-    plan = _plan(len(x), layout, y3, w3, w3[0], geometry, number, len(w) == 4)
+    plan = _plan(len(x), options.layout, y3, w3, w3[0], geometry, number, len(w) == 4)
     return plan._replace(bias=(*plan.bias[:-1], y3[1]))
 
 
@@ -396,17 +403,11 @@ def _check_grad_output(
 @_remember
 def _plan_forward(
     shapes: tuple[Shape, Shape, Shape | None],
-    stride: object,
-    padding: object,
-    dilation: object,
-    groups: object,
-    padding_mode: object,
-    layout: object,
-    size: object,
+    options: Options,
 ) -> Plan:
     function = "conv1d"
     x, w, b = shapes
-    plan = _plan_of(function, x, w, stride, padding, dilation, groups, padding_mode, layout)
+    plan = _plan_of(function, x, w, options)
     _check_bias(function, b, plan.bias)
     return plan
 
@@ -414,18 +415,12 @@ def _plan_forward(
 @_remember
 def _plan_backward(
     shapes: tuple[Shape, Shape, Shape],
-    stride: object,
-    padding: object,
-    dilation: object,
-    groups: object,
-    padding_mode: object,
-    layout: object,
-    size: object,
+    options: Options,
 ) -> Plan:
     function = "conv1d_backward"
     dy, x, w = shapes
-    plan = _plan_of(function, x, w, stride, padding, dilation, groups, padding_mode, layout)
-    _batched(function, "grad_output", dy, layout)
+    plan = _plan_of(function, x, w, options)
+    _batched(function, "grad_output", dy, options.layout)
     _one_rank(function, "grad_output", dy, "input", x)
     _check_grad_output(function, dy, plan.output, plan.geometry[:2])
     return plan
@@ -434,22 +429,16 @@ def _plan_backward(
 @_remember
 def _plan_backward_input(
     shapes: tuple[Shape, Shape],
-    stride: object,
-    padding: object,
-    dilation: object,
-    groups: object,
-    padding_mode: object,
-    layout: object,
-    size: object,
+    options: Options,
 ) -> Plan:
     function = "conv1d_backward_input"
     dy, w = shapes
-    dy3, w3 = _batched(function, "grad_output", dy, layout), _weights(function, w)
+    dy3, w3 = _batched(function, "grad_output", dy, options.layout), _weights(function, w)
     _one_rank(function, "grad_output", dy, "weight", w)
-    geometry = resolve(function, size, w3[2], stride, padding, dilation, padding_mode)
-    number = _check_groups(function, groups, output_channels=w3[0])
+    geometry = _geometry(function, options.size, w3[2], options)
+    number = _check_groups(function, options.groups, output_channels=w3[0])
     x3 = dy3[0], number * w3[1], geometry.input_length
-    plan = _plan(len(dy), layout, x3, w3, w3[0], geometry, number, len(w) == 4)
+    plan = _plan(len(dy), options.layout, x3, w3, w3[0], geometry, number, len(w) == 4)
     _check_grad_output(function, dy, plan.output, plan.geometry[:2])
     return plan
 
@@ -457,23 +446,19 @@ def _plan_backward_input(
 @_remember
 def _plan_backward_weight(
     shapes: tuple[Shape, Shape],
-    stride: object,
-    padding: object,
-    dilation: object,
-    groups: object,
-    padding_mode: object,
-    layout: object,
-    size: object,
+    options: Options,
 ) -> Plan:
     function = "conv1d_backward_weight"
     dy, x = shapes
-    dy3 = _batched(function, "grad_output", dy, layout)
-    x3 = _batched(function, "input", x, layout)
+    dy3 = _batched(function, "grad_output", dy, options.layout)
+    x3 = _batched(function, "input", x, options.layout)
     _one_rank(function, "grad_output", dy, "input", x)
-    taps = integer(function, "kernel_size", size, 1)
-    geometry = resolve(function, x3[2], taps, stride, padding, dilation, padding_mode)
-    number = _check_groups(function, groups, input_channels=x3[1], output_channels=dy3[1])
-    plan = _plan(len(x), layout, x3, (dy3[1], x3[1] // number, taps), dy3[1], geometry, number)
+    taps = integer(function, "kernel_size", options.size, 1)
+    geometry = _geometry(function, x3[2], taps, options)
+    number = _check_groups(function, options.groups, input_channels=x3[1], output_channels=dy3[1])
+    plan = _plan(
+        len(x), options.layout, x3, (dy3[1], x3[1] // number, taps), dy3[1], geometry, number
+    )
     _check_grad_output(function, dy, plan.output, plan.geometry[:2])
     return plan
 
@@ -481,17 +466,11 @@ def _plan_backward_weight(
 @_remember
 def _plan_transpose(
     shapes: tuple[Shape, Shape, Shape | None],
-    stride: object,
-    padding: object,
-    dilation: object,
-    groups: object,
-    padding_mode: object,
-    layout: object,
-    size: object,
+    options: Options,
 ) -> Plan:
     function = "conv_transpose1d"
     x, w, b = shapes
-    plan = _plan_of_transpose(function, x, w, stride, padding, dilation, groups, layout, size)
+    plan = _plan_of_transpose(function, x, w, options)
     _check_bias(function, b, plan.bias)
     return plan
 
@@ -499,18 +478,12 @@ def _plan_transpose(
 @_remember
 def _plan_transpose_backward(
     shapes: tuple[Shape, Shape, Shape],
-    stride: object,
-    padding: object,
-    dilation: object,
-    groups: object,
-    padding_mode: object,
-    layout: object,
-    size: object,
+    options: Options,
 ) -> Plan:
     function = "conv_transpose1d_backward"
     dy, x, w = shapes
-    plan = _plan_of_transpose(function, x, w, stride, padding, dilation, groups, layout, size)
-    _batched(function, "grad_output", dy, layout)
+    plan = _plan_of_transpose(function, x, w, options)
+    _batched(function, "grad_output", dy, options.layout)
     _one_rank(function, "grad_output", dy, "input", x)
     _check_grad_output(function, dy, plan.input, plan.geometry[1::-1])
     return plan
