@@ -12,16 +12,14 @@ from support import (
     LAYOUTS,
     MAPS,
     Case,
-    Fenced,
     assert_near,
-    between_nans,
     cases,
     inner_geometries,
     integers,
     reference_maps,
     seeds,
 )
-from test_kernels import LARGE
+from test_kernels import LARGE, kernel_maps
 
 import cconv1d
 from cconv1d import (
@@ -50,18 +48,6 @@ def normal(case, seed, dtype, geometry=None):
         (rng.standard_normal(s) * re + 1j * rng.standard_normal(s) * im).astype(dtype)
         for s, (re, im) in zip(case.shapes(geometry), sizes, strict=True)
     ]
-
-
-def maps(x, w, b, dy, g, groups):
-    """y, dx, dw and db by the selected backend into fenced arrays."""
-    kernels = _backend.kernels_for(x.dtype)
-    outputs = [Fenced(array.shape, x.dtype) for array in (dy, x, w, b)]
-    x, w, b, dy = (between_nans(array) for array in (x, w, b, dy))
-    kernels.forward(x, w, b, outputs[0].array, g, groups)
-    kernels.backward_input(dy, w, outputs[1].array, g, groups)
-    kernels.backward_weight(dy, x, outputs[2].array, g, groups)
-    kernels.backward_bias(dy, outputs[3].array)
-    return [output.result() for output in outputs]
 
 
 def as_real(x, w, b, dy):
@@ -109,7 +95,7 @@ def check_accurate(arrays, g, groups):
     sums[2].imag = rows[:, 1, :, 0] + rows[:, 0, :, 1]
     positions = 2 * dy.shape[0] * dy.shape[2]
     terms = 2 * w[0].size + 1 if len(w) else 1, 2 * len(w) // groups * w.shape[2]
-    got = maps(*arrays, g, groups)
+    got = kernel_maps(*arrays, g, groups)
     counts = *terms, positions, positions
     for name, a, e, s, count in zip(MAPS, got, exact, sums, counts, strict=True):
         assert_near(a.real, e.real, s.real, count, f"{name}, real")
@@ -148,7 +134,7 @@ def test_exact_sums(native, case, seed, dtype):
     arrays = case.integral(seed, dtype)
     g = case.geometry
     expected = reference_maps(*arrays, g, case.groups, dtype)
-    for name, a, e in zip(MAPS, maps(*arrays, g, case.groups), expected, strict=True):
+    for name, a, e in zip(MAPS, kernel_maps(*arrays, g, case.groups), expected, strict=True):
         same(a, e, err_msg=name)
 
 
@@ -212,8 +198,8 @@ def test_instruction_sets_agree(each_native, case, seed, dtype):
 
 def check_twin(case, arrays):
     """The bits are those of the real maps, whose gradients of weights are added in pairs."""
-    got = maps(*arrays, case.geometry, case.groups)
-    twin = maps(*as_real(*arrays), case.geometry, case.groups)
+    got = kernel_maps(*arrays, case.geometry, case.groups)
+    twin = kernel_maps(*as_real(*arrays), case.geometry, case.groups)
     same_bits(got, parts_of(*twin))
 
 
@@ -254,7 +240,7 @@ def test_nan_reaches_the_results_whose_sums_hold_it(native, kind, part, case, se
     ones[i][place] = np.nan
     arrays[i].view(np.float32).reshape(*arrays[i].shape, 2)[(*place, int(part == 1j))] = np.nan
     g = case.geometry
-    got = maps(*arrays, g, case.groups)
+    got = kernel_maps(*arrays, g, case.groups)
     reached = reference_maps(*ones, g, case.groups, np.float64)
     for name, a, e in zip(MAPS, got, reached, strict=True):
         sum_of_parts = name == "backward_bias" or kind == "b"

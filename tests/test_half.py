@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import LAYOUTS, MAPS, Case, Fenced, between_nans, cases, seeds
-from test_kernels import LARGE, planted
+from support import LAYOUTS, MAPS, Case, cases, seeds
+from test_kernels import LARGE, kernel_maps, planted
 
 import cconv1d
 from cconv1d import _backend, _reference, conv1d, conv1d_backward, conv1d_backward_input
@@ -45,23 +45,11 @@ def rounded(array, dtype):
         return array.astype(dtype)
 
 
-def maps(x, w, b, dy, g, groups):
-    """y, dx, dw and db by the selected backend into fenced arrays."""
-    kernels = _backend.kernels_for(x.dtype)
-    outputs = [Fenced(array.shape, x.dtype) for array in (dy, x, w, b)]
-    x, w, b, dy = (between_nans(array) for array in (x, w, b, dy))
-    kernels.forward(x, w, b, outputs[0].array, g, groups)
-    kernels.backward_input(dy, w, outputs[1].array, g, groups)
-    kernels.backward_weight(dy, x, outputs[2].array, g, groups)
-    kernels.backward_bias(dy, outputs[3].array)
-    return [output.result() for output in outputs]
-
-
 def check_rounded(arrays, g, groups):
     """The maps have the bits of those of float32, rounded."""
     dtype = arrays[0].dtype
-    got = maps(*arrays, g, groups)
-    expected = maps(*map(wide, arrays), g, groups)
+    got = kernel_maps(*arrays, g, groups)
+    expected = kernel_maps(*map(wide, arrays), g, groups)
     for name, a, e in zip(MAPS, got, expected, strict=True):
         e = rounded(e, dtype)
         number = numbers(e)

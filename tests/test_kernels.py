@@ -50,7 +50,7 @@ def kernel_maps(x, w, b, dy, g, groups):
     kernels.backward_weight(dy, x, dw.array, g, groups)
     kernels.backward_bias(dy, db.array)
     for array, copy in zip(arrays, before, strict=True):
-        same(array, copy)
+        assert array.tobytes() == copy.tobytes()
     return [output.result() for output in outputs]
 
 
