@@ -22,11 +22,13 @@ from ._functional import (
     show_config,
 )
 from ._geometry import conv1d_output_length, conv_transpose1d_output_length
+from ._prepared import PreparedConv1d
 from ._signal import convolve, correlate
 from ._threads import get_num_threads, num_threads, set_num_threads
 
 __all__ = [
     "Gradients",
+    "PreparedConv1d",
     "__version__",
     "conv1d",
     "conv1d_backward",

@@ -30,6 +30,8 @@ class Kernels(NamedTuple):
     backward_input: Callable[..., None]
     backward_weight: Callable[..., None]
     backward_bias: Callable[..., None]
+    #: What forward and backward_input may take instead of a weight, for many calls.
+    pack: Callable[..., Any]
 
 
 REFERENCE = Kernels(*(getattr(_reference, name) for name in Kernels._fields))
@@ -83,10 +85,10 @@ def select(backend: str) -> None:
 def _of_halves(core: ModuleType, brain: bool) -> Kernels:
     """The kernels for float16 or bfloat16, whose arrays the extension takes as integers."""
 
-    def on_integers(kernel: Callable[..., None]) -> Callable[..., None]:
-        def call(*arguments: Any) -> None:
+    def on_integers(kernel: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
             seen = (a.view(np.uint16) if isinstance(a, np.ndarray) else a for a in arguments)
-            kernel(*seen, brain=brain)
+            return kernel(*seen, brain=brain)
 
         return call
 

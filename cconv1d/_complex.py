@@ -62,21 +62,28 @@ def _matrices(w: Array) -> Array:
     return _flat(matrices)
 
 
-def maps(core: ModuleType, suffix: str) -> dict[str, Callable[..., None]]:
+def maps(core: ModuleType, suffix: str) -> dict[str, Callable[..., Any]]:
     """The maps for one dtype, from the functions of the extension with its suffix."""
-    real: dict[str, Callable[..., None]] = {
+    real: dict[str, Callable[..., Any]] = {
         name: getattr(core, f"{name}_{suffix}")
         for name in ("forward", "backward_input", "backward_weight", "backward_bias")
     }
+    real["pack"] = core.pack_f32 if suffix == "c64" else core.pack_f64
 
-    def forward(x: Array, w: Array, b: Array | None, y: Array, g: Geometry, groups: int) -> None:
-        real["forward"](x, _matrices(w), None if b is None else _parts(b), y, g, groups)
+    def pack(w: Array, g: Geometry, groups: int, transposed: bool) -> object:
+        return real["pack"](_matrices(w), g, groups, transposed)
+
+    def unpacked(w: Any) -> Any:
+        return _matrices(w) if isinstance(w, np.ndarray) else w
+
+    def forward(x: Array, w: Any, b: Array | None, y: Array, g: Geometry, groups: int) -> None:
+        real["forward"](x, unpacked(w), None if b is None else _parts(b), y, g, groups)
 
     def backward_input(
-        dy: Array, w: Array, dx: Array, g: Geometry, groups: int, b: Array | None = None
+        dy: Array, w: Any, dx: Array, g: Geometry, groups: int, b: Array | None = None
     ) -> None:
         bias = None if b is None else _parts(b)
-        real["backward_input"](dy, _matrices(w), dx, g, groups, bias)
+        real["backward_input"](dy, unpacked(w), dx, g, groups, bias)
 
     def backward_weight(dy: Array, x: Array, dw: Array, g: Geometry, groups: int) -> None:
         matrices = _empty_matrices(dw)
@@ -97,4 +104,5 @@ def maps(core: ModuleType, suffix: str) -> dict[str, Callable[..., None]]:
         "backward_input": backward_input,
         "backward_weight": backward_weight,
         "backward_bias": backward_bias,
+        "pack": pack,
     }

@@ -191,10 +191,10 @@ class Options(NamedTuple):
 def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
     """Keep what `check` found for shapes and options: one convolution is called many times.
 
-    Options other than plain integers and words are checked every time: a sequence may not be a
-    key, and a pair of floats would be found equal to one of integers. To compare types and
-    values takes as long as a small convolution, so the last call with the same shapes is tried
-    first: the same objects, if they cannot change, are the same options.
+    Options other than plain integers, words and pairs of integers are checked every time: a list
+    may not be a key, and a pair of floats would be found equal to one of integers. To compare
+    types and values takes as long as a small convolution, so the last call with the same shapes is
+    tried first: the same objects, if they cannot change, are the same options.
     """
     remembered = lru_cache(maxsize=1024)(check)
     last: dict[tuple[Shape | None, ...], tuple[Any, ...]] = {}
@@ -224,7 +224,11 @@ def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
         options = Options(stride, padding, dilation, groups, padding_mode, layout, size)
         if (
             type(stride) is type(dilation) is type(groups) is type(size) is int
-            and (type(padding) is int or type(padding) is str)
+            and (
+                type(padding) is int
+                or type(padding) is str
+                or (type(padding) is tuple and all(type(side) is int for side in padding))
+            )
             and type(padding_mode) is type(layout) is str
         ):
             new = remembered(shapes, options)
@@ -237,11 +241,15 @@ def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
     return plan
 
 
-def _batched(function: str, name: str, shape: Shape, layout: object) -> Shape:
-    """The user's shape of a signal as (N, C, L)."""
+def _check_layout(function: str, layout: object) -> None:
     if not isinstance(layout, str) or layout not in LAYOUTS:
         kind = ValueError if isinstance(layout, str) else TypeError
         raise kind(f"{function}: layout must be 'NCL' or 'NLC', not {layout!r}")
+
+
+def _batched(function: str, name: str, shape: Shape, layout: object) -> Shape:
+    """The user's shape of a signal as (N, C, L)."""
+    _check_layout(function, layout)
     if not 1 <= len(shape) <= 3:
         inner = "channels, length" if layout == "NCL" else "length, channels"
         raise ValueError(
@@ -585,7 +593,9 @@ def _deliver(result: Array, out: Array, accumulate: bool) -> Array:
 
 # --- the maps -------------------------------------------------------------------------------
 
-FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS = range(len(Kernels._fields))
+FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS = map(
+    Kernels._fields.index, ("forward", "backward_input", "backward_weight", "backward_bias")
+)
 
 
 def _at_once(which: int, plan: Plan) -> bool:
@@ -598,9 +608,11 @@ def _at_once(which: int, plan: Plan) -> bool:
 
 
 def _compute(
-    which: int, plan: Plan, first: Array, second: Array | None, bias: Array | None, out: Array
+    which: int, plan: Plan, first: Array, second: Any, bias: Array | None, out: Array
 ) -> None:
     """Fill `out` by one of the maps, with what the map has of a second operand and a bias.
+
+    The second is an array, None, or a weight as `Kernels.pack` returns it.
 
     Small calls go to the kernels by an entry that is quicker at opening arrays. Samples with
     weights of their own are groups of one sample, in a view; where strides do not allow that,
@@ -647,7 +659,9 @@ def _compute(
     if second is None:
         kernel(first, out)
         return
-    second, out = _three(second), _three(out)
+    if isinstance(second, np.ndarray):
+        second = _three(second)
+    out = _three(out)
     if which == FORWARD:
         kernel(first, second, bias, out, geometry, groups)
     elif which == BACKWARD_INPUT:
@@ -679,9 +693,24 @@ class Task(NamedTuple):
 
     which: int
     first: Array
-    second: Array | None
+    second: Any  # see `_compute`
     shape: Shape
     conjugate: bool = False  # the result
+
+
+def _check_needs(function: str, needs: Sequence[bool]) -> Sequence[bool]:
+    """Which gradients are needed, as three truth values."""
+    try:
+        needed = list(needs)
+        flags = all(isinstance(need, (bool, np.bool)) for need in needed)
+    except TypeError:
+        flags = False
+    if not flags or len(needed) != 3:
+        raise (ValueError if flags else TypeError)(
+            f"{function}: needs must be three truth values, for input, weight and bias, "
+            f"not {needs!r}"
+        )
+    return needed
 
 
 def _gradients(
@@ -694,16 +723,7 @@ def _gradients(
     **arguments: Any,
 ) -> Gradients:
     """The gradients that are needed, each in its `out`, if it has one."""
-    try:
-        needed = list(needs)
-        flags = all(isinstance(need, (bool, np.bool)) for need in needed)
-    except TypeError:
-        flags = False
-    if not flags or len(needed) != 3:
-        raise (ValueError if flags else TypeError)(
-            f"{function}: needs must be three truth values, for input, weight and bias, "
-            f"not {needs!r}"
-        )
+    needed = _check_needs(function, needs)
     _check_accumulate(function, accumulate)
     if out is None:
         out = (None, None, None)
@@ -830,6 +850,7 @@ def conv1d(
     See Also
     --------
     conv1d_backward : Its gradients.
+    PreparedConv1d : The same for weights that are used many times.
     conv1d_output_length : How many positions it returns.
     conv_transpose1d : The same sum the other way, which makes signals longer.
     correlate : `numpy.correlate` along any axis, without channels.

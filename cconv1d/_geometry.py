@@ -21,6 +21,7 @@ __all__ = [
     "PaddingMode",
     "PaddingWord",
     "Pads",
+    "check_options",
     "conv1d_output_length",
     "conv_transpose1d_output_length",
     "integer",
@@ -120,13 +121,18 @@ def _alone(value: object) -> object:
     return value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
 
 
-def _mode(function: str, mode: object, length: int, left: int, right: int) -> int:
-    """The place of a padding mode, if the input is long enough for the padding."""
+def _mode(function: str, mode: object) -> str:
+    """A padding mode, if it is one."""
     if not isinstance(mode, str):
         raise TypeError(f"{function}: padding_mode must be a string, not {mode!r}")
     if mode not in PADDING_MODES:
         words = ", ".join(repr(word) for word in PADDING_MODES)
         raise ValueError(f"{function}: padding_mode must be one of {words}, not {mode!r}")
+    return mode
+
+
+def _check_mode(function: str, mode: str, length: int, left: int, right: int) -> None:
+    """Refuse an input that is too short for the padding."""
     limits = {
         "reflect": (length - 1, f"below the input length {length}"),
         "circular": (length, f"at most the input length {length}"),
@@ -143,7 +149,20 @@ def _mode(function: str, mode: object, length: int, left: int, right: int) -> in
             f"{function}: padding_mode 'replicate' takes an input of at least 1 sample, "
             f"but the input length is 0 and padding ({left}, {right})"
         )
-    return PADDING_MODES.index(mode)
+
+
+def check_options(
+    function: str, stride: object, padding: object, dilation: object, padding_mode: object
+) -> tuple[int, object, int, str]:
+    """What can be said of options before there is an input: they are returned as `resolve` has them.
+
+    That is integers and pairs of them, in objects that cannot change.
+    """
+    step = integer(function, "stride", _alone(stride), 1)
+    spacing = integer(function, "dilation", _alone(dilation), 1)
+    pads = _alone(padding)
+    sides = _pads(function, pads, 0, 1, 1)
+    return step, pads if isinstance(pads, str) else sides, spacing, _mode(function, padding_mode)
 
 
 def resolve(
@@ -162,7 +181,8 @@ def resolve(
     spacing = integer(function, "dilation", _alone(dilation), 1)
     span = spacing * (taps - 1) + 1
     left, right = _pads(function, _alone(padding), length, span, step)
-    mode = _mode(function, padding_mode, length, left, right)
+    mode = _mode(function, padding_mode)
+    _check_mode(function, mode, length, left, right)
     padded = length + left + right
     if span > padded or padded > MAX_SIZE:
         limit = "lengths must be at most 2**48, but " if max(span, padded) > MAX_SIZE else ""
@@ -172,7 +192,8 @@ def resolve(
             f"(kernel_size {taps}, dilation {spacing}); "
             f"input length {length}, padding ({left}, {right})"
         )
-    return Geometry(length, (padded - span) // step + 1, step, spacing, left, mode)
+    number = PADDING_MODES.index(mode)
+    return Geometry(length, (padded - span) // step + 1, step, spacing, left, number)
 
 
 def resolve_transposed(

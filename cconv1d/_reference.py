@@ -144,3 +144,8 @@ def backward_weight(dy: Array, x: Array, dw: Array, g: Geometry, groups: int) ->
 def backward_bias(dy: Array, db: Array) -> None:
     """db[g, o] = Σ_{n,p} dy[n, g, o, p]"""
     db[...] = dy.sum(axis=(0, 2), dtype=_accumulator(db.dtype)).astype(db.dtype, copy=False)
+
+
+def pack(w: Array, g: Geometry, groups: int, transposed: bool) -> Array:
+    """Weights as forward, or backward_input if `transposed`, may have them: as they are."""
+    return w

@@ -227,28 +227,107 @@ cdef int compute(
     return 0
 
 
-def forward_f32(const float[:, :, :] x, const float[:, :, :] w, const float[:] b,
-                float[:, :, :] y, geometry, Py_ssize_t groups):
-    compute(FORWARD, view_of(x), view_of(w), line_of(b), view_of(y), geometry, groups,
-            sizeof(float))
+cdef class PackedWeights:
+    """Weights as the tiles of the present level read them for one map, to be given in their place.
+
+    They are those that the array had when it was packed. It must not change, because where some of
+    them are not finite, it is read, too.
+    """
+    cdef View view
+    cdef Packed packed
+    cdef object array
+    cdef Py_ssize_t itemsize  # of the array
+    cdef void *memory
+
+    def __cinit__(self):
+        self.memory = NULL
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.memory)
+
+    cdef View view_as(self, Py_ssize_t itemsize):
+        if itemsize != self.itemsize:
+            raise TypeError(f"packed weights have items of {self.itemsize} bytes, not {itemsize}")
+        return self.view
 
 
-def forward_f64(const double[:, :, :] x, const double[:, :, :] w, const double[:] b,
-                double[:, :, :] y, geometry, Py_ssize_t groups):
-    compute(FORWARD, view_of(x), view_of(w), line_of(b), view_of(y), geometry, groups,
-            sizeof(double))
+cdef PackedWeights packed_weights(
+    const real_or_half[:, :, :] array, object geometry, Py_ssize_t groups, bint transposed,
+    const cc_half *half
+):
+    """Weights packed for the present level; numbers in half precision as those of the tiles."""
+    cdef PackedWeights weights = PackedWeights()
+    cdef View w = view_of(array, half)
+    cdef Geometry g = as_geometry(geometry, w.shape[2])
+    cdef Py_ssize_t count = w.shape[0] * w.shape[1] * w.shape[2]
+    cdef Py_ssize_t size = sizeof(float) if half != NULL else sizeof(real_or_half)
+    cdef uintptr_t start
+    cdef bint done
+    weights.array, weights.view, weights.itemsize = array, w, sizeof(real_or_half)
+    if count == 0:
+        return weights  # what there is to do for no weights needs none
+    weights.memory = PyMem_RawMalloc(count * size + 64)
+    done = weights.memory != NULL
+    if done:
+        start = <uintptr_t> weights.memory
+        start += 64 - start % 64
+        with nogil:
+            if size == sizeof(float):
+                done = keep_weights[float](level.f32, &w, &g, groups, transposed, &weights.packed,
+                                           <float *> start)
+            else:
+                done = keep_weights[double](level.f64, &w, &g, groups, transposed, &weights.packed,
+                                            <double *> start)
+    if not done:
+        raise MemoryError("cconv1d: no memory for the packed weights")
+    weights.view.packed = &weights.packed
+    return weights
 
 
-def backward_input_f32(const float[:, :, :] dy, const float[:, :, :] w, float[:, :, :] dx,
+def pack_f32(const float[:, :, :] w, geometry, Py_ssize_t groups, bint transposed):
+    return packed_weights(w, geometry, groups, transposed, NULL)
+
+
+def pack_f64(const double[:, :, :] w, geometry, Py_ssize_t groups, bint transposed):
+    return packed_weights(w, geometry, groups, transposed, NULL)
+
+
+def pack_half(const uint16_t[:, :, :] w, geometry, Py_ssize_t groups, bint transposed,
+              bint brain):
+    return packed_weights(w, geometry, groups, transposed, half_of(brain))
+
+
+cdef View weights_of(object w, real_or_half kind, const cc_half *half=NULL):
+    """The view of an array of that kind of numbers, or of one that was packed."""
+    cdef const real_or_half[:, :, :] array
+    if type(w) is PackedWeights:
+        return (<PackedWeights> w).view_as(sizeof(real_or_half))
+    array = w
+    return view_of(array, half)
+
+
+def forward_f32(const float[:, :, :] x, w, const float[:] b, float[:, :, :] y, geometry,
+                Py_ssize_t groups):
+    compute(FORWARD, view_of(x), weights_of(w, <float> 0), line_of(b), view_of(y), geometry,
+            groups, sizeof(float))
+
+
+def forward_f64(const double[:, :, :] x, w, const double[:] b, double[:, :, :] y, geometry,
+                Py_ssize_t groups):
+    compute(FORWARD, view_of(x), weights_of(w, <double> 0), line_of(b), view_of(y), geometry,
+            groups, sizeof(double))
+
+
+def backward_input_f32(const float[:, :, :] dy, w, float[:, :, :] dx,
                        geometry, Py_ssize_t groups, const float[:] b=None):
-    compute(BACKWARD_INPUT, view_of(dy), view_of(w), line_of(b), view_of(dx), geometry, groups,
-            sizeof(float))
+    compute(BACKWARD_INPUT, view_of(dy), weights_of(w, <float> 0), line_of(b), view_of(dx),
+            geometry, groups, sizeof(float))
 
 
-def backward_input_f64(const double[:, :, :] dy, const double[:, :, :] w, double[:, :, :] dx,
+def backward_input_f64(const double[:, :, :] dy, w, double[:, :, :] dx,
                        geometry, Py_ssize_t groups, const double[:] b=None):
-    compute(BACKWARD_INPUT, view_of(dy), view_of(w), line_of(b), view_of(dx), geometry, groups,
-            sizeof(double))
+    compute(BACKWARD_INPUT, view_of(dy), weights_of(w, <double> 0), line_of(b), view_of(dx),
+            geometry, groups, sizeof(double))
 
 
 def backward_weight_f32(const float[:, :, :] dy, const float[:, :, :] x, float[:, :, :] dw,
@@ -286,9 +365,12 @@ def small(Map which, first, second, bias, out, geometry, Py_ssize_t groups):
         if not (open_view(out, PyBUF_WRITABLE | PyBUF_FORMAT, buffers, &held, &views[3])
                 and buffers[0].format[0] in b"fde" and buffers[0].format[1] == 0
                 and open_view(first, 0, buffers, &held, &views[0])
-                and open_view(second, 0, buffers, &held, &views[1])
+                and (type(second) is PackedWeights
+                     or open_view(second, 0, buffers, &held, &views[1]))
                 and open_view(bias, 0, buffers, &held, &views[2])):
             return False
+        if type(second) is PackedWeights:
+            views[1] = (<PackedWeights> second).view_as(buffers[0].itemsize)
         if buffers[0].format[0] == b"e":
             size = sizeof(float)
             for i in range(4):
@@ -308,19 +390,19 @@ cdef const cc_half *half_of(bint brain) noexcept:
     return level.bfloat16 if brain else level.float16
 
 
-def forward_half(const uint16_t[:, :, :] x, const uint16_t[:, :, :] w, const uint16_t[:] b,
+def forward_half(const uint16_t[:, :, :] x, w, const uint16_t[:] b,
                  uint16_t[:, :, :] y, geometry, Py_ssize_t groups, bint brain):
     cdef const cc_half *half = half_of(brain)
-    compute(FORWARD, view_of(x, half), view_of(w, half), line_of(b, half), view_of(y, half),
-            geometry, groups, sizeof(float))
+    compute(FORWARD, view_of(x, half), weights_of(w, <uint16_t> 0, half), line_of(b, half),
+            view_of(y, half), geometry, groups, sizeof(float))
 
 
-def backward_input_half(const uint16_t[:, :, :] dy, const uint16_t[:, :, :] w,
+def backward_input_half(const uint16_t[:, :, :] dy, w,
                         uint16_t[:, :, :] dx, geometry, Py_ssize_t groups,
                         const uint16_t[:] b=None, bint brain=False):
     cdef const cc_half *half = half_of(brain)
-    compute(BACKWARD_INPUT, view_of(dy, half), view_of(w, half), line_of(b, half),
-            view_of(dx, half), geometry, groups, sizeof(float))
+    compute(BACKWARD_INPUT, view_of(dy, half), weights_of(w, <uint16_t> 0, half),
+            line_of(b, half), view_of(dx, half), geometry, groups, sizeof(float))
 
 
 def backward_weight_half(const uint16_t[:, :, :] dy, const uint16_t[:, :, :] x,
@@ -339,30 +421,30 @@ def backward_bias_half(const uint16_t[:, :, :] dy, uint16_t[:] db, bint brain):
 # Signals of complex numbers are read and written as they lie, as if each channel were two of real
 # ones; _complex.py, which calls these, has the real weights, biases and gradients that go with it.
 
-def forward_c64(const complex64[:, :, :] x, const float[:, :, :] w, const float[:] b,
+def forward_c64(const complex64[:, :, :] x, w, const float[:] b,
                 complex64[:, :, :] y, geometry, Py_ssize_t groups):
-    compute(FORWARD, view_of(x), view_of(w), line_of(b), view_of(y), geometry, groups,
-            sizeof(float))
+    compute(FORWARD, view_of(x), weights_of(w, <float> 0), line_of(b), view_of(y), geometry,
+            groups, sizeof(float))
 
 
-def forward_c128(const complex128[:, :, :] x, const double[:, :, :] w, const double[:] b,
+def forward_c128(const complex128[:, :, :] x, w, const double[:] b,
                  complex128[:, :, :] y, geometry, Py_ssize_t groups):
-    compute(FORWARD, view_of(x), view_of(w), line_of(b), view_of(y), geometry, groups,
-            sizeof(double))
+    compute(FORWARD, view_of(x), weights_of(w, <double> 0), line_of(b), view_of(y), geometry,
+            groups, sizeof(double))
 
 
-def backward_input_c64(const complex64[:, :, :] dy, const float[:, :, :] w,
+def backward_input_c64(const complex64[:, :, :] dy, w,
                        complex64[:, :, :] dx, geometry, Py_ssize_t groups,
                        const float[:] b=None):
-    compute(BACKWARD_INPUT, view_of(dy), view_of(w), line_of(b), view_of(dx), geometry, groups,
-            sizeof(float))
+    compute(BACKWARD_INPUT, view_of(dy), weights_of(w, <float> 0), line_of(b), view_of(dx),
+            geometry, groups, sizeof(float))
 
 
-def backward_input_c128(const complex128[:, :, :] dy, const double[:, :, :] w,
+def backward_input_c128(const complex128[:, :, :] dy, w,
                         complex128[:, :, :] dx, geometry, Py_ssize_t groups,
                         const double[:] b=None):
-    compute(BACKWARD_INPUT, view_of(dy), view_of(w), line_of(b), view_of(dx), geometry, groups,
-            sizeof(double))
+    compute(BACKWARD_INPUT, view_of(dy), weights_of(w, <double> 0), line_of(b), view_of(dx),
+            geometry, groups, sizeof(double))
 
 
 def backward_weight_c64(const complex64[:, :, :] dy, const complex64[:, :, :] x,

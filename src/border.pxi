@@ -117,7 +117,9 @@ cdef bint input_gradient(
     cdef Py_ssize_t outs = w.shape[0] // groups, channels = w.shape[1], length = dx.shape[2]
     cdef Py_ssize_t units, samples, together, n, group, count, first
     cdef Py_ssize_t width = max(g.pad_left, end_of_reads(g) - length)
-    cdef View border = nothing, some_dy, some_w, some_dx, block
+    cdef View border = nothing, whole_w = w[0], some_dy, some_w, some_dx, block
+    cdef Packed packed
+    cdef Py_ssize_t size = 0 if w.packed != NULL else w.shape[0] * channels * w.shape[2]
     cdef Geometry inner = g[0]
     cdef Py_ssize_t i, channel
     cdef bint wide = dx.half == NULL
@@ -136,18 +138,26 @@ cdef bint input_gradient(
     samples = min(dx.shape[0], max(1, units // groups))
     border.strides[0] = together * channels * border.strides[1]
     block.strides[0] = together * channels * block.strides[1]
-    if not reserve(&scratch, samples * (border.strides[0] + block.strides[0])):
+    if not reserve(&scratch, piece(size * sizeof(real))
+                   + samples * (border.strides[0] + block.strides[0])):
         return False
+    done = True
+    if size > 0:  # the borders take the same weights as all the rest
+        done = keep_weights[real](tiles, w, g, groups, True, &packed,
+                                  <real *> take(&scratch.next, size * sizeof(real)))
+        whole_w.packed = &packed
     border.data = scratch.next
     block.data = border.data + samples * border.strides[0]
-    done = correlate[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
+    done = done and correlate[real](tiles, dy, &whole_w, bias, bias_stride, dx, g, groups, True)
     for n from 0 <= n < dx.shape[0] by samples:
         samples = min(samples, dx.shape[0] - n)
         for group from 0 <= group < groups by together:
             count = min(together, groups - group)
             some_dy = part_of(dy, n, samples, group * outs, count * outs, 0, dy.shape[2])
             border.shape[0], border.shape[1] = samples, count * channels
-            some_w = part_of(w, group * outs, count * outs, 0, channels, 0, w.shape[2])
+            some_w = whole_w
+            if count < groups:
+                some_w = part_of(w, group * outs, count * outs, 0, channels, 0, w.shape[2])
             for first from 0 <= first < length by CC_BLOCK:
                 some_dx = part_of(dx, n, samples, group * channels, count * channels, first,
                                   min(CC_BLOCK, length - first))

@@ -30,6 +30,7 @@ cdef struct Correlation:
     View array, out
     bint transposed
     Py_ssize_t groups, channels, outs  # of a group: channels of the array and of the results
+    Py_ssize_t terms, size             # taps of all channels of a group; numbers in the weights
     Py_ssize_t step                    # of the results that one phase writes
     bint merged                        # phases with as many taps are one, each with its rows
     Py_ssize_t phases
@@ -41,6 +42,7 @@ cdef struct Correlation:
     Py_ssize_t budget, most            # of samples in a panel, of terms in a chunk
     Py_ssize_t panel_size, offset_size, sums_size
     Py_ssize_t distance                # samples between channels, or 0 if panels must be packed
+    bint ordered                       # and not summed as they come
     const int32_t *order               # [phase][term] tap of its class, or NULL: as they come
     const int32_t *places              # [phase][term] in the array, where `distance` is not 0
     const void *packed                 # [group][phase][block of rows][term][row of the block]
@@ -141,24 +143,101 @@ cdef bint pack_channel(
     return finite
 
 
-cdef bint pack_weights(
-    const View *w, const Terms *terms, Py_ssize_t group, const Rows *rows, Py_ssize_t outs,
-    bint transposed, real *packed
+cdef void lay_out_weights(
+    Correlation *job, const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups,
+    bint transposed
 ) noexcept nogil:
-    """packed[block][t][r] for all terms and rows of a group; true if all are finite."""
-    cdef Py_ssize_t channel, block
-    cdef bint finite = True
-    if transposed:  # the rows of a channel lie side by side, far from the next channel's
-        for channel in range(terms.channels):
-            for block in range(rows.blocks):
-                finite &= pack_channel[real](w, terms, group, channel, rows, outs, block, True,
-                                             packed)
+    """What the order of packed weights depends on: none of it is a length or the padding."""
+    cdef Py_ssize_t number, row
+    cdef Phase phase
+    job.tiles, job.g, job.groups, job.transposed = tiles, g, groups, transposed
+    job.out = nothing
+    job.order = NULL
+    if transposed:
+        job.channels, job.outs = w.shape[0] // groups, w.shape[1]
     else:
-        for block in range(rows.blocks):
-            for channel in range(terms.channels):
-                finite &= pack_channel[real](w, terms, group, channel, rows, outs, block, False,
-                                             packed)
+        job.channels, job.outs = w.shape[1], w.shape[0] // groups
+    job.step = g.stride if transposed else 1
+    job.phases = g.classes if transposed else 1
+    # Phases that have few rows and share what they read are taken together: a tile with one row
+    # loads a vector for each multiply-add, and a panel for a tap or two is not worth its packing.
+    number = 2 if g.taps > g.period and g.taps % g.period else 1
+    job.merged = job.phases > number and job.outs <= MERGED_ROWS
+    if job.merged:
+        job.phases = number
+    job.width, job.most_rows = 1, 0
+    for number in range(job.phases if job.merged else 1):
+        phase = phase_of(job, number)
+        row = job.outs * (phase.end - phase.klass)
+        job.rows[number] = share_rows(tiles, row)
+        job.most_rows = max(job.most_rows, row)
+        row = job.width
+        while job.width % job.rows[number].width:
+            job.width += row
+    job.ordered = job.outs == 1 and not job.merged and CC_APART % g.step == 0
+    job.terms = job.channels * g.taps
+    job.size = groups * job.outs * job.terms
+
+
+cdef void order_terms(Correlation *job, int32_t *order) noexcept nogil:
+    """The order of the terms of all phases, where a tile has a single row."""
+    cdef Py_ssize_t number
+    cdef Phase phase
+    for number in range(job.phases):
+        phase = phase_of(job, number)
+        order_taps(&phase.terms, order + phase.first_term)
+    job.order = order
+
+
+cdef bint pack_weights(const View *w, const Correlation *job, real *packed) noexcept nogil:
+    """packed[group][phase][block][t][r] for all terms and rows; true if all are finite."""
+    cdef Py_ssize_t group, number, channel, block
+    cdef bint finite = True
+    cdef Phase phase
+    for group in range(job.groups):
+        for number in range(job.phases):
+            phase = phase_of(job, number)
+            if job.transposed:  # the rows of a channel lie side by side, far from the next one's
+                for channel in range(job.channels):
+                    for block in range(phase.rows.blocks):
+                        finite &= pack_channel[real](w, &phase.terms, group, channel, phase.rows,
+                                                     job.outs, block, True, packed)
+            else:
+                for block in range(phase.rows.blocks):
+                    for channel in range(job.channels):
+                        finite &= pack_channel[real](w, &phase.terms, group, channel, phase.rows,
+                                                     job.outs, block, False, packed)
+            packed += phase.rows.count * phase.terms.channels * phase.terms.per_channel
     return finite
+
+
+cdef bint keep_weights(
+    const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups, bint transposed,
+    Packed *kept, real *packed
+) noexcept nogil:
+    """Pack weights for calls to come; false if memory ran out."""
+    cdef Correlation job
+    cdef Scratch scratch
+    lay_out_weights(&job, tiles, w, g, groups, transposed)
+    if not reserve(&scratch, job.ordered * piece(job.terms * sizeof(int32_t))):
+        return False
+    if job.ordered:
+        order_terms(&job, <int32_t *> scratch.next)
+    kept.tiles, kept.transposed, kept.groups = tiles, transposed, groups
+    kept.outs, kept.channels = job.outs, job.channels
+    kept.taps, kept.stride, kept.dilation = g.taps, g.stride, g.dilation
+    kept.finite = pack_weights[real](w, &job, packed)
+    kept.numbers = packed
+    PyMem_RawFree(scratch.memory)
+    return True
+
+
+cdef bint fits(const Packed *kept, const Correlation *job) noexcept nogil:
+    """Whether there are weights that were packed for such a job."""
+    return (kept != NULL and kept.tiles == job.tiles and kept.transposed == job.transposed
+            and kept.groups == job.groups and kept.outs == job.outs
+            and kept.channels == job.channels and kept.taps == job.g.taps
+            and kept.stride == job.g.stride and kept.dilation == job.g.dilation)
 
 
 cdef void fill(
@@ -365,50 +444,29 @@ cdef bint correlate(
     There may be no bias (NULL); its stride is in bytes, as a View's are.
     """
     cdef Correlation job
-    cdef Py_ssize_t step = g.stride if transposed else 1
-    cdef Py_ssize_t longest = 1, group, number, row, units, narrow, most, places
-    cdef Py_ssize_t size = w.shape[0] * w.shape[1] * w.shape[2]
+    cdef Py_ssize_t longest = 1, group, number, row, units, narrow, most, places, size
     cdef Phase phase
     cdef Cut cut
     cdef Scratch scratch
     cdef real *packed
     cdef real *biases = NULL
-    cdef int32_t *order
-    cdef bint ordered
+    cdef bint kept, finite
     cdef int workers
-    cdef bint finite = True
 
     if out.shape[0] == 0 or out.shape[1] == 0 or out.shape[2] == 0:
         return True
-    job.tiles, job.g = tiles, g
+    lay_out_weights(&job, tiles, w, g, groups, transposed)
+    kept = fits(w.packed, &job)
     job.array, job.out = array[0], out[0]
     job.array.mode = ZEROS if transposed else g.mode
-    job.groups, job.channels = groups, array.shape[1] // groups
-    job.transposed, job.step = transposed, step
-    job.order, job.places, job.distance = NULL, NULL, 0
-    job.outs = out.shape[1] // groups
-    job.phases = g.classes if transposed else 1
-    # Phases that have few rows and share what they read are taken together: a tile with one row
-    # loads a vector for each multiply-add, and a panel for a tap or two is not worth its packing.
-    number = 2 if g.taps > g.period and g.taps % g.period else 1
-    job.merged = job.phases > number and job.outs <= MERGED_ROWS
-    if job.merged:
-        job.phases = number
-    job.width, job.most_rows = 1, 0
+    job.places, job.distance = NULL, 0
     for number in range(job.phases):
         phase = phase_of(&job, number)
         longest = max(longest, phase.last_position - phase.first_position)
-        if number == 0 or job.merged:
-            row = job.outs * (phase.end - phase.klass)
-            job.rows[number] = share_rows(tiles, row)
-            job.most_rows = max(job.most_rows, row)
-            row = job.width
-            while job.width % job.rows[number].width:
-                job.width += row
 
     # Where results lie apart, each chunk of terms would gather and scatter them.
     job.aside = (out.half != NULL or out.pair != 0
-                 or (step > 1 and job.most_rows > 1))
+                 or (job.step > 1 and job.most_rows > 1))
     job.budget = PANEL_BYTES // sizeof(real)
     job.most = min(CHUNK_TERMS, WEIGHT_BYTES // <Py_ssize_t> sizeof(real) // job.most_rows)
     narrow = NARROW
@@ -431,7 +489,7 @@ cdef bint correlate(
         job.offset_size = max(job.offset_size, cut.chunk)
 
     units = out.shape[0] * groups * job.panels
-    workers = threads_for(out.shape[0] * out.shape[1] * out.shape[2], job.channels * g.taps // step)
+    workers = threads_for(out.shape[0] * out.shape[1] * out.shape[2], job.terms // job.step)
     job.parts = 1 if workers == 1 else min((PARTS * workers + units - 1) // units,
                                            (job.rows[0].blocks + PART_BLOCKS - 1) // PART_BLOCKS)
     job.sums_size = 0
@@ -443,20 +501,20 @@ cdef bint correlate(
     workers = <int> min(workers, units * job.parts)
 
     # A single tile for all rows reads the samples as often from the array as from a panel.
-    ordered = job.outs == 1 and not job.merged and CC_APART % g.step == 0
     if job.rows[0].blocks == 1 and phase.terms.in_step == 1 and job.channels <= IN_PLACE_CHANNELS:
         job.distance = distance_of_rows(&job.array, job.channels, sizeof(real))
-    places = job.channels * g.taps * sizeof(int32_t)
+    places = job.terms * sizeof(int32_t)
+    size = 0 if kept else job.size * sizeof(real)
 
     job.worker_size = (piece(job.panel_size * sizeof(real))
                        + piece(job.offset_size * sizeof(int32_t)) + piece(CC_TILE * sizeof(real))
                        + piece(job.sums_size * sizeof(real)))
-    if not reserve(&scratch, piece(size * sizeof(real))
+    if not reserve(&scratch, piece(size)
                    + piece(groups * job.most_rows * sizeof(real))
-                   + ordered * piece(places) + (job.distance != 0) * piece(places)
+                   + job.ordered * piece(places) + (job.distance != 0) * piece(places)
                    + workers * job.worker_size):
         return False
-    job.packed = packed = <real *> take(&scratch.next, size * sizeof(real))
+    packed = <real *> take(&scratch.next, size)
     job.biases = NULL
     if bias != NULL:
         job.biases = biases = <real *> take(
@@ -466,12 +524,8 @@ cdef bint correlate(
                 load_row[real](w, <const char *> bias
                                + (group * job.outs + row % job.outs) * bias_stride, 0, 1,
                                biases + (group * job.most_rows + row))
-    if ordered:
-        order = <int32_t *> take(&scratch.next, places)
-        for number in range(job.phases):
-            phase = phase_of(&job, number)
-            order_taps(&phase.terms, order + phase.first_term)
-        job.order = order
+    if job.ordered:
+        order_terms(&job, <int32_t *> take(&scratch.next, places))
     if job.distance:
         job.places = <int32_t *> take(&scratch.next, places)
         for number in range(job.phases):
@@ -479,12 +533,10 @@ cdef bint correlate(
             point_at_terms(&phase.terms, job.distance, <int32_t *> job.places + phase.first_term)
     job.workers = scratch.next
 
-    for group in range(groups):
-        for number in range(job.phases):
-            phase = phase_of(&job, number)
-            finite &= pack_weights[real](w, &phase.terms, group, phase.rows, job.outs, transposed,
-                                         packed)
-            packed += phase.rows.count * phase.terms.channels * phase.terms.per_channel
+    if kept:
+        job.packed, finite = w.packed.numbers, w.packed.finite
+    else:
+        job.packed, finite = packed, pack_weights[real](w, &job, packed)
     if job.channels == 0 or (transposed and g.classes < g.stride):
         # no terms, or phases of the output that meet no tap
         fill[real](&job.out, biases, job.outs, job.most_rows)

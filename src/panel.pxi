@@ -1,5 +1,14 @@
 # What all nests share: how taps fall into classes, how arrays are read, panels and scratch.
 
+cdef struct Packed:
+    # Weights as the tiles read them, and what their order depends on: see lay_out_weights.
+    const cc_tiles *tiles
+    bint transposed
+    Py_ssize_t groups, outs, channels, taps, stride, dilation
+    const void *numbers
+    bint finite             # all of them
+
+
 cdef struct View:
     # An array as a nest sees it. A typed memoryview cannot be a member of the struct that goes
     # to the pool with a job, so the entry points take memoryviews and the nests take these.
@@ -11,6 +20,7 @@ cdef struct View:
     const cc_half *half     # how numbers of 16 bits are stored, or NULL: as the tiles have them
     int pair                # 1 where two channels are the parts of one of complex numbers, else 0
     Py_ssize_t part         # and then from the real part to the imaginary one
+    const Packed *packed    # weights that were packed before, or NULL
 
 
 # As in PADDING_MODES of _geometry.py.
@@ -49,6 +59,7 @@ nothing.mode = ZEROS
 nothing.half = NULL
 nothing.pair = 0
 nothing.part = 0
+nothing.packed = NULL
 
 
 cdef bint open_view(
@@ -98,6 +109,7 @@ cdef View part_of(
     cdef View part = view[0]
     part.data = at(view, first, first_channel, position)
     part.shape[0], part.shape[1], part.shape[2] = count, channels, width
+    part.packed = NULL
     return part
 
 

@@ -1,0 +1,259 @@
+"""A convolution whose weights are checked and packed once, for many calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _backend
+from ._functional import (
+    BACKWARD_BIAS,
+    BACKWARD_INPUT,
+    BACKWARD_WEIGHT,
+    FORWARD,
+    Gradients,
+    Layout,
+    Plan,
+    Task,
+    _arrays,
+    _at_once,
+    _check_bias,
+    _check_groups,
+    _check_layout,
+    _check_needs,
+    _compute,
+    _deliver,
+    _empty,
+    _gradients,
+    _plan_backward,
+    _plan_forward,
+    _ready,
+    _target,
+    _three,
+    _weights,
+)
+from ._geometry import IntLike, Padding, PaddingMode, check_options
+
+__all__ = ["PreparedConv1d"]
+
+Array = NDArray[Any]
+
+
+class PreparedConv1d:
+    """A `conv1d` with weights of its own, which are checked and packed once.
+
+    Calling it returns the bits that `conv1d` returns. What is saved is the packing of the weights,
+    which counts where there are many channels and few positions: layers of a network that is fed a
+    few samples at a time.
+
+    Parameters
+    ----------
+    weight : array_like, shape (K, C // groups, k) or (k,)
+        As in `conv1d`, but not one for each sample. It is a snapshot: to change the array later
+        changes nothing here.
+    bias : array_like, shape (K,), optional
+        Added to every position of its output channel; a snapshot, too.
+    stride, padding, dilation, groups, padding_mode, layout
+        As in `conv1d`.
+
+    Attributes
+    ----------
+    weight : ndarray
+        The snapshot, read-only.
+    bias : ndarray or None
+        The snapshot, read-only.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv1d`, for what can be told without an input; the rest when it is called.
+
+    See Also
+    --------
+    conv1d, conv1d_backward : The same for weights that change from call to call.
+
+    Notes
+    -----
+    The weights are packed when they are first needed: those of the forward map by the first call,
+    those of the gradient of the input by the first that asks for it. Each takes as much memory as
+    the weight. It can be called from many threads at once, copied and pickled.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cconv1d import PreparedConv1d
+    >>> layer = PreparedConv1d([1.0, -1.0], padding="causal")
+    >>> layer([1.0, 2.0, 4.0])
+    array([-1., -1., -2.])
+    >>> layer.backward([1.0, 0.0, 0.0], [1.0, 2.0, 4.0]).weight
+    array([0., 1.])
+    >>> y = np.empty(3)
+    >>> layer([5.0, 5.0, 5.0], out=y) is y
+    True
+    """
+
+    def __init__(
+        self,
+        weight: ArrayLike,
+        bias: ArrayLike | None = None,
+        stride: IntLike = 1,
+        padding: Padding = 0,
+        dilation: IntLike = 1,
+        groups: SupportsIndex = 1,
+        *,
+        padding_mode: PaddingMode = "zeros",
+        layout: Layout = "NCL",
+    ) -> None:
+        function = "PreparedConv1d"
+        if bias is None:
+            arrays = _arrays(function, weight=weight)
+        else:
+            arrays = _arrays(function, weight=weight, bias=bias)
+        snapshots = [np.array(array, order="C") for array in arrays]
+        for array in snapshots:
+            array.flags.writeable = False
+        shape = snapshots[0].shape
+        outs = _weights(function, shape)[0]
+        if len(shape) == 4:
+            raise ValueError(
+                f"{function}: weight must have shape (out channels, in channels / groups, taps) or "
+                f"(taps,), not one for each sample, {shape}"
+            )
+        if bias is not None:
+            _check_bias(function, snapshots[1].shape, (outs,))
+        step, pads, spacing, mode = check_options(function, stride, padding, dilation, padding_mode)
+        number = _check_groups(function, groups, output_channels=outs)
+        _check_layout(function, layout)
+        self._weight: Array = snapshots[0]
+        self._bias: Array | None = None if bias is None else snapshots[1]
+        self._options = step, pads, spacing, number, mode, layout
+        self._packed: dict[tuple[int, str], Any] = {}
+
+    @property
+    def weight(self) -> Array:
+        return self._weight
+
+    @property
+    def bias(self) -> Array | None:
+        return self._bias
+
+    def __repr__(self) -> str:
+        stride, padding, dilation, groups, mode, layout = self._options
+        return (
+            f"PreparedConv1d(<weight of shape {self._weight.shape}, {self._weight.dtype}>, "
+            f"bias={None if self._bias is None else '<...>'}, stride={stride}, "
+            f"padding={padding!r}, dilation={dilation}, groups={groups}, padding_mode={mode!r}, "
+            f"layout={layout!r})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Packed weights are of the processor and stay here.
+        *options, mode, layout = self._options
+        make = partial(PreparedConv1d, padding_mode=mode, layout=layout)  # type: ignore[arg-type]
+        return make, (self._weight, self._bias, *options)
+
+    def _pack(self, which: int, plan: Plan) -> Any:
+        """The weight as a map takes it. Two threads may pack it at once; either result will do."""
+        if _backend.core is None:
+            return self._weight
+        key = which, _backend.core.isa()
+        packed = self._packed.get(key)
+        if packed is None:
+            kernels = _backend.kernels_for(self._weight.dtype)
+            packed = kernels.pack(
+                _three(self._weight), plan.geometry, plan.groups, which == BACKWARD_INPUT
+            )
+            self._packed[key] = packed
+        return packed
+
+    def __call__(
+        self, input: ArrayLike, out: Array | None = None, *, accumulate: bool = False
+    ) -> Array:
+        """The outputs for some signals.
+
+        Parameters
+        ----------
+        input : array_like, shape (N, C, L), (C, L) or (L,)
+            As `conv1d` takes it, with the dtype of the weight.
+        out, accumulate
+            As in `conv1d`.
+
+        Returns
+        -------
+        ndarray, shape (N, K, L_out), (K, L_out) or (L_out,)
+            What `conv1d` returns, bit for bit; `out`, if given.
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryError
+            As `conv1d`.
+        """
+        function = "conv1d"
+        w, b = self._weight, self._bias
+        x: Any = input
+        if not _ready(x, w):
+            x, _ = _arrays(function, input=x, weight=w)
+        plan = _plan_forward((x.shape, w.shape, None if b is None else b.shape), *self._options)
+        if out is None and accumulate is False:
+            y = _empty(function, plan.output, x.dtype)
+        else:
+            once = _at_once(FORWARD, plan)
+            y = _target(function, plan.output, x.dtype, out, accumulate, {"input": input}, once)
+        _compute(FORWARD, plan, x, self._pack(FORWARD, plan), b, y)
+        return y if out is None else _deliver(y, out, accumulate)
+
+    def backward(
+        self,
+        grad_output: ArrayLike,
+        input: ArrayLike,
+        *,
+        needs: Sequence[bool] = (True, True, True),
+        out: Sequence[Array | None] | None = None,
+        accumulate: bool = False,
+    ) -> Gradients:
+        """Gradients of a scalar loss with respect to input, weight and bias.
+
+        Parameters
+        ----------
+        grad_output : array_like, shape (N, K, L_out), (K, L_out) or (L_out,)
+            Derivatives of the loss with respect to each output.
+        input : array_like, shape (N, C, L), (C, L) or (L,)
+            What the layer was called with.
+        needs, out, accumulate
+            As in `conv1d_backward`.
+
+        Returns
+        -------
+        Gradients
+            What `conv1d_backward` returns, bit for bit.
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryError
+            As `conv1d_backward`.
+        """
+        function = "conv1d_backward"
+        w = self._weight
+        dy: Any = grad_output
+        x: Any = input
+        if not (_ready(dy, x) and _ready(x, w)):
+            dy, x, _ = _arrays(function, grad_output=dy, input=x, weight=w)
+        plan = _plan_backward((dy.shape, x.shape, w.shape), *self._options)
+        needed = _check_needs(function, needs)
+        tasks = (
+            Task(
+                BACKWARD_INPUT,
+                dy,
+                self._pack(BACKWARD_INPUT, plan) if needed[0] else None,
+                plan.input,
+            ),
+            Task(BACKWARD_WEIGHT, dy, x, plan.weight),
+            Task(BACKWARD_BIAS, dy, None, plan.bias),
+        )
+        return _gradients(
+            function, plan, tasks, needed, out, accumulate, grad_output=grad_output, input=input
+        )
