@@ -159,6 +159,11 @@ cdef enum: SUMS_BYTES = 256 * 1024
 
 # Fewer products than this take some 20 microseconds and are not worth waking a second thread.
 cdef Py_ssize_t serial_products = 1024 * 1024
+# Fewer weights than this are packed in some 10 microseconds.
+cdef enum: SERIAL_WEIGHTS = 32 * 1024
+# Channels of backward_input whose weights are packed for one block of rows after another: what lies
+# in the same cache line is read again.
+cdef enum: NEAR_CHANNELS = 8
 # Chunks for each thread, so that one that comes late leaves its share to the others; each part of
 # a weight's gradient packs its samples again, so there are fewer of these.
 cdef enum: PARTS = 4, WEIGHT_PARTS = 2

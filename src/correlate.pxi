@@ -103,46 +103,6 @@ cdef Phase phase_of(const Correlation *job, Py_ssize_t number) noexcept nogil:
     return phase
 
 
-cdef bint pack_channel(
-    const View *w, const Terms *terms, Py_ssize_t group, Py_ssize_t channel, const Rows *rows,
-    Py_ssize_t outs, Py_ssize_t block, bint transposed, real *packed
-) noexcept nogil:
-    """packed[block][t][r] for the terms of a channel and the rows of a block; true if finite.
-
-    Rows behind the first `outs` are those of the classes that follow.
-    """
-    cdef Py_ssize_t row = first_row(rows, block), count = first_row(rows, block + 1) - row
-    cdef Py_ssize_t following = row // outs, first_out = row - following * outs
-    cdef Py_ssize_t klass, u, tap, r, left, same, t = channel * terms.per_channel
-    cdef Py_ssize_t row_step = w.strides[1 if transposed else 0]
-    cdef Py_ssize_t next_class = w.strides[2] - outs * row_step
-    cdef const char *weight
-    cdef bint finite = True
-    packed += terms.per_channel * row * terms.channels + t * count
-    for klass in range(terms.first_class, terms.last_class):
-        for u in range(class_taps(terms.g, klass)):
-            tap = klass + tap_at(terms, t, u) * terms.g.period
-            t += 1
-            if transposed:
-                weight = at(w, group * terms.channels + channel, first_out, tap + following)
-            else:
-                weight = at(w, group * outs + row, channel, tap)
-            left, same = count, min(count, outs - first_out)
-            while left > 0:
-                for r in range(same):
-                    if w.half == NULL:  # a call for one number would take longer than that
-                        packed[r] = (<const real *> weight)[0]
-                    else:
-                        load_row[real](w, weight, 0, 1, packed + r)
-                    finite &= isfinite(packed[r]) != 0
-                    weight += row_step
-                packed += same
-                left -= same
-                same = min(left, outs)
-                weight += next_class
-    return finite
-
-
 cdef void lay_out_weights(
     Correlation *job, const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups,
     bint transposed
@@ -189,25 +149,176 @@ cdef void order_terms(Correlation *job, int32_t *order) noexcept nogil:
     job.order = order
 
 
-cdef bint pack_weights(const View *w, const Correlation *job, real *packed) noexcept nogil:
-    """packed[group][phase][block][t][r] for all terms and rows; true if all are finite."""
-    cdef Py_ssize_t group, number, channel, block
+cdef inline Py_ssize_t weights_before(
+    const Correlation *job, Py_ssize_t group, const Phase *phase
+) noexcept nogil:
+    """How many weights are packed before those of a group's phase."""
+    return job.outs * (group * job.terms + phase.first_term)
+
+
+cdef struct Run:
+    # Weights that are evenly apart, and those of a packed block that they become.
+    const char *first
+    Py_ssize_t rows, channels, taps
+    Py_ssize_t row_step, channel_step, tap_step  # in bytes
+    Py_ssize_t count, channel_size               # rows of the block, numbers of a channel in it
+
+
+cdef void gather(const View *w, const Run *run, real *packed) noexcept nogil:
+    """packed[channel][tap][row], of which taps are `count` apart."""
+    cdef Py_ssize_t row = 0, first, channel, tap, some, i, step = run.row_step
+    cdef const char *weight
+    cdef real *place
+    cdef real[HALVES] line
+    while w.half == NULL and row < run.rows and run.rows >= 4:
+        first = min(row, run.rows - 4)  # a few rows at once, some of them for the second time
+        for channel in range(run.channels):
+            weight = run.first + channel * run.channel_step + first * step
+            place = packed + channel * run.channel_size + first
+            for tap in range(run.taps):
+                place[0] = (<const real *> weight)[0]
+                place[1] = (<const real *> (weight + step))[0]
+                place[2] = (<const real *> (weight + 2 * step))[0]
+                place[3] = (<const real *> (weight + 3 * step))[0]
+                weight += run.tap_step
+                place += run.count
+        row = first + 4
+    for row in range(row, run.rows):
+        for channel in range(run.channels):
+            for tap from 0 <= tap < run.taps by HALVES:
+                some = min(HALVES, run.taps - tap)
+                load_row[real](w, run.first + channel * run.channel_step + row * step
+                               + tap * run.tap_step, run.tap_step, some, line)
+                place = packed + channel * run.channel_size + tap * run.count + row
+                for i in range(some):
+                    place[i * run.count] = line[i]
+
+
+cdef inline const char *weight_at(
+    const Correlation *job, const View *w, Py_ssize_t group, Py_ssize_t row, Py_ssize_t channel,
+    Py_ssize_t tap
+) noexcept nogil:
+    if job.transposed:
+        return at(w, group * job.channels + channel, row, tap)
+    return at(w, group * job.outs + row, channel, tap)
+
+
+cdef bint pack_block(
+    const Correlation *job, const View *w, const Phase *phase, Py_ssize_t group,
+    Py_ssize_t first_channel, Py_ssize_t last_channel, Py_ssize_t block, real *packed
+) noexcept nogil:
+    """packed[block][t][r] for the terms of some channels and the rows of a block.
+
+    Rows behind the first `outs` are those of the classes that follow. False if there are weights of
+    backward_input that are not finite.
+    """
+    cdef const Terms *terms = &phase.terms
+    cdef const Geometry *g = job.g
+    cdef Py_ssize_t begin = first_row(phase.rows, block), end = first_row(phase.rows, block + 1)
+    cdef Py_ssize_t klass, channel, row, u, i, t = first_channel * terms.per_channel
+    cdef Py_ssize_t size
+    cdef Run run
+    cdef real *place
     cdef bint finite = True
-    cdef Phase phase
-    for group in range(job.groups):
-        for number in range(job.phases):
-            phase = phase_of(job, number)
-            if job.transposed:  # the rows of a channel lie side by side, far from the next one's
-                for channel in range(job.channels):
-                    for block in range(phase.rows.blocks):
-                        finite &= pack_channel[real](w, &phase.terms, group, channel, phase.rows,
-                                                     job.outs, block, True, packed)
-            else:
-                for block in range(phase.rows.blocks):
-                    for channel in range(job.channels):
-                        finite &= pack_channel[real](w, &phase.terms, group, channel, phase.rows,
-                                                     job.outs, block, False, packed)
-            packed += phase.rows.count * phase.terms.channels * phase.terms.per_channel
+    run.count = end - begin
+    run.channel_size = terms.per_channel * run.count
+    run.row_step, run.channel_step = w.strides[0], w.strides[1]
+    if job.transposed:
+        run.row_step, run.channel_step = w.strides[1], w.strides[0]
+    run.tap_step = w.strides[2] * g.period
+    packed += begin * terms.channels * terms.per_channel + t * run.count
+    size = (last_channel - first_channel) * run.channel_size
+    place = packed
+    if terms.order != NULL:  # of a single row: one after the other
+        run.rows = run.channels = run.taps = 1
+        for channel in range(first_channel, last_channel):
+            for klass in range(terms.first_class, terms.last_class):
+                for u in range(class_taps(g, klass)):
+                    run.first = weight_at(job, w, group, 0, channel,
+                                          klass + terms.order[t] * g.period)
+                    gather[real](w, &run, place)
+                    place += 1
+                    t += 1
+    for klass in range(terms.first_class if terms.order == NULL else terms.last_class,
+                       terms.last_class):
+        run.taps, run.channels = class_taps(g, klass), last_channel - first_channel
+        if run.taps == terms.per_channel and run.channel_step == run.taps * run.tap_step:
+            run.taps, run.channels = run.taps * run.channels, 1  # all lie as those of one
+        row = begin
+        while row < end:
+            run.rows = min(end - row, job.outs - row % job.outs)
+            run.first = weight_at(job, w, group, row % job.outs, first_channel,
+                                  klass + row // job.outs)
+            gather[real](w, &run, place + (row - begin))
+            row += run.rows
+        place += class_taps(g, klass) * run.count
+    if job.transposed:
+        for i in range(size):
+            finite &= isfinite(packed[i]) != 0
+    return finite
+
+
+cdef struct Packing:
+    # A job for the pool. Its chunks are parts of the weights of a group's phase: some channels of
+    # backward_input, whose rows lie side by side, and some blocks of rows of forward.
+    const Correlation *job
+    const View *w
+    void *packed
+    Py_ssize_t parts
+    char[CC_POOL_MAX] finite           # those that a worker has packed
+
+
+cdef void pack_chunk(Packing *packing, real *packed, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const Correlation *job = packing.job
+    cdef Py_ssize_t part = chunk % packing.parts
+    cdef Py_ssize_t group = chunk // packing.parts // job.phases, unit, units, block
+    cdef Phase phase = phase_of(job, chunk // packing.parts % job.phases)
+    cdef bint finite = True
+    packed += weights_before(job, group, &phase)
+    units = phase.rows.blocks
+    if job.transposed:
+        units = (job.channels + NEAR_CHANNELS - 1) // NEAR_CHANNELS
+    for unit in range(part * units // packing.parts, (part + 1) * units // packing.parts):
+        if job.transposed:
+            for block in range(phase.rows.blocks):
+                finite &= pack_block[real](
+                    job, packing.w, &phase, group, unit * NEAR_CHANNELS,
+                    min((unit + 1) * NEAR_CHANNELS, job.channels), block, packed)
+        else:
+            pack_block[real](job, packing.w, &phase, group, 0, job.channels, unit, packed)
+    packing.finite[worker] &= finite
+
+
+cdef void pack_chunk_f32(void *packing, Py_ssize_t chunk, int worker) noexcept nogil:
+    pack_chunk[float](<Packing *> packing, <float *> (<Packing *> packing).packed, chunk, worker)
+
+
+cdef void pack_chunk_f64(void *packing, Py_ssize_t chunk, int worker) noexcept nogil:
+    pack_chunk[double](<Packing *> packing, <double *> (<Packing *> packing).packed, chunk, worker)
+
+
+cdef bint pack_weights(
+    const View *w, const Correlation *job, int workers, real *packed
+) noexcept nogil:
+    """packed[group][phase][block][t][r] for all terms and rows.
+
+    False if there are weights of backward_input that are not finite.
+    """
+    cdef Packing packing
+    cdef Py_ssize_t units = job.groups * job.phases
+    cdef int worker
+    cdef bint finite = True
+    if job.size < SERIAL_WEIGHTS:
+        workers = 1
+    packing.job, packing.w, packing.packed = job, w, packed
+    packing.parts = 1 if workers == 1 else (PARTS * workers + units - 1) // units
+    memset(packing.finite, 1, workers)
+    if real is float:
+        cc_pool_run(pack_chunk_f32, &packing, units * packing.parts, workers)
+    else:
+        cc_pool_run(pack_chunk_f64, &packing, units * packing.parts, workers)
+    for worker in range(workers):
+        finite &= packing.finite[worker]
     return finite
 
 
@@ -226,7 +337,7 @@ cdef bint keep_weights(
     kept.tiles, kept.transposed, kept.groups = tiles, transposed, groups
     kept.outs, kept.channels = job.outs, job.channels
     kept.taps, kept.stride, kept.dilation = g.taps, g.stride, g.dilation
-    kept.finite = pack_weights[real](w, &job, packed)
+    kept.finite = pack_weights[real](w, &job, cc_pool_threads(), packed)
     kept.numbers = packed
     PyMem_RawFree(scratch.memory)
     return True
@@ -404,7 +515,6 @@ cdef void correlate_chunk(
     cdef Py_ssize_t number, i, inside, end
     cdef Py_ssize_t[4] ends
     cdef Phase phase
-    packed += group * job.outs * job.channels * job.g.taps
     for number in range(job.phases):
         phase = phase_of(job, number)
         # ends of what is packed, read in place, and packed again
@@ -420,9 +530,9 @@ cdef void correlate_chunk(
                 ends[1], ends[2] = inside, end
         for i in range(3):
             if ends[i] < ends[i + 1]:
-                correlate_range[real](job, &phase, i == 1, panel, offset, stage, sums, packed, part,
-                                      n, group, ends[i], ends[i + 1])
-        packed += phase.rows.count * phase.terms.channels * phase.terms.per_channel
+                correlate_range[real](job, &phase, i == 1, panel, offset, stage, sums,
+                                      packed + weights_before(job, group, &phase), part, n, group,
+                                      ends[i], ends[i + 1])
 
 
 cdef void correlate_chunk_f32(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -536,7 +646,7 @@ cdef bint correlate(
     if kept:
         job.packed, finite = w.packed.numbers, w.packed.finite
     else:
-        job.packed, finite = packed, pack_weights[real](w, &job, packed)
+        job.packed, finite = packed, pack_weights[real](w, &job, workers, packed)
     if job.channels == 0 or (transposed and g.classes < g.stride):
         # no terms, or phases of the output that meet no tap
         fill[real](&job.out, biases, job.outs, job.most_rows)
