@@ -154,7 +154,7 @@ def _check_mode(function: str, mode: str, length: int, left: int, right: int) ->
 def check_options(
     function: str, stride: object, padding: object, dilation: object, padding_mode: object
 ) -> tuple[int, object, int, str]:
-    """What can be said of options before there is an input: they are returned as `resolve` has them.
+    """What can be told of options without an input, which are returned as `resolve` has them.
 
     That is integers and pairs of them, in objects that cannot change.
     """

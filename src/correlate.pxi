@@ -215,8 +215,7 @@ cdef bint pack_block(
     cdef const Terms *terms = &phase.terms
     cdef const Geometry *g = job.g
     cdef Py_ssize_t begin = first_row(phase.rows, block), end = first_row(phase.rows, block + 1)
-    cdef Py_ssize_t klass, channel, row, u, i, t = first_channel * terms.per_channel
-    cdef Py_ssize_t size
+    cdef Py_ssize_t klass, channel, row, u, i, size, t = first_channel * terms.per_channel
     cdef Run run
     cdef real *place
     cdef bint finite = True
@@ -230,71 +229,90 @@ cdef bint pack_block(
     size = (last_channel - first_channel) * run.channel_size
     place = packed
     if terms.order != NULL:  # of a single row: one after the other
-        run.rows = run.channels = run.taps = 1
         for channel in range(first_channel, last_channel):
             for klass in range(terms.first_class, terms.last_class):
+                run.first = weight_at(job, w, group, 0, channel, klass)
                 for u in range(class_taps(g, klass)):
-                    run.first = weight_at(job, w, group, 0, channel,
-                                          klass + terms.order[t] * g.period)
-                    gather[real](w, &run, place)
+                    run.row_step = terms.order[t] * run.tap_step
+                    if w.half == NULL:  # a call for one number would take longer than that
+                        place[0] = (<const real *> (run.first + run.row_step))[0]
+                    else:
+                        load_row[real](w, run.first + run.row_step, 0, 1, place)
                     place += 1
                     t += 1
-    for klass in range(terms.first_class if terms.order == NULL else terms.last_class,
-                       terms.last_class):
-        run.taps, run.channels = class_taps(g, klass), last_channel - first_channel
-        if run.taps == terms.per_channel and run.channel_step == run.taps * run.tap_step:
-            run.taps, run.channels = run.taps * run.channels, 1  # all lie as those of one
-        row = begin
-        while row < end:
-            run.rows = min(end - row, job.outs - row % job.outs)
-            run.first = weight_at(job, w, group, row % job.outs, first_channel,
-                                  klass + row // job.outs)
-            gather[real](w, &run, place + (row - begin))
-            row += run.rows
-        place += class_taps(g, klass) * run.count
+    else:
+        for klass in range(terms.first_class, terms.last_class):
+            run.taps, run.channels = class_taps(g, klass), last_channel - first_channel
+            if run.taps == terms.per_channel and run.channel_step == run.taps * run.tap_step:
+                run.taps, run.channels = run.taps * run.channels, 1  # all lie as those of one
+            row = begin
+            while row < end:
+                run.rows = min(end - row, job.outs - row % job.outs)
+                run.first = weight_at(job, w, group, row % job.outs, first_channel,
+                                      klass + row // job.outs)
+                gather[real](w, &run, place + (row - begin))
+                row += run.rows
+            place += class_taps(g, klass) * run.count
     if job.transposed:
         for i in range(size):
             finite &= isfinite(packed[i]) != 0
     return finite
 
 
+cdef inline Py_ssize_t packing_units(const Correlation *job) noexcept nogil:
+    """What the weights of a group's phase can be shared out by.
+
+    Some channels of backward_input, whose rows lie side by side, or a block of rows of forward.
+    """
+    if job.transposed:
+        return (job.channels + NEAR_CHANNELS - 1) // NEAR_CHANNELS
+    return job.rows[0].blocks
+
+
+cdef bint pack_units(
+    const Correlation *job, const View *w, Py_ssize_t first, Py_ssize_t last, real *packed
+) noexcept nogil:
+    """Some units of all weights, those of a phase of all groups together."""
+    cdef Py_ssize_t units = packing_units(job), unit, group, block, channel, number = 0
+    cdef Phase phase = phase_of(job, 0)
+    cdef bint finite = True
+    cdef real *place
+    for unit in range(first, last):
+        while number < unit // (units * job.groups):
+            number += 1
+            phase = phase_of(job, number)
+        group = unit // units % job.groups
+        place = packed + weights_before(job, group, &phase)
+        if job.transposed:
+            channel = unit % units * NEAR_CHANNELS
+            for block in range(phase.rows.blocks):
+                finite &= pack_block[real](job, w, &phase, group, channel,
+                                           min(channel + NEAR_CHANNELS, job.channels), block, place)
+        else:
+            pack_block[real](job, w, &phase, group, 0, job.channels, unit % units, place)
+    return finite
+
+
 cdef struct Packing:
-    # A job for the pool. Its chunks are parts of the weights of a group's phase: some channels of
-    # backward_input, whose rows lie side by side, and some blocks of rows of forward.
+    # A job for the pool: its chunks are as many units of the weights.
     const Correlation *job
     const View *w
     void *packed
-    Py_ssize_t parts
+    Py_ssize_t size                    # of a number
+    Py_ssize_t units, chunks
     char[CC_POOL_MAX] finite           # those that a worker has packed
 
 
-cdef void pack_chunk(Packing *packing, real *packed, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef const Correlation *job = packing.job
-    cdef Py_ssize_t part = chunk % packing.parts
-    cdef Py_ssize_t group = chunk // packing.parts // job.phases, unit, units, block
-    cdef Phase phase = phase_of(job, chunk // packing.parts % job.phases)
-    cdef bint finite = True
-    packed += weights_before(job, group, &phase)
-    units = phase.rows.blocks
-    if job.transposed:
-        units = (job.channels + NEAR_CHANNELS - 1) // NEAR_CHANNELS
-    for unit in range(part * units // packing.parts, (part + 1) * units // packing.parts):
-        if job.transposed:
-            for block in range(phase.rows.blocks):
-                finite &= pack_block[real](
-                    job, packing.w, &phase, group, unit * NEAR_CHANNELS,
-                    min((unit + 1) * NEAR_CHANNELS, job.channels), block, packed)
-        else:
-            pack_block[real](job, packing.w, &phase, group, 0, job.channels, unit, packed)
-    packing.finite[worker] &= finite
-
-
-cdef void pack_chunk_f32(void *packing, Py_ssize_t chunk, int worker) noexcept nogil:
-    pack_chunk[float](<Packing *> packing, <float *> (<Packing *> packing).packed, chunk, worker)
-
-
-cdef void pack_chunk_f64(void *packing, Py_ssize_t chunk, int worker) noexcept nogil:
-    pack_chunk[double](<Packing *> packing, <double *> (<Packing *> packing).packed, chunk, worker)
+cdef void pack_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef Packing *packing = <Packing *> context
+    cdef Py_ssize_t first = chunk * packing.units // packing.chunks
+    cdef Py_ssize_t last = (chunk + 1) * packing.units // packing.chunks
+    if packing.size == sizeof(float):
+        packing.finite[worker] &= pack_units[float](packing.job, packing.w, first, last,
+                                                    <float *> packing.packed)
+    else:
+        packing.finite[worker] &= pack_units[double](packing.job, packing.w, first, last,
+                                                     <double *> packing.packed)
 
 
 cdef bint pack_weights(
@@ -305,18 +323,15 @@ cdef bint pack_weights(
     False if there are weights of backward_input that are not finite.
     """
     cdef Packing packing
-    cdef Py_ssize_t units = job.groups * job.phases
     cdef int worker
     cdef bint finite = True
-    if job.size < SERIAL_WEIGHTS:
-        workers = 1
-    packing.job, packing.w, packing.packed = job, w, packed
-    packing.parts = 1 if workers == 1 else (PARTS * workers + units - 1) // units
+    packing.units = packing_units(job) * job.groups * job.phases
+    if workers == 1 or job.size < SERIAL_WEIGHTS:
+        return pack_units[real](job, w, 0, packing.units, packed)
+    packing.job, packing.w, packing.packed, packing.size = job, w, packed, sizeof(real)
+    packing.chunks = min(PARTS * workers, packing.units)
     memset(packing.finite, 1, workers)
-    if real is float:
-        cc_pool_run(pack_chunk_f32, &packing, units * packing.parts, workers)
-    else:
-        cc_pool_run(pack_chunk_f64, &packing, units * packing.parts, workers)
+    cc_pool_run(pack_chunk, &packing, packing.chunks, workers)
     for worker in range(workers):
         finite &= packing.finite[worker]
     return finite

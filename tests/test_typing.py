@@ -54,6 +54,12 @@ assert_type(z, Array)
 assert_type(cconv1d.conv_transpose1d_backward(z, y, w, 2, 1, 1, 2, layout="NCL"), Gradients)
 assert_type(cconv1d.conv_transpose1d_output_length(15, 3, stride=2, output_padding=1), int)
 
+layer = cconv1d.PreparedConv1d(w, b, 2, (2, 1), groups=2, padding_mode="reflect", layout="NCL")
+assert_type(layer(x, out=y, accumulate=True), Array)
+assert_type(layer.backward(y, x, needs=(True, True, False), out=grads), Gradients)
+assert_type(layer.weight, Array)
+assert_type(layer.bias, Array | None)
+
 assert_type(cconv1d.convolve(x, [1.0, 2.0], "same", axis=0), Array)
 assert_type(cconv1d.correlate(x, w[0, 0], mode=2), Array)
 
