@@ -164,9 +164,11 @@ cdef enum: SERIAL_WEIGHTS = 32 * 1024
 # Channels of backward_input whose weights are packed for one block of rows after another: what lies
 # in the same cache line is read again.
 cdef enum: NEAR_CHANNELS = 8
-# Chunks for each thread, so that one that comes late leaves its share to the others; each part of
-# a weight's gradient packs its samples again, so there are fewer of these.
-cdef enum: PARTS = 4, WEIGHT_PARTS = 2
+# Chunks for each thread, so that one that comes late leaves its share to the others. Each part of
+# a weight's gradient packs its samples again, so of these there is one for each thread.
+cdef enum: PARTS = 4
+# With so many tiles for each part of a gradient, one more or less does not count.
+cdef enum: EVEN_TILES = 8
 # Blocks of rows and terms of a gradient that are worth packing samples for.
 cdef enum: PART_BLOCKS = 4, PART_TERMS = 64
 

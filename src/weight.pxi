@@ -225,7 +225,8 @@ cdef bint weight_gradient(
 ) noexcept nogil:
     """backward_weight of numbers of `size` bytes; false if memory ran out, with nothing stored."""
     cdef WeightGradient job
-    cdef Py_ssize_t parts, lanes
+    cdef Py_ssize_t parts, across, along, tiles_across, lanes
+    cdef bint turn_terms
     cdef Cut cut
     cdef Scratch scratch
     cdef int32_t *places
@@ -246,18 +247,31 @@ cdef bint weight_gradient(
     job.by_position = min(job.rows, job.count) < FEW_ROWS
     job.budget = PANEL_BYTES // size
 
-    # Rows are parted before terms, because each part of the terms turns the rows of dy again; and
-    # where rows become lanes, by whole tiles.
+    # What becomes lanes, rows or terms, is turned again for each part of the others. So it is
+    # parted before them, unless some parts would have a tile more than others and that counts.
+    turn_terms = job.count < job.rows and not job.by_position
     workers = threads_for(dw.shape[0] * job.count, dy.shape[0] * dy.shape[2])
-    parts = 1 if workers == 1 else (WEIGHT_PARTS * workers + groups - 1) // groups
+    parts = (workers + groups - 1) // groups
     lanes = 1 if job.by_position else tiles.by_lane_width
-    job.part_rows = min(CHANNELS_PER_PASS, rounded((job.rows + parts - 1) // parts, lanes))
-    job.row_parts = (job.rows + job.part_rows - 1) // job.part_rows
-    parts = max(1, min(parts // job.row_parts,
-                       job.count // (CC_DOWN if job.by_position else PART_TERMS)))
-    job.part_terms = rounded((job.count + parts - 1) // parts, CC_DOWN)
+    tiles_across = ((job.count if turn_terms else job.rows) + lanes - 1) // lanes
+    across = parts
+    while across > 1 and tiles_across % across and tiles_across < EVEN_TILES * across:
+        across -= 1
+    along = (parts + across - 1) // across
+    job.part_rows, job.part_terms = job.rows, job.count
+    if turn_terms:
+        job.part_terms = rounded((job.count + across - 1) // across, lanes)
+        along = max(1, min(along, job.rows // tiles.by_lane_rows))
+        job.part_rows = (job.rows + along - 1) // along
+    else:
+        job.part_rows = rounded((job.rows + across - 1) // across, lanes)
+        along = max(1, min(along, job.count // (CC_DOWN if job.by_position else PART_TERMS)))
+        job.part_terms = (job.count + along - 1) // along
+    job.part_rows = min(CHANNELS_PER_PASS, job.part_rows)
+    job.part_terms = rounded(job.part_terms, CC_DOWN)
     if job.by_position:
         job.part_terms = min(job.part_terms, SUMS_BYTES // (CC_LANES * size) // job.part_rows)
+    job.row_parts = (job.rows + job.part_rows - 1) // job.part_rows
     job.term_parts = (job.count + job.part_terms - 1) // job.part_terms
     workers = <int> min(workers, groups * job.row_parts * job.term_parts)
 
@@ -279,7 +293,7 @@ cdef bint weight_gradient(
     job.lines_size = 0 if job.distance else job.part_rows * job.positions
     if job.by_position:
         job.turned_size, job.sums_size = 0, job.part_rows * job.part_terms * CC_LANES
-    elif job.count < job.rows:
+    elif turn_terms:
         job.turned_size = rounded(min(cut.chunk, job.part_terms), lanes) * job.positions
         job.sums_size = rounded(job.part_terms, lanes) * job.part_rows
     else:
