@@ -46,14 +46,15 @@ cdef extern from "tiles.h" nogil:
         CC_ACROSS
         CC_DOWN
         CC_FEW
+        CC_MORE
         CC_LANES
         CC_TILE
     ctypedef void (*cc_correlate)(
         const void *panel, const int32_t *offset, Py_ssize_t terms, const void *w,
         void *out, Py_ssize_t out_row, const void *bias, bint resume) noexcept
     ctypedef void (*cc_row)(
-        const void *panel, const int32_t *offset, const void *w, void *out, Py_ssize_t positions,
-        const void *bias) noexcept
+        const void *panel, const int32_t *offset, Py_ssize_t terms, const void *w, void *out,
+        Py_ssize_t positions, const void *bias) noexcept
     ctypedef void (*cc_by_lane)(
         const void *panel, const int32_t *offset, const void *other, Py_ssize_t positions,
         void *sums) noexcept

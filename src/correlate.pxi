@@ -121,8 +121,10 @@ cdef void lay_out_weights(
     job.phases = g.classes if transposed else 1
     # Phases that have few rows and share what they read are taken together: a tile with one row
     # loads a vector for each multiply-add, and a panel for a tap or two is not worth its packing.
+    # With few terms in all, results that wait in scratch cost more than that.
     number = 2 if g.taps > g.period and g.taps % g.period else 1
-    job.merged = job.phases > number and job.outs <= MERGED_ROWS
+    job.merged = (job.phases > number and job.outs <= MERGED_ROWS
+                  and job.channels * g.taps > CC_MORE)
     if job.merged:
         job.phases = number
     job.width, job.most_rows = 1, 0
@@ -436,9 +438,10 @@ cdef void correlate_panel(
                               and out.strides[1] % size == 0)
     if job.biases != NULL and t1 == terms:
         bias = <const real *> job.biases + group * job.most_rows
-    if (rows.count == 1 and terms <= CC_FEW and t0 == 0 and t1 == terms
+    if (rows.count == 1 and terms <= CC_MORE and t0 == 0 and t1 == terms
             and side_by_side and count >= tiles.row_least):
-        tiles.row[terms](panel, offset, weights, at(out, n, channel, first), count, bias)
+        tiles.row[terms if terms <= CC_FEW else 0](
+            panel, offset, terms, weights, at(out, n, channel, first), count, bias)
         return
     strip = max(strip // job.width, 1) * job.width
     for m0 from 0 <= m0 < count by strip:

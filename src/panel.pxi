@@ -144,9 +144,12 @@ cdef inline void load_row(
             return
     if stride == sizeof(real):
         memcpy(row, sample, count * sizeof(real))
-    elif stride == 2 * sizeof(real):  # a constant that the compiler can shuffle by
+    elif stride == 2 * sizeof(real):  # constants that the compiler can shuffle by
         for i in range(count):
             row[i] = (<const real *> sample)[2 * i]
+    elif stride == 4 * sizeof(real):
+        for i in range(count):
+            row[i] = (<const real *> sample)[4 * i]
     else:
         for i in range(count):
             row[i] = (<const real *> sample)[0]

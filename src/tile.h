@@ -149,6 +149,40 @@ INLINE void TILE(row_terms)(const int T, const REAL *panel, const int32_t *offse
     }
 }
 
+/* The same for terms too many for the registers, but too few to share what they load. */
+static void TILE(row_0)(const void *panel_, const int32_t *offset, ptrdiff_t terms, const void *w_,
+                        void *out_, ptrdiff_t positions, const void *bias_)
+{
+    enum { V = 8 };
+    const REAL *panel = (const REAL *)panel_, *w = (const REAL *)w_;
+    const REAL *bias = (const REAL *)bias_;
+    REAL *out = (REAL *)out_;
+    const VEC b = V_SET1(bias ? *bias : 0);
+    ptrdiff_t p = 0;
+
+    for (; p + V * LANES <= positions; p += V * LANES) {
+        VEC sum[V];
+        UNROLL for (int v = 0; v < V; v++)
+            sum[v] = V_SET1(0);
+        for (ptrdiff_t t = 0; t < terms; t++) {
+            const REAL *x = panel + offset[t] + p;
+            const VEC ws = V_SET1(w[t]);
+            UNROLL for (int v = 0; v < V; v++)
+                sum[v] = V_FMA(ws, V_LOAD(x + v * LANES), sum[v]);
+        }
+        UNROLL for (int v = 0; v < V; v++)
+            V_STORE(out + p + v * LANES, bias ? V_ADD(sum[v], b) : sum[v]);
+    }
+    while (p < positions) {
+        VEC sum = V_SET1(0);
+        p = p + LANES <= positions ? p : positions - LANES;
+        for (ptrdiff_t t = 0; t < terms; t++)
+            sum = V_FMA(V_SET1(w[t]), V_LOAD(panel + offset[t] + p), sum);
+        V_STORE(out + p, bias ? V_ADD(sum, b) : sum);
+        p += LANES;
+    }
+}
+
 #define LANE_VECTORS 2 /* more rows load less than more vectors would */
 
 INLINE void TILE(by_lane_rows)(const int R, const int V, const REAL *panel,
@@ -325,9 +359,10 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
                              resume);                                                          \
     }
 #define ROW(T)                                                                                 \
-    static void TILE(row_##T)(const void *panel, const int32_t *offset, const void *w, void *out, \
-                              ptrdiff_t positions, const void *bias)                           \
+    static void TILE(row_##T)(const void *panel, const int32_t *offset, ptrdiff_t terms,       \
+                              const void *w, void *out, ptrdiff_t positions, const void *bias) \
     {                                                                                          \
+        (void)terms;                                                                           \
         TILE(row_terms)(T, (const REAL *)panel, offset, (const REAL *)w, (REAL *)out,          \
                         positions, (const REAL *)bias);                                        \
     }
@@ -386,7 +421,7 @@ static const cc_tiles TILE(tiles) = {
     .correlate_width = {FOR_ROWS(WIDTH_ENTRY)},
     .correlate = {FOR_ROWS(CORRELATE_ENTRY)},
     .row_least = LANES,
-    .row = {FOR_FEW(ROW_ENTRY)},
+    .row = {ROW_ENTRY(0) FOR_FEW(ROW_ENTRY)},
     .by_lane_rows = ROWS,
     .by_lane_width = LANE_VECTORS * LANES,
     .by_lane = {FOR_ROWS(BY_LANE_ENTRY)},

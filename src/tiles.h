@@ -15,7 +15,8 @@ enum {
     CC_BLOCK = 128,  /* terms in one chain of multiply-adds; the chains' sums are added in order */
     CC_LANES = 16,   /* logical lanes of a sum over positions, the same at every level */
     CC_APART = 8,    /* samples between terms that a tile with one row takes together */
-    CC_FEW = 8,      /* terms at most in a row */
+    CC_FEW = 8,      /* terms of a row whose weights stay in registers, */
+    CC_MORE = 16,    /* and terms at most in a row */
     CC_ACROSS = 3,   /* rows of `other` at most in by_position, */
     CC_DOWN = 8,     /* and terms */
     CC_ROWS = 12,    /* no tile has more rows */
@@ -29,8 +30,8 @@ typedef void (*cc_correlate)(const void *panel, const int32_t *offset, ptrdiff_t
                              int resume);
 
 /* out[p] = Σ_t w[t] · panel[offset[t] + p]  (+ *bias), for all positions p at once. */
-typedef void (*cc_row)(const void *panel, const int32_t *offset, const void *w, void *out,
-                       ptrdiff_t positions, const void *bias);
+typedef void (*cc_row)(const void *panel, const int32_t *offset, ptrdiff_t terms, const void *w,
+                       void *out, ptrdiff_t positions, const void *bias);
 
 /* sums[r][l] += Σ_p panel[offset[r] + p] · other[p][l], for the lanes l of one tile. */
 typedef void (*cc_by_lane)(const void *panel, const int32_t *offset, const void *other,
@@ -59,7 +60,7 @@ typedef struct {
     ptrdiff_t correlate_width[CC_ROWS + 1]; /* positions in a tile */
     cc_correlate correlate[CC_ROWS + 1];
     ptrdiff_t row_least; /* positions that a row has at least */
-    cc_row row[CC_FEW + 1]; /* indexed by the number of terms */
+    cc_row row[CC_FEW + 1]; /* indexed by the number of terms; [0] takes any */
     ptrdiff_t by_lane_rows;
     ptrdiff_t by_lane_width; /* lanes in a tile */
     cc_by_lane by_lane[CC_ROWS + 1];
