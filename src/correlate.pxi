@@ -399,13 +399,9 @@ cdef void copy_tile(
             first, last = max(0, -place), min(count, results_of(job, klass) - place)
             result = first_result(job, klass) + (place + first) * job.step
         results = at(out, n, group * job.outs + channel, result)
-        if out.half != NULL:  # which are stored once all terms are in, and not read again
+        if store:
             store_row[real](out, results, stride, last - first, stage + first)
-        elif store:
-            for i in range(first, last):
-                (<real *> results)[0] = stage[i]
-                results += stride
-        else:
+        else:  # never halves, which are stored once all terms are in
             for i in range(first, last):
                 stage[i] = (<real *> results)[0]
                 results += stride

@@ -184,7 +184,13 @@ cdef inline void store_row(
     if stride == sizeof(real):
         memcpy(result, row, count * sizeof(real))
         return
-    for i in range(count):
+    for i from 0 <= i < count - 3 by 4:
+        (<real *> result)[0] = row[i]
+        (<real *> (result + stride))[0] = row[i + 1]
+        (<real *> (result + 2 * stride))[0] = row[i + 2]
+        (<real *> (result + 3 * stride))[0] = row[i + 3]
+        result += 4 * stride
+    for i in range(count // 4 * 4, count):
         (<real *> result)[0] = row[i]
         result += stride
 
