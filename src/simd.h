@@ -5,9 +5,12 @@
  * Gives  REAL, VEC, LANES, REGISTERS, V_SET1(x), V_LOAD(p), V_STORE(p, v), V_ADD(a, b),
  *        V_FMA(a, b, c) = a·b + c, rounded once where the level can,
  *        F16_WIDEN(halves, values) and F16_NARROW(values, halves) for F16_LANES of float16, if
- *        the level has instructions for them, and
+ *        the level has instructions for them,
  *        V_PIN(v), which keeps a loaded vector in its register: GCC otherwise folds the load
- *        into every multiply-add that uses the vector, and the loads take twice the time.
+ *        into every multiply-add that uses the vector, and the loads take twice the time, and
+ *        V_HERE(p), which keeps loads through a pointer behind those that come before: for neon
+ *        GCC otherwise loads the operands of several terms at once, and up to six accumulators
+ *        of a tile are in memory instead of registers.
  *
  * Included once for each level and dtype, so there is no include guard.
  */
@@ -22,6 +25,7 @@
 #undef V_ADD
 #undef V_FMA
 #undef V_PIN
+#undef V_HERE
 #undef IF_DOUBLE
 #undef F16_LANES
 #undef F16_WIDEN
@@ -108,4 +112,10 @@
 #define V_PIN(v) __asm__("" : PIN_CLASS(v))
 #else
 #define V_PIN(v) ((void)0)
+#endif
+
+#if defined(__GNUC__) && !defined(__clang__) && defined(LEVEL_NEON)
+#define V_HERE(pointer) HERE(pointer)
+#else
+#define V_HERE(pointer) ((void)0)
 #endif

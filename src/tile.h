@@ -82,8 +82,10 @@ INLINE void TILE(correlate_rows)(const int R, const int V, const REAL *panel,
                         xs[v] = V_LOAD(x + v * LANES);
                         V_PIN(xs[v]);
                     }
+                    const REAL *wt = w + t * R;
                     UNROLL for (int r = 0; r < R; r++) {
-                        const VEC ws = V_SET1(w[t * R + r]);
+                        V_HERE(wt);
+                        const VEC ws = V_SET1(wt[r]);
                         UNROLL for (int v = 0; v < V; v++)
                             sum[r][v] = V_FMA(ws, xs[v], sum[r][v]);
                     }
@@ -92,6 +94,7 @@ INLINE void TILE(correlate_rows)(const int R, const int V, const REAL *panel,
                     UNROLL for (int r = 0; r < R; r++)
                         ws[r] = V_SET1(w[t * R + r]);
                     UNROLL for (int v = 0; v < V; v++) {
+                        V_HERE(x);
                         VEC xs = V_LOAD(x + v * LANES);
                         V_PIN(xs);
                         UNROLL for (int r = 0; r < R; r++)
@@ -205,6 +208,7 @@ INLINE void TILE(by_lane_rows)(const int R, const int V, const REAL *panel,
             V_PIN(others[v]);
         }
         UNROLL for (int r = 0; r < R; r++) {
+            V_HERE(x[r]);
             const VEC xs = V_SET1(x[r][p]);
             UNROLL for (int v = 0; v < V; v++)
                 sum[r][v] = V_FMA(xs, others[v], sum[r][v]);
