@@ -1,6 +1,7 @@
 """The backends that the tests run on, and how many random examples they draw.
 
-``HYPOTHESIS_PROFILE=thorough`` draws many more, and other ones in every run.
+``HYPOTHESIS_PROFILE=thorough`` draws many more, and other ones in every run; ``quick`` draws few,
+for emulators.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from cconv1d import _backend
 COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 settings.register_profile("ci", max_examples=50, derandomize=True, **COMMON)
 settings.register_profile("thorough", max_examples=2500, print_blob=True, **COMMON)
+settings.register_profile("quick", max_examples=5, derandomize=True, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
