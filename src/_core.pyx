@@ -187,49 +187,50 @@ include "border.pxi"
 include "weight.pxi"
 
 
-# --- what Python calls: one function per map and dtype, in the shapes of _reference.py -----------
+# --- one function for all maps and dtypes --------------------------------------------------------
 
 cdef enum Map: FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS
 
+
+cdef bint run(
+    Map which, const View *first, const View *second, const View *bias, const View *out,
+    const Geometry *g, Py_ssize_t groups, Py_ssize_t size
+) noexcept nogil:
+    """One of the maps, summed in numbers of `size` bytes; false if memory ran out."""
+    cdef bint single = size == sizeof(float)
+    if which == BACKWARD_BIAS:
+        if single:
+            return bias_gradient[float](level.f32, first, <float *> out.data, out.strides[2])
+        return bias_gradient[double](level.f64, first, <double *> out.data, out.strides[2])
+    if which == BACKWARD_WEIGHT:
+        return weight_gradient(level.f32 if single else level.f64, first, second, out, g, groups,
+                               size)
+    if which == BACKWARD_INPUT:
+        if single:
+            return input_gradient[float](level.f32, first, second, <const float *> bias.data,
+                                         bias.strides[2], out, g, groups)
+        return input_gradient[double](level.f64, first, second, <const double *> bias.data,
+                                      bias.strides[2], out, g, groups)
+    if single:
+        return correlate[float](level.f32, first, second, <const float *> bias.data,
+                                bias.strides[2], out, g, groups, False)
+    return correlate[double](level.f64, first, second, <const double *> bias.data,
+                             bias.strides[2], out, g, groups, False)
+
+
+# --- what Python calls: one function per map and dtype, in the shapes of _reference.py -----------
 
 cdef int compute(
     Map which, View first, View second, View bias, View out, object geometry, Py_ssize_t groups,
     Py_ssize_t size
 ) except -1:
-    """One of the maps, summed in numbers of `size` bytes; MemoryError comes before the first store.
-    """
+    """`run`, which stores nothing where this raises MemoryError, but for a gradient in a border."""
     cdef bint done
     cdef Geometry g
-    if which == BACKWARD_BIAS:
-        with nogil:
-            if size == sizeof(float):
-                done = bias_gradient[float](level.f32, &first, <float *> out.data, out.strides[2])
-            else:
-                done = bias_gradient[double](level.f64, &first, <double *> out.data, out.strides[2])
-    elif which == BACKWARD_WEIGHT:
-        g = as_geometry(geometry, out.shape[2])
-        with nogil:
-            done = weight_gradient(level.f32 if size == sizeof(float) else level.f64,
-                                   &first, &second, &out, &g, groups, size)
-    elif which == BACKWARD_INPUT:
-        g = as_geometry(geometry, second.shape[2])
-        with nogil:
-            if size == sizeof(float):
-                done = input_gradient[float](level.f32, &first, &second, <const float *> bias.data,
-                                             bias.strides[2], &out, &g, groups)
-            else:
-                done = input_gradient[double](level.f64, &first, &second,
-                                              <const double *> bias.data, bias.strides[2], &out,
-                                              &g, groups)
-    else:
-        g = as_geometry(geometry, second.shape[2])
-        with nogil:
-            if size == sizeof(float):
-                done = correlate[float](level.f32, &first, &second, <const float *> bias.data,
-                                        bias.strides[2], &out, &g, groups, False)
-            else:
-                done = correlate[double](level.f64, &first, &second, <const double *> bias.data,
-                                         bias.strides[2], &out, &g, groups, False)
+    if which != BACKWARD_BIAS:
+        g = as_geometry(geometry, out.shape[2] if which == BACKWARD_WEIGHT else second.shape[2])
+    with nogil:
+        done = run(which, &first, &second, &bias, &out, &g, groups, size)
     if not done:
         raise MemoryError("cconv1d: no memory for the packed weights and panels")
     return 0

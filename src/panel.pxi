@@ -222,6 +222,16 @@ cdef struct Geometry:
     Py_ssize_t step      # positions between neighbouring taps of a class
 
 
+cdef inline void classify(Geometry *g) noexcept nogil:
+    """Find the classes of the taps, which follow from the rest."""
+    cdef Py_ssize_t a = g.stride, b = g.dilation
+    while b:
+        a, b = b, a % b
+    g.period = g.stride // a
+    g.step = g.dilation // a
+    g.classes = min(g.period, g.taps)
+
+
 cdef Geometry as_geometry(object geometry, Py_ssize_t taps):
     cdef Geometry g
     if not PyTuple_Check(geometry) or PyTuple_GET_SIZE(geometry) != 6:
@@ -233,13 +243,8 @@ cdef Geometry as_geometry(object geometry, Py_ssize_t taps):
     g.dilation = <object> PyTuple_GET_ITEM(geometry, 3)
     g.pad_left = <object> PyTuple_GET_ITEM(geometry, 4)
     g.mode = <object> PyTuple_GET_ITEM(geometry, 5)
-    cdef Py_ssize_t a = g.stride, b = g.dilation
-    while b:
-        a, b = b, a % b
     g.taps = taps
-    g.period = g.stride // a
-    g.step = g.dilation // a
-    g.classes = min(g.period, taps)
+    classify(&g)
     return g
 
 
