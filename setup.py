@@ -19,8 +19,11 @@ FLAGS = ["/O2"] if MSVC else ["-O3", "-g0", "-ffp-contract=off", "-fvisibility=h
 extension = Extension(
     "cconv1d._core",
     sources=["src/_core.pyx", "src/pool.c", "src/tiles.c"],
-    depends=["src/half.h", "src/pool.h", "src/simd.h", "src/tile.h", "src/tiles.h"],
-    include_dirs=["src"],
+    depends=[
+        *("src/half.h", "src/pool.h", "src/simd.h", "src/tile.h", "src/tiles.h"),
+        "cconv1d/include/cconv1d.h",
+    ],
+    include_dirs=["src", "cconv1d/include"],
     extra_compile_args=FLAGS,
     extra_link_args=[] if MSVC else ["-pthread"],
 )

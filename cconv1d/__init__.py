@@ -11,6 +11,7 @@ array([6., 9.])
 
 __version__ = "0.1.0"
 
+from ._backend import get_include
 from ._functional import (
     Gradients,
     conv1d,
@@ -40,6 +41,7 @@ __all__ = [
     "conv_transpose1d_output_length",
     "convolve",
     "correlate",
+    "get_include",
     "get_num_threads",
     "num_threads",
     "set_num_threads",

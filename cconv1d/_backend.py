@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -116,6 +117,31 @@ def _warn() -> None:
         RuntimeWarning,
         stacklevel=level,
     )
+
+
+def get_include() -> str:
+    """The folder of ``cconv1d.h``, to compile extensions that call the kernels from C.
+
+    Returns
+    -------
+    str
+        An absolute path, for ``include_dirs`` of an extension written in C, C++ or Cython.
+
+    See Also
+    --------
+    show_config : Whether there are compiled kernels, without which they cannot be imported.
+
+    Notes
+    -----
+    In Cython, ``from cconv1d cimport ...`` has the same functions, and needs this folder, too.
+
+    Examples
+    --------
+    >>> import cconv1d
+    >>> from setuptools import Extension
+    >>> extension = Extension("fir", ["fir.c"], include_dirs=[cconv1d.get_include()])
+    """
+    return str(Path(__file__).resolve().parent / "include")
 
 
 def describe() -> dict[str, Any]:

@@ -31,6 +31,7 @@ terms, so that chains and their order are the same however the terms are cut.
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cpython.pycapsule cimport PyCapsule_New
 from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport fma, fmaf, isfinite
 from libc.stdint cimport INT32_MAX, int32_t, uint16_t, uintptr_t
@@ -474,6 +475,11 @@ def backward_bias_c64(const complex64[:, :, :] dy, float[:] db):
 
 def backward_bias_c128(const complex128[:, :, :] dy, double[:] db):
     compute(BACKWARD_BIAS, view_of(dy), nothing, nothing, line_of(db), None, 1, sizeof(double))
+
+
+# --- what C calls --------------------------------------------------------------------------------
+
+include "capi.pxi"
 
 
 # --- threads -------------------------------------------------------------------------------------

@@ -67,6 +67,7 @@ cconv1d.set_num_threads(2)
 assert_type(cconv1d.get_num_threads(), int)
 with cconv1d.num_threads(1):
     pass
+assert_type(cconv1d.get_include(), str)
 cconv1d.show_config()
 assert_type(cconv1d.show_config("dicts"), dict[str, Any])
 """

@@ -1,0 +1,228 @@
+# What C, C++ and Cython call: the functions of the table in cconv1d.h, which says what each does.
+#
+# They are reached through that table alone, in a capsule, from Cython, too. Cython's own way
+# (functions declared in the .pxd, found by __pyx_capi__) compares the signatures of functions, but
+# no version and no struct; and C would need the table all the same.
+
+# As MAX_SIZE of _geometry.py. It also bounds the items of an array, so that the products that nests
+# compute of sizes fit 64 bits.
+cdef Py_ssize_t most = min(2**48, PY_SSIZE_T_MAX // 16)
+
+
+cdef bint bounded(Py_ssize_t a, Py_ssize_t b, Py_ssize_t c) noexcept nogil:
+    """Whether three sizes may be those of an array; a size of 0 hides none that is too large."""
+    if a < 0 or b < 0 or c < 0:
+        return False
+    return max(a, 1) <= most // max(b, 1) // max(c, 1)
+
+
+cdef bint is_line(const cconv1d_array *array, Py_ssize_t count) noexcept nogil:
+    return array.shape[0] == 1 and array.shape[1] == 1 and array.shape[2] == count
+
+
+cdef int item_size(int dtype) noexcept nogil:
+    """Bytes of a number, or 0 if there is no such dtype."""
+    if dtype == CCONV1D_FLOAT32:
+        return sizeof(float)
+    if dtype == CCONV1D_FLOAT64:
+        return sizeof(double)
+    return sizeof(uint16_t) if dtype == CCONV1D_FLOAT16 or dtype == CCONV1D_BFLOAT16 else 0
+
+
+cdef int view_array(int dtype, const cconv1d_array *array, View *view) noexcept nogil:
+    """The view of an array, or of none, if it has a good shape and, where it has items, address."""
+    cdef Py_ssize_t size = item_size(dtype)
+    cdef uintptr_t places
+    cdef bint empty = False
+    cdef int axis
+    view[0] = nothing
+    if dtype == CCONV1D_FLOAT16:
+        view.half = level.float16
+    elif dtype == CCONV1D_BFLOAT16:
+        view.half = level.bfloat16
+    if array == NULL:
+        return CCONV1D_OK
+    if not bounded(array.shape[0], array.shape[1], array.shape[2]):
+        return CCONV1D_BAD_SHAPE
+    view.data = <char *> array.data
+    places = <uintptr_t> array.data
+    for axis in range(3):
+        view.shape[axis], view.strides[axis] = array.shape[axis], array.strides[axis]
+        empty |= array.shape[axis] == 0
+        if array.shape[axis] > 1:
+            places |= <uintptr_t> array.strides[axis]
+    if not empty and (array.data == NULL or places % size):
+        return CCONV1D_BAD_ADDRESS
+    return CCONV1D_OK
+
+
+cdef int check_geometry(Py_ssize_t taps, const cconv1d_geometry *g) noexcept nogil:
+    """What can be told without lengths, so that the kernel's span and the paddings' sum fit."""
+    if not (1 <= taps <= most and 1 <= g.stride <= most and 1 <= g.dilation <= most
+            and 1 <= g.groups <= most and taps - 1 <= (most - 1) // g.dilation
+            and -most <= g.pad_left <= most and -most <= g.pad_right <= most):
+        return CCONV1D_BAD_GEOMETRY
+    if not CCONV1D_ZEROS <= g.mode <= CCONV1D_CIRCULAR:
+        return CCONV1D_BAD_GEOMETRY
+    if g.mode != CCONV1D_ZEROS and (g.pad_left < 0 or g.pad_right < 0):
+        return CCONV1D_BAD_GEOMETRY
+    return CCONV1D_OK
+
+
+cdef Py_ssize_t output_length(
+    Py_ssize_t length, Py_ssize_t taps, const cconv1d_geometry *g
+) noexcept nogil:
+    cdef Py_ssize_t padded, span, longest = max(g.pad_left, g.pad_right)
+    if not 0 <= length <= most:
+        return CCONV1D_BAD_SHAPE
+    if check_geometry(taps, g) != CCONV1D_OK:
+        return CCONV1D_BAD_GEOMETRY
+    padded = length + g.pad_left + g.pad_right
+    span = g.dilation * (taps - 1) + 1
+    if (span > padded or padded > most
+            or g.mode == CCONV1D_REFLECT and longest > max(length - 1, 0)
+            or g.mode == CCONV1D_REPLICATE and longest > 0 and length == 0
+            or g.mode == CCONV1D_CIRCULAR and longest > length):
+        return CCONV1D_BAD_GEOMETRY
+    return (padded - span) // g.stride + 1
+
+
+cdef Py_ssize_t transposed_length(
+    Py_ssize_t length, Py_ssize_t taps, const cconv1d_geometry *g
+) noexcept nogil:
+    cdef Py_ssize_t padded
+    if not 1 <= length <= most:
+        return CCONV1D_BAD_SHAPE
+    if check_geometry(taps, g) != CCONV1D_OK:
+        return CCONV1D_BAD_GEOMETRY
+    padded = g.dilation * (taps - 1) + 1
+    if length - 1 > (most - padded) // g.stride:
+        return CCONV1D_BAD_GEOMETRY
+    padded += (length - 1) * g.stride
+    if not 1 <= padded - g.pad_left - g.pad_right <= most:
+        return CCONV1D_BAD_GEOMETRY
+    return padded - g.pad_left - g.pad_right
+
+
+cdef int convolve(
+    Map which, int dtype, const cconv1d_array *x, const cconv1d_array *w,
+    const cconv1d_array *bias, const cconv1d_array *y, const cconv1d_geometry *geometry
+) noexcept nogil:
+    """One of the maps, by the roles of the arrays or of what they are the gradients of."""
+    cdef const cconv1d_array *arrays[4]
+    cdef View views[4]
+    cdef Geometry g
+    cdef Py_ssize_t groups = geometry.groups, positions
+    cdef Py_ssize_t size = max(item_size(dtype), <int> sizeof(float))  # what sums are kept in
+    cdef int i, status
+    cdef bint done
+    if item_size(dtype) == 0:
+        return CCONV1D_BAD_DTYPE
+    arrays[0], arrays[1], arrays[2], arrays[3] = x, w, bias, y
+    for i in range(4):
+        status = view_array(dtype, arrays[i], &views[i])
+        if status != CCONV1D_OK:
+            return status
+    positions = output_length(x.shape[2], w.shape[2], geometry)
+    if positions < 0:
+        return <int> positions
+    if (not bounded(groups, w.shape[1], w.shape[2])
+            or x.shape[1] != groups * w.shape[1] or w.shape[0] % groups
+            or y.shape[0] != x.shape[0] or y.shape[1] != w.shape[0] or y.shape[2] != positions):
+        return CCONV1D_BAD_SHAPE
+    if bias != NULL:
+        if not is_line(bias, x.shape[1] if which == BACKWARD_INPUT else y.shape[1]):
+            return CCONV1D_BAD_SHAPE
+        if which == BACKWARD_INPUT and geometry.mode != CCONV1D_ZEROS:
+            return CCONV1D_BAD_GEOMETRY
+
+    g.input_length, g.output_length, g.taps = x.shape[2], positions, w.shape[2]
+    g.stride, g.dilation = geometry.stride, geometry.dilation
+    g.pad_left, g.mode = geometry.pad_left, geometry.mode
+    classify(&g)
+    if which == FORWARD:
+        done = run(which, &views[0], &views[1], &views[2], &views[3], &g, groups, size)
+    elif which == BACKWARD_INPUT:
+        done = run(which, &views[3], &views[1], &views[2], &views[0], &g, groups, size)
+    else:
+        done = run(which, &views[3], &views[0], &views[2], &views[1], &g, groups, size)
+    return CCONV1D_OK if done else CCONV1D_NO_MEMORY
+
+
+cdef int forward(
+    int dtype, const cconv1d_array *x, const cconv1d_array *w, const cconv1d_array *bias,
+    const cconv1d_array *y, const cconv1d_geometry *geometry
+) noexcept nogil:
+    return convolve(FORWARD, dtype, x, w, bias, y, geometry)
+
+
+cdef int backward_input(
+    int dtype, const cconv1d_array *dy, const cconv1d_array *w, const cconv1d_array *bias,
+    const cconv1d_array *dx, const cconv1d_geometry *geometry
+) noexcept nogil:
+    return convolve(BACKWARD_INPUT, dtype, dx, w, bias, dy, geometry)
+
+
+cdef int backward_weight(
+    int dtype, const cconv1d_array *dy, const cconv1d_array *x, const cconv1d_array *dw,
+    const cconv1d_geometry *geometry
+) noexcept nogil:
+    return convolve(BACKWARD_WEIGHT, dtype, x, dw, NULL, dy, geometry)
+
+
+cdef int backward_bias(
+    int dtype, const cconv1d_array *dy, const cconv1d_array *db
+) noexcept nogil:
+    cdef View dy_view, db_view
+    cdef int status
+    if item_size(dtype) == 0:
+        return CCONV1D_BAD_DTYPE
+    status = view_array(dtype, dy, &dy_view)
+    if status == CCONV1D_OK:
+        status = view_array(dtype, db, &db_view)
+    if status == CCONV1D_OK and not is_line(db, dy.shape[1]):
+        status = CCONV1D_BAD_SHAPE
+    if status == CCONV1D_OK and not run(BACKWARD_BIAS, &dy_view, &nothing, &nothing, &db_view, NULL,
+                                        1, max(item_size(dtype), <int> sizeof(float))):
+        status = CCONV1D_NO_MEMORY
+    return status
+
+
+cdef void set_num_threads(int threads) noexcept nogil:
+    cc_pool_set_threads(max(threads, 1))
+
+
+cdef int limit_num_threads(int threads) noexcept nogil:
+    return cc_pool_limit_threads(max(threads, 0))
+
+
+cdef const char *describe(int status) noexcept nogil:
+    if status == CCONV1D_OK:
+        return b"no error"
+    if status == CCONV1D_NO_MEMORY:
+        return b"no memory for the packed weights and panels"
+    if status == CCONV1D_BAD_DTYPE:
+        return b"unknown dtype"
+    if status == CCONV1D_BAD_SHAPE:
+        return b"the shapes of the arrays are not those of one convolution"
+    if status == CCONV1D_BAD_GEOMETRY:
+        return b"stride, dilation, padding, groups or mode is out of range for these lengths"
+    if status == CCONV1D_BAD_ADDRESS:
+        return b"an array is NULL or not aligned to its items"
+    return b"unknown status"
+
+
+cdef cconv1d_api table
+table.abi_major, table.abi_minor = CCONV1D_ABI_MAJOR, CCONV1D_ABI_MINOR
+table.size = sizeof(cconv1d_api)
+table.forward = forward
+table.backward_input = backward_input
+table.backward_weight = backward_weight
+table.backward_bias = backward_bias
+table.output_length = output_length
+table.transposed_length = transposed_length
+table.get_num_threads = cc_pool_threads
+table.set_num_threads = set_num_threads
+table.limit_num_threads = limit_num_threads
+table.describe = describe
+_C_API = PyCapsule_New(&table, CCONV1D_CAPSULE, NULL)
