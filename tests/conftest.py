@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from hypothesis import HealthCheck, settings
+from packages import REPO, build, unpack
 
 from cconv1d import _backend
 
@@ -85,6 +86,19 @@ def each_native():
         return results
 
     return run
+
+
+@pytest.fixture(scope="session")
+def sdist(tmp_path_factory):
+    return build("sdist", REPO, tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="session")
+def wheel(sdist, tmp_path_factory):
+    """The wheel that is built from the sdist; without a compiled extension it is an error."""
+    folder = tmp_path_factory.mktemp("wheel")
+    tree = unpack(sdist, tmp_path_factory.mktemp("tree"))
+    return build("wheel", tree, folder, CCONV1D_REQUIRE_EXTENSION="1")
 
 
 def pytest_report_header():

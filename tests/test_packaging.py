@@ -6,54 +6,25 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 import venv
 import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packages import REPO, build, run, unpack
 
 import cconv1d
-
-REPO = Path(__file__).resolve().parents[1]
 
 pytestmark = pytest.mark.skipif(
     not (REPO / "pyproject.toml").exists(), reason="the source tree is not beside the tests"
 )
 
 
-def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command that must succeed, with some variables set or, where empty, unset."""
-    env = {**os.environ, **environment}
-    env = {name: value for name, value in env.items() if value}
-    done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=env, text=True, capture_output=True
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def build(kind: str, source: Path, out: Path, **environment: str) -> Path:
-    """Build an sdist or a wheel in an isolated environment, as pip and `build` do."""
-    run(sys.executable, "-m", "build", f"--{kind}", "--outdir", out, source, cwd=out, **environment)
-    (result,) = out.glob("*.tar.gz" if kind == "sdist" else "*.whl")
-    return result
-
-
-@pytest.fixture(scope="session")
-def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build("sdist", REPO, tmp_path_factory.mktemp("sdist"))
-
-
 @pytest.fixture
 def unpacked(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tree of its own for each test: a build leaves its extension behind for the next one."""
-    folder = tmp_path_factory.mktemp("unpacked")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
-    (tree,) = folder.iterdir()
-    return tree
+    return unpack(sdist, tmp_path_factory.mktemp("unpacked"))
 
 
 def test_the_installed_package_is_tested() -> None:
@@ -74,24 +45,26 @@ def test_sdist_holds_what_a_build_needs(unpacked: Path) -> None:
     for path in (REPO / "src").iterdir():
         if path.name != "_core.c":
             wanted.add(f"src/{path.name}")
-    wanted |= {
-        f"cconv1d/{path.name}" for path in (REPO / "cconv1d").glob("*.py*") if path.suffix != ".pyc"
-    }
+    for pattern in ("*.py", "*.pyi", "*.pxd", "include/*.h"):
+        wanted |= {f.relative_to(REPO).as_posix() for f in (REPO / "cconv1d").glob(pattern)}
     assert wanted <= names
     assert "src/_core.c" not in names, "a generated file would be compiled instead of its source"
     assert not [name for name in names if name.endswith((".so", ".pyd"))]
 
 
-def test_wheel_holds_the_package_and_nothing_else(unpacked: Path, tmp_path: Path) -> None:
-    wheel = build("wheel", unpacked, tmp_path, CCONV1D_REQUIRE_EXTENSION="1")
+def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert wheel.stat().st_size < 1_000_000
     with zipfile.ZipFile(wheel) as archive:
         assert sum(entry.file_size for entry in archive.infolist()) < 2_000_000
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     (extension,) = (name for name in names if name.endswith((".so", ".pyd")))
     assert extension.startswith("cconv1d/_core.")
-    sources = {f"cconv1d/{path.name}" for path in (REPO / "cconv1d").glob("*.py")}
-    assert set(names) == {extension, "cconv1d/py.typed", "cconv1d/_core.pyi"} | sources
+    sources = {
+        path.relative_to(REPO).as_posix()
+        for pattern in ("*.py", "*.pyi", "*.pxd", "py.typed", "include/cconv1d.h")
+        for path in (REPO / "cconv1d").glob(pattern)
+    }
+    assert set(names) == {extension} | sources
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="compilers are not found through PATH")
