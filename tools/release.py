@@ -35,7 +35,7 @@ print(sys.implementation.name, f"{sys.version_info.major}.{sys.version_info.mino
 ENVIRONMENT = {
     name: value
     for name, value in os.environ.items()
-    if not name.startswith(("CCONV1D_", "PYTHON", "PIP_REQUIRE", "VIRTUAL_ENV"))
+    if not name.startswith(("CCONV1D_", "PYTHON", "VIRTUAL_ENV"))
 } | {"CCONV1D_REQUIRE_EXTENSION": "1"}
 
 
