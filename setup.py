@@ -1,7 +1,8 @@
 """Build of the compiled extension; everything else is in pyproject.toml.
 
 Without a working C compiler the package installs all the same and computes with its NumPy
-reference. ``CCONV1D_REQUIRE_EXTENSION=1`` and wheel builders make a failed build an error.
+reference. ``CCONV1D_REQUIRE_EXTENSION=1`` and wheel builders make a failed build an error;
+``CCONV1D_PURE=1`` leaves the extension out, for platforms that compile nothing.
 """
 
 import os
@@ -40,9 +41,12 @@ extension = Extension(
         "freethreading_compatible": True,
     },
 )
-required = any(
-    os.environ.get(name, "0") != "0" for name in ("CCONV1D_REQUIRE_EXTENSION", "CIBUILDWHEEL")
+pure, *required = (
+    os.environ.get(name, "0") != "0"
+    for name in ("CCONV1D_PURE", "CCONV1D_REQUIRE_EXTENSION", "CIBUILDWHEEL")
 )
-extension.optional = not required  # cythonize() does not keep it
+if pure and any(required):
+    sys.exit("CCONV1D_PURE=1 builds no extension, but one is required")
+extension.optional = not any(required)  # cythonize() does not keep it
 
-setup(ext_modules=[extension])
+setup(ext_modules=[] if pure else [extension])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -67,21 +68,41 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert set(names) == {extension} | sources
 
 
+# Nothing requires an extension here.
+NOT_REQUIRED = {"CCONV1D_REQUIRE_EXTENSION": "", "CIBUILDWHEEL": ""}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="compilers are not found through PATH")
-def test_without_a_compiler_the_reference_computes(unpacked: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("compiler", ["missing", "failing"])
+def test_without_a_compiler_the_reference_computes(
+    unpacked: Path, tmp_path: Path, compiler: str
+) -> None:
     """Installs without a compiler, warns once at first use, says why, and computes."""
-    folder = tmp_path / "wheel"
-    folder.mkdir()
-    environment = {"PATH": str(Path(sys.executable).parent), "CC": "", "CXX": ""}
-    wheel = build(
-        "wheel", unpacked, folder, CCONV1D_REQUIRE_EXTENSION="", CIBUILDWHEEL="", **environment
-    )
+    environment = {
+        "missing": {"PATH": str(Path(sys.executable).parent), "CC": "", "CXX": ""},
+        "failing": {"CC": shutil.which("false") or "false"},
+    }[compiler]
+    (tmp_path / "wheel").mkdir()
+    wheel = build("wheel", unpacked, tmp_path / "wheel", **NOT_REQUIRED, **environment)
+    computes_by_the_reference(wheel, tmp_path)
+
+
+def test_a_pure_wheel_computes_by_the_reference(unpacked: Path, tmp_path: Path) -> None:
+    """What docs/packaging.md has for platforms that compile nothing, such as Pyodide."""
+    (tmp_path / "wheel").mkdir()
+    wheel = build("wheel", unpacked, tmp_path / "wheel", **NOT_REQUIRED, CCONV1D_PURE="1")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    computes_by_the_reference(wheel, tmp_path)
+
+
+def computes_by_the_reference(wheel: Path, folder: Path) -> None:
+    """A program that uses the wheel in an environment that has NumPy besides and nothing else."""
+    venv.create(folder / "env", system_site_packages=False, with_pip=False)
+    windows = sys.platform == "win32"
+    python = folder / "env" / ("Scripts/python.exe" if windows else "bin/python")
+    (site,) = (folder / "env").glob("Lib/site-packages" if windows else "lib/python*/site-packages")
     with zipfile.ZipFile(wheel) as archive:
-        assert not [name for name in archive.namelist() if name.endswith(".so")]
-    venv.create(tmp_path / "env", system_site_packages=False, with_pip=False)
-    python = tmp_path / "env" / "bin" / "python"
-    (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
-    with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if name.endswith((".so", ".pyd"))]
         archive.extractall(site)
     numpy_home = str(Path(__import__("numpy").__file__).parents[1])
     (site / "numpy_of_the_tests.pth").write_text(numpy_home)
@@ -97,7 +118,7 @@ assert warning.category is RuntimeWarning and "reference" in str(warning.message
 facts = cconv1d.show_config("dicts")
 assert facts["backend"] == "reference" and "_core" in facts["reason"], facts
 """
-    run(python, "-c", program, cwd=tmp_path, CCONV1D_BACKEND="", PYTHONPATH="")
+    run(python, "-c", program, cwd=folder, CCONV1D_BACKEND="", PYTHONPATH="")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="compilers are not found through PATH")
