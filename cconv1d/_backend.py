@@ -8,13 +8,13 @@ of the extension.
 
 from __future__ import annotations
 
-import inspect
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,7 +108,8 @@ def kernels_for(dtype: np.dtype[Any]) -> Kernels:
 def _warn() -> None:
     global _warning_due
     _warning_due = False
-    level, frame = 1, inspect.currentframe()
+    level = 1
+    frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__package__") == __package__:
         level, frame = level + 1, frame.f_back  # to the caller's line
     warnings.warn(

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from operator import index
 from typing import Literal, NamedTuple, SupportsIndex, get_args
 
+import numpy as np
+
 __all__ = [
     "Geometry",
     "IntLike",
@@ -63,7 +65,7 @@ class Geometry(NamedTuple):
 def integer(function: str, name: str, value: object, minimum: int, kind: str = "an integer") -> int:
     """`value` as an int from `minimum` to `MAX_SIZE`, which is what is meant by `kind`."""
     try:
-        if isinstance(value, bool):
+        if isinstance(value, (bool, np.bool)):  # older NumPy takes its own as an index
             raise TypeError
         number = index(value)  # type: ignore[arg-type]
     except TypeError:
