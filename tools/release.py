@@ -19,7 +19,6 @@ import tempfile
 import time
 import tomllib
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
@@ -153,22 +152,16 @@ def release(arguments: argparse.Namespace, work: Path) -> bool:
         run(builder, "-m", "auditwheel", "repair", "--wheel-dir", repaired, raw, PATH=path)
         wheel = Path(shutil.copy(only(repaired, "*.whl"), out))
         run(builder, clone / "tools" / "check_wheel.py", wheel)
-        choices: dict[str, Callable[[Path], str]] = {
-            "oldest": lambda python: oldest_numpy(python, floor),
-            "newest": lambda python: "numpy",
-        }
-        for choice in [arguments.numpy] if arguments.numpy else choices:
-            name = f"{version}-{choice}"
-            python = environment(work / name, found[version])
-            wheel_and_extras = f"{wheel}[{','.join(arguments.extras)}]"
-            run(
-                python, "-m", "pip", "install", "--quiet", wheel_and_extras, choices[choice](python)
-            )
+        for choice in [arguments.numpy] if arguments.numpy else ["oldest", "newest"]:
+            python = environment(work / f"{version}-{choice}", found[version])
+            wanted_numpy = oldest_numpy(python, floor) if choice == "oldest" else "numpy"
+            run(python, "-m", "pip", "install", "--quiet", f"{wheel}[test]", wanted_numpy)
             numpy = run(python, "-c", "import numpy; print(numpy.__version__)", cwd=work).strip()
             size = installed_size(python)
-            (work / f"in-{name}").mkdir()
+            elsewhere = work / f"in-{version}-{choice}"
+            elsewhere.mkdir()
             start = time.monotonic()
-            words, passed = test(python, clone, work / f"in-{name}", arguments.pytest)
+            words, passed = test(python, clone, elsewhere, arguments.pytest)
             seconds = time.monotonic() - start
             good = good and passed and size < INSTALLED_LIMIT
             columns = (f"CPython {version}", f"NumPy {numpy}", f"{wheel.stat().st_size / 1e3:.0f}")
@@ -193,7 +186,6 @@ def main() -> None:
     parser.add_argument("--pythons", help="such as 3.11,3.14t; without it, every CPython found")
     parser.add_argument("--numpy", choices=["oldest", "newest"], help="without it, both")
     parser.add_argument("--out", help="where the sdist and the wheels go; without it, nowhere")
-    parser.add_argument("--extras", nargs="*", default=["test"], help="extras of the package")
     parser.add_argument("pytest", nargs="*", help="after --, arguments of pytest")
     with tempfile.TemporaryDirectory(prefix="cconv1d-release-") as work:
         sys.exit(not release(parser.parse_args(), Path(work)))
