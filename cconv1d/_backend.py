@@ -35,6 +35,9 @@ class Kernels(NamedTuple):
     pack: Callable[..., Any]
 
 
+#: Of the kernels, those that compute.
+MAPS = ("forward", "backward_input", "backward_weight", "backward_bias")
+
 REFERENCE = Kernels(*(getattr(_reference, name) for name in Kernels._fields))
 
 #: The extension, or None; then `load_error` says why, unless it was not asked for.

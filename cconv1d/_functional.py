@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _backend
-from ._backend import Kernels, kernels_for
+from ._backend import MAPS, Kernels, kernels_for
 from ._geometry import (
     Geometry,
     IntLike,
@@ -593,9 +593,7 @@ def _deliver(result: Array, out: Array, accumulate: bool) -> Array:
 
 # --- the maps -------------------------------------------------------------------------------
 
-FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS = map(
-    Kernels._fields.index, ("forward", "backward_input", "backward_weight", "backward_bias")
-)
+FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS = map(Kernels._fields.index, MAPS)
 
 
 def _at_once(which: int, plan: Plan) -> bool:
