@@ -166,34 +166,32 @@ cdef struct Run:
     Py_ssize_t count, channel_size               # rows of the block, numbers of a channel in it
 
 
-cdef void gather(const View *w, const Run *run, real *packed) noexcept nogil:
+cdef void copy_run(const Run *run, real_or_half *packed) noexcept nogil:
     """packed[channel][tap][row], of which taps are `count` apart."""
-    cdef Py_ssize_t row = 0, first, channel, tap, some, i, step = run.row_step
+    cdef Py_ssize_t row = 0, first, channel, tap, step = run.row_step
     cdef const char *weight
-    cdef real *place
-    cdef real[HALVES] line
-    while w.half == NULL and row < run.rows and run.rows >= 4:
-        first = min(row, run.rows - 4)  # a few rows at once, some of them for the second time
+    cdef real_or_half *place
+    while row < run.rows:
+        # a few rows at once, some of them for the second time, unless there are fewer
+        first = min(row, max(run.rows - 4, 0))
         for channel in range(run.channels):
             weight = run.first + channel * run.channel_step + first * step
             place = packed + channel * run.channel_size + first
-            for tap in range(run.taps):
-                place[0] = (<const real *> weight)[0]
-                place[1] = (<const real *> (weight + step))[0]
-                place[2] = (<const real *> (weight + 2 * step))[0]
-                place[3] = (<const real *> (weight + 3 * step))[0]
-                weight += run.tap_step
-                place += run.count
+            if run.rows < 4:
+                for tap in range(run.taps):
+                    for row in range(run.rows):
+                        place[row] = (<const real_or_half *> (weight + row * step))[0]
+                    weight += run.tap_step
+                    place += run.count
+            else:
+                for tap in range(run.taps):
+                    place[0] = (<const real_or_half *> weight)[0]
+                    place[1] = (<const real_or_half *> (weight + step))[0]
+                    place[2] = (<const real_or_half *> (weight + 2 * step))[0]
+                    place[3] = (<const real_or_half *> (weight + 3 * step))[0]
+                    weight += run.tap_step
+                    place += run.count
         row = first + 4
-    for row in range(row, run.rows):
-        for channel in range(run.channels):
-            for tap from 0 <= tap < run.taps by HALVES:
-                some = min(HALVES, run.taps - tap)
-                load_row[real](w, run.first + channel * run.channel_step + row * step
-                               + tap * run.tap_step, run.tap_step, some, line)
-                place = packed + channel * run.channel_size + tap * run.count + row
-                for i in range(some):
-                    place[i * run.count] = line[i]
 
 
 cdef inline const char *weight_at(
@@ -205,56 +203,74 @@ cdef inline const char *weight_at(
     return at(w, group * job.outs + row, channel, tap)
 
 
-cdef bint pack_block(
+cdef void copy_block(
     const Correlation *job, const View *w, const Phase *phase, Py_ssize_t group,
-    Py_ssize_t first_channel, Py_ssize_t last_channel, Py_ssize_t block, real *packed
+    Py_ssize_t first_channel, Py_ssize_t last_channel, Py_ssize_t block, real_or_half *packed
 ) noexcept nogil:
-    """packed[block][t][r] for the terms of some channels and the rows of a block.
+    """packed[t][r] for the terms of some channels and the rows of a block.
 
-    Rows behind the first `outs` are those of the classes that follow. False if there are weights of
-    backward_input that are not finite.
+    Rows behind the first `outs` are those of the classes that follow.
     """
     cdef const Terms *terms = &phase.terms
     cdef const Geometry *g = job.g
     cdef Py_ssize_t begin = first_row(phase.rows, block), end = first_row(phase.rows, block + 1)
-    cdef Py_ssize_t klass, channel, row, u, i, size, t = first_channel * terms.per_channel
+    cdef Py_ssize_t klass, channel, row, u, t = first_channel * terms.per_channel
     cdef Run run
-    cdef real *place
-    cdef bint finite = True
     run.count = end - begin
     run.channel_size = terms.per_channel * run.count
     run.row_step, run.channel_step = w.strides[0], w.strides[1]
     if job.transposed:
         run.row_step, run.channel_step = w.strides[1], w.strides[0]
     run.tap_step = w.strides[2] * g.period
-    packed += begin * terms.channels * terms.per_channel + t * run.count
-    size = (last_channel - first_channel) * run.channel_size
-    place = packed
     if terms.order != NULL:  # of a single row: one after the other
         for channel in range(first_channel, last_channel):
             for klass in range(terms.first_class, terms.last_class):
                 run.first = weight_at(job, w, group, 0, channel, klass)
                 for u in range(class_taps(g, klass)):
-                    run.row_step = terms.order[t] * run.tap_step
-                    if w.half == NULL:  # a call for one number would take longer than that
-                        place[0] = (<const real *> (run.first + run.row_step))[0]
-                    else:
-                        load_row[real](w, run.first + run.row_step, 0, 1, place)
-                    place += 1
+                    packed[0] = (
+                        <const real_or_half *> (run.first + terms.order[t] * run.tap_step))[0]
+                    packed += 1
                     t += 1
-    else:
-        for klass in range(terms.first_class, terms.last_class):
-            run.taps, run.channels = class_taps(g, klass), last_channel - first_channel
-            if run.taps == terms.per_channel and run.channel_step == run.taps * run.tap_step:
-                run.taps, run.channels = run.taps * run.channels, 1  # all lie as those of one
-            row = begin
-            while row < end:
-                run.rows = min(end - row, job.outs - row % job.outs)
-                run.first = weight_at(job, w, group, row % job.outs, first_channel,
-                                      klass + row // job.outs)
-                gather[real](w, &run, place + (row - begin))
-                row += run.rows
-            place += class_taps(g, klass) * run.count
+        return
+    for klass in range(terms.first_class, terms.last_class):
+        run.taps, run.channels = class_taps(g, klass), last_channel - first_channel
+        if run.taps == terms.per_channel and run.channel_step == run.taps * run.tap_step:
+            run.taps, run.channels = run.taps * run.channels, 1  # all lie as those of one
+        row = begin
+        while row < end:
+            run.rows = min(end - row, job.outs - row % job.outs)
+            run.first = weight_at(job, w, group, row % job.outs, first_channel,
+                                  klass + row // job.outs)
+            copy_run(&run, packed + (row - begin))
+            row += run.rows
+        packed += class_taps(g, klass) * run.count
+
+
+cdef bint pack_block(
+    const Correlation *job, const View *w, const Phase *phase, Py_ssize_t group,
+    Py_ssize_t first_channel, Py_ssize_t last_channel, Py_ssize_t block, real *packed
+) noexcept nogil:
+    """packed[block][t][r] for the terms of some channels and the rows of a block.
+
+    False if there are weights of backward_input that are not finite.
+    """
+    cdef Py_ssize_t row = first_row(phase.rows, block), per_channel = phase.terms.per_channel
+    cdef Py_ssize_t count = first_row(phase.rows, block + 1) - row, i
+    cdef Py_ssize_t size = (last_channel - first_channel) * per_channel * count
+    cdef uint16_t *halves
+    cdef uint16_t[HALVES] some
+    cdef bint finite = True
+    packed += row * job.channels * per_channel + first_channel * per_channel * count
+    if real is float:
+        if w.half != NULL:  # which wait in the second half of their place
+            halves = <uint16_t *> packed + size
+            copy_block(job, w, phase, group, first_channel, last_channel, block, halves)
+            for i from 0 <= i < size by HALVES:
+                count = min(size - i, HALVES)
+                memcpy(some, halves + i, count * sizeof(uint16_t))
+                w.half.widen(some, count, packed + i)
+    if w.half == NULL:
+        copy_block(job, w, phase, group, first_channel, last_channel, block, packed)
     if job.transposed:
         for i in range(size):
             finite &= isfinite(packed[i]) != 0
