@@ -296,7 +296,7 @@ REFUSED_BY_CONVOLVE = [
     ({"axis": 0.0}, TypeError, "axis must be an integer, not 0.0"),
     ({"axis": None}, TypeError, "axis must be an integer, not None"),
     ({"axis": (0,)}, TypeError, "axis must be an integer, not (0,)"),
-    ({"mode": "f"}, ValueError, "mode must be 'full', 'same' or 'valid'", "not 'f'"),
+    ({"mode": "circular"}, ValueError, "mode must be 'full', 'same' or 'valid'", "not 'circular'"),
     ({"mode": 3}, ValueError, "integer for it, not 3"),
     ({"mode": 1.0}, TypeError, "integer for it, not 1.0"),
     ({"mode": None}, TypeError, "integer for it, not None"),
