@@ -108,6 +108,14 @@ def test_wheels_are_built_for_the_pythons_that_are_supported() -> None:
     assert wanted == {name for name in built if not name.endswith("t-*")}
 
 
+def test_wheels_for_musl_are_tested_with_all_but_bfloat16() -> None:
+    settings = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))
+    (musl,) = settings["tool"]["cibuildwheel"]["overrides"]
+    extra = settings["project"]["optional-dependencies"]["test"]
+    names = {requirement.partition(">=")[0] for requirement in extra}
+    assert set(musl["test-requires"]) == names - {"ml_dtypes"}
+
+
 @needs_workflows
 def test_the_citation_has_the_version() -> None:
     citation = (REPO / "CITATION.cff").read_text("utf-8")
