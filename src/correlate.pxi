@@ -23,8 +23,8 @@ cdef inline Py_ssize_t first_row(const Rows *rows, Py_ssize_t block) noexcept no
 
 
 cdef struct Correlation:
-    # A job for the pool. Its chunks are panels of positions of one group of one sample and, where
-    # these are few, parts of the blocks of rows.
+    # A job for the pool. Its chunks are panels of positions of one group of one sample, or of
+    # several short ones, and, where these are few, parts of the blocks of rows.
     const cc_tiles *tiles
     const Geometry *g
     View array, out
@@ -38,6 +38,7 @@ cdef struct Correlation:
     Py_ssize_t width                   # whole tiles of all rows
     Py_ssize_t most_rows               # of a phase
     Py_ssize_t positions, panels, parts
+    Py_ssize_t together, apart         # short signals in a panel, and positions between them
     bint aside                         # results that lie apart or are halves wait for all terms
     Py_ssize_t budget, most            # of samples in a panel, of terms in a chunk
     Py_ssize_t panel_size, offset_size, sums_size
@@ -483,15 +484,17 @@ cdef void correlate_panel(
 
 cdef void correlate_range(
     const Correlation *job, const Phase *phase, bint in_place, real *panel, int32_t *offset,
-    real *stage, real *sums, const real *packed, Py_ssize_t part, Py_ssize_t n, Py_ssize_t group,
-    Py_ssize_t first, Py_ssize_t end
+    real *stage, real *sums, const real *packed, Py_ssize_t part, Py_ssize_t n,
+    Py_ssize_t signals, Py_ssize_t group, Py_ssize_t first, Py_ssize_t end
 ) noexcept nogil:
     """The positions first .. end - 1 of a phase, from a panel or from the array itself.
 
-    `sums` holds the results until all terms are in, where they go aside.
+    `sums` holds the results until all terms are in, where they go aside; the positions of several
+    signals are all of theirs, one signal after the other.
     """
     cdef const Terms *terms = &phase.terms
     cdef Py_ssize_t total = terms.channels * terms.per_channel, t0, t1
+    cdef Py_ssize_t count = end - first + (signals - 1) * job.apart
     cdef Cut cut = cut_terms(terms, job.positions, job.budget, job.most)
     cdef const real *samples = panel
     cdef const int32_t *places = offset
@@ -520,13 +523,14 @@ cdef void correlate_range(
             samples = <const real *> at(&job.array, n, group * job.channels,
                                         first + lowest_sample(terms))
         else:
-            pack_panel[real](&job.array, n, group * job.channels, terms, t0, t1, first,
-                             rounded(end - first, job.width), panel, offset)
+            pack_panel[real](&job.array, n, signals, job.apart, group * job.channels, terms, t0, t1,
+                             first, end - first, rounded(count, job.width), panel, offset)
         correlate_panel[real](target, target_phase, samples, places, packed, t0, t1, total, part,
-                              target_n, target_group, target_first, end - first, stage)
+                              target_n, target_group, target_first, count, stage)
     if job.aside:
-        copy_tile[real](job, phase, n, group, row, last_row - row, first, end - first, sums,
-                        row_size(job.positions), True)
+        for t0 in range(signals):
+            copy_tile[real](job, phase, n + t0, group, row, last_row - row, first, end - first,
+                            sums + t0 * job.apart, row_size(job.positions), True)
 
 
 cdef void correlate_chunk(
@@ -541,8 +545,8 @@ cdef void correlate_chunk(
     cdef Py_ssize_t part = chunk % job.parts
     cdef Py_ssize_t begin = chunk // job.parts % job.panels * job.positions
     cdef Py_ssize_t group = chunk // (job.parts * job.panels) % job.groups
-    cdef Py_ssize_t n = chunk // (job.parts * job.panels * job.groups)
-    cdef Py_ssize_t number, i, inside, end
+    cdef Py_ssize_t n = chunk // (job.parts * job.panels * job.groups) * job.together
+    cdef Py_ssize_t signals = min(job.together, job.array.shape[0] - n), number, i, inside, end
     cdef Py_ssize_t[4] ends
     cdef Phase phase
     for number in range(job.phases):
@@ -561,8 +565,8 @@ cdef void correlate_chunk(
         for i in range(3):
             if ends[i] < ends[i + 1]:
                 correlate_range[real](job, &phase, i == 1, panel, offset, stage, sums,
-                                      packed + weights_before(job, group, &phase), part, n, group,
-                                      ends[i], ends[i + 1])
+                                      packed + weights_before(job, group, &phase), part, n, signals,
+                                      group, ends[i], ends[i + 1])
 
 
 cdef void correlate_chunk_f32(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -584,13 +588,13 @@ cdef bint correlate(
     There may be no bias (NULL); its stride is in bytes, as a View's are.
     """
     cdef Correlation job
-    cdef Py_ssize_t longest = 1, group, number, row, units, narrow, most, places, size
+    cdef Py_ssize_t longest = 1, halo = 0, group, number, row, units, narrow, most, places, size
     cdef Phase phase
     cdef Cut cut
     cdef Scratch scratch
     cdef real *packed
     cdef real *biases = NULL
-    cdef bint kept, finite
+    cdef bint kept, finite, together
     cdef int workers
 
     if out.shape[0] == 0 or out.shape[1] == 0 or out.shape[2] == 0:
@@ -603,10 +607,16 @@ cdef bint correlate(
     for number in range(job.phases):
         phase = phase_of(&job, number)
         longest = max(longest, phase.last_position - phase.first_position)
+        halo = max(halo, (class_taps(g, phase.klass) - 1) * g.step)
 
+    # Tiles that are wider than what is left of a signal compute for nothing. Where that would be
+    # much, several signals lie side by side, and each wastes but its halo.
+    job.apart = longest + halo
+    together = (out.shape[0] > 1 and overlap(g)
+                and 8 * job.apart < 7 * rounded(longest, job.width))
     # Where results lie apart, each chunk of terms would gather and scatter them.
     job.aside = (out.half != NULL or out.pair != 0
-                 or (job.step > 1 and job.most_rows > 1))
+                 or (job.step > 1 and job.most_rows > 1) or together)
     job.budget = PANEL_BYTES // sizeof(real)
     job.most = min(CHUNK_TERMS, WEIGHT_BYTES // <Py_ssize_t> sizeof(real) // job.most_rows)
     narrow = NARROW
@@ -619,7 +629,13 @@ cdef bint correlate(
     most = RESULT_BYTES // <Py_ssize_t> sizeof(real)
     while job.aside and job.positions > NARROW // 2 and job.most_rows * job.positions > most:
         job.positions //= 2
-    job.positions = min(max(job.positions // job.width, 1) * job.width, rounded(longest, job.width))
+    job.positions = max(job.positions // job.width, 1) * job.width
+    job.together = 1
+    if together:
+        job.together = min(out.shape[0], max(1, job.positions // job.apart))
+        longest += (job.together - 1) * job.apart
+        job.positions = rounded(longest, job.width)
+    job.positions = min(job.positions, rounded(longest, job.width))
     job.panels = (longest + job.positions - 1) // job.positions
     job.panel_size = job.offset_size = 0
     for number in range(job.phases):
@@ -628,7 +644,7 @@ cdef bint correlate(
         job.panel_size = max(job.panel_size, cut.size)
         job.offset_size = max(job.offset_size, cut.chunk)
 
-    units = out.shape[0] * groups * job.panels
+    units = (out.shape[0] + job.together - 1) // job.together * groups * job.panels
     workers = threads_for(out.shape[0] * out.shape[1] * out.shape[2], job.terms // job.step)
     job.parts = 1 if workers == 1 else min((PARTS * workers + units - 1) // units,
                                            (job.rows[0].blocks + PART_BLOCKS - 1) // PART_BLOCKS)
@@ -641,7 +657,8 @@ cdef bint correlate(
     workers = <int> min(workers, units * job.parts)
 
     # A single tile for all rows reads the samples as often from the array as from a panel.
-    if job.rows[0].blocks == 1 and phase.terms.in_step == 1 and job.channels <= IN_PLACE_CHANNELS:
+    if (job.rows[0].blocks == 1 and phase.terms.in_step == 1
+            and job.channels <= IN_PLACE_CHANNELS and job.together == 1):
         job.distance = distance_of_rows(&job.array, job.channels, sizeof(real))
     places = job.terms * sizeof(int32_t)
     size = 0 if kept else job.size * sizeof(real)

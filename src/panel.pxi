@@ -458,16 +458,20 @@ cdef void copy_row(
 
 
 cdef void pack_panel(
-    const View *array, Py_ssize_t n, Py_ssize_t first_channel, const Terms *terms,
-    Py_ssize_t first_term, Py_ssize_t last_term, Py_ssize_t position, Py_ssize_t width,
-    real *panel, int32_t *offset
+    const View *array, Py_ssize_t n, Py_ssize_t signals, Py_ssize_t apart,
+    Py_ssize_t first_channel, const Terms *terms, Py_ssize_t first_term, Py_ssize_t last_term,
+    Py_ssize_t position, Py_ssize_t positions, Py_ssize_t width, real *panel, int32_t *offset
 ) noexcept nogil:
-    """The samples that some terms need at `width` positions, and where each term's begin."""
+    """The samples that some terms need at `width` positions, and where each term's begin.
+
+    They are those of one signal or, where taps share rows, of several, each for `positions` of them
+    and `apart` from the one before.
+    """
     cdef const Geometry *g = terms.g
     cdef Py_ssize_t ahead = terms.direction * g.step
     cdef Py_ssize_t channel = first_term // terms.per_channel, klass = terms.first_class
     cdef Py_ssize_t tap = first_term - channel * terms.per_channel
-    cdef Py_ssize_t t = first_term, used = 0, taps, u, at_u, first, length, phase = 0
+    cdef Py_ssize_t t = first_term, used = 0, taps, u, at_u, first, length, phase = 0, i
     while tap >= class_taps(g, klass):
         tap -= class_taps(g, klass)
         klass += 1
@@ -481,8 +485,11 @@ cdef void pack_panel(
             length = width + (taps - 1) * g.step
             if ahead < 0:
                 first += (taps - 1) * ahead
-            copy_row[real](array, n, first_channel + channel, first * terms.in_step + phase,
-                           terms.in_step, length, panel + used)
+            for i in range(signals):
+                copy_row[real](array, n + i, first_channel + channel,
+                               first * terms.in_step + phase, terms.in_step,
+                               length if signals == 1 else length - width + positions,
+                               panel + (used + i * apart))
             for u in range(taps):
                 at_u = tap_at(terms, t + u, tap + u) - tap
                 offset[t - first_term + u] = <int32_t> (

@@ -191,9 +191,9 @@ cdef void weight_chunk(
                                                 p0 + lowest_sample(&job.terms))
                 else:
                     places, samples = offset, panel
-                    pack_panel[real](&job.x, n, group * job.terms.channels, &job.terms,
-                                     first_term + t, first_term + t + count, p0, inside, panel,
-                                     offset)
+                    pack_panel[real](&job.x, n, 1, 0, group * job.terms.channels, &job.terms,
+                                     first_term + t, first_term + t + count, p0, inside, inside,
+                                     panel, offset)
                 if job.by_position:
                     add_by_position[real](tiles, samples, places, count, job.g.step, lines, line,
                                           rows, inside, sums + t * CC_LANES, terms)
