@@ -1,5 +1,5 @@
 /* A stress test of src/pool.c, for POSIX systems: one line for each check, exit status 0 if all
- * of them pass. tests/test_pool_driver.py compiles and runs it, also under ThreadSanitizer.
+ * of them pass. tests/test_drivers.py compiles and runs it, also under ThreadSanitizer.
  *
  *   pool_driver            all checks
  *   pool_driver NAME       those whose name contains NAME

@@ -1,4 +1,4 @@
-"""The thread pool under stress, in C: pool_driver.c, plainly and under ThreadSanitizer."""
+"""C by itself: the thread pool under stress, plainly and under ThreadSanitizer; the tiles."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 DRIVER = Path(__file__).with_name("pool_driver.c")
-POOL = DRIVER.parents[1] / "src" / "pool.c"
+SOURCE = DRIVER.parents[1] / "src"
 SECONDS = 60  # for compiling and running each; some 3 and 8 on two busy cores
 
 pytestmark = [
-    pytest.mark.skipif(not POOL.exists(), reason="the source tree is not beside the tests"),
+    pytest.mark.skipif(not SOURCE.exists(), reason="the source tree is not beside the tests"),
     pytest.mark.skipif(sys.platform == "win32", reason="the driver is written for POSIX systems"),
 ]
 
@@ -66,3 +66,15 @@ def test_pool_without_races(compiler: list[str], tmp_path: Path) -> None:
     program = tmp_path / "pool_driver"
     run([*sanitized, "-DCC_POOL_TEST_DELAY", DRIVER, "-o", program, "-lm"], deadline)
     print(run([program], deadline, TSAN_OPTIONS="die_after_fork=0 atexit_sleep_ms=0"))
+
+
+def test_tiles(compiler: list[str], tmp_path: Path) -> None:
+    """tile_driver.c: every tile of every level of this processor, bit for bit."""
+    deadline = time.monotonic() + 3 * SECONDS  # for three levels of tiles
+    options = ["-O1", "-ffp-contract=off", "-fno-strict-aliasing", f"-I{SOURCE}"]
+    program = tmp_path / "tile_driver"
+    driver = DRIVER.with_name("tile_driver.c")
+    run([*compiler, *options, driver, SOURCE / "tiles.c", "-o", program, "-lm"], deadline)
+    printed = run([program], deadline)
+    assert " 0 wrong" in printed
+    assert printed.endswith("all tiles right\n")

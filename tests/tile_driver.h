@@ -1,0 +1,171 @@
+/* The tiles of one dtype: tile_driver.c includes this for each, with REAL, BITS, FMA and NAME. */
+
+static REAL NAME(panel)[SAMPLES], NAME(other)[SAMPLES], NAME(got)[RESULTS], NAME(expected)[RESULTS];
+static REAL NAME(weights)[CC_ROWS * 400];
+
+static REAL NAME(number)(void)
+{
+    const REAL upper = (REAL)(random_bits() - 32768), lower = (REAL)random_bits();
+    return upper / 32768 + lower / 2147483648u;
+}
+
+static void NAME(fill)(REAL *numbers, int count)
+{
+    for (int i = 0; i < count; i++)
+        numbers[i] = NAME(number)();
+}
+
+static void NAME(compare)(int count)
+{
+    for (int i = 0; i < count; i++, compared++)
+        wrong += ((BITS *)NAME(got))[i] != ((BITS *)NAME(expected))[i];
+}
+
+/* Results before, the same in both places. */
+static void NAME(start)(void)
+{
+    NAME(fill)(NAME(got), RESULTS);
+    for (int i = 0; i < RESULTS; i++)
+        NAME(expected)[i] = NAME(got)[i];
+}
+
+static void NAME(correlate)(const cc_tiles *tiles, int rows, int terms, int resume, int biased)
+{
+    const int width = (int)tiles->correlate_width[rows], row = width + 3;
+    REAL bias[CC_ROWS];
+    NAME(fill)(bias, CC_ROWS);
+    NAME(start)();
+    for (int r = 0; r < rows; r++)
+        for (int p = 0; p < width; p++) {
+            REAL total = resume ? NAME(expected)[r * row + p] : 0;
+            for (int first = 0; first < terms; first += CC_BLOCK) {
+                REAL chain = 0;
+                for (int t = first; t < terms && t < first + CC_BLOCK; t++)
+                    chain = FMA(NAME(weights)[t * rows + r], NAME(panel)[offset[t] + p], chain);
+                total = resume || first ? total + chain : chain;
+            }
+            NAME(expected)[r * row + p] = biased ? total + bias[r] : total;
+        }
+    tiles->correlate[rows](NAME(panel), offset, terms, NAME(weights), NAME(got), row,
+                           biased ? bias : NULL, resume);
+    NAME(compare)(rows * row + 64);
+}
+
+static void NAME(row)(const cc_tiles *tiles, int terms, int positions, int biased)
+{
+    const REAL bias = NAME(number)();
+    NAME(start)();
+    for (int p = 0; p < positions; p++) {
+        REAL chain = 0;
+        for (int t = 0; t < terms; t++)
+            chain = FMA(NAME(weights)[t], NAME(panel)[offset[t] + p], chain);
+        NAME(expected)[p] = biased ? chain + bias : chain;
+    }
+    tiles->row[terms](NAME(panel), offset, NAME(weights), NAME(got), positions,
+                      biased ? &bias : NULL);
+    NAME(compare)(positions + 64);
+}
+
+static void NAME(by_lane)(const cc_tiles *tiles, int rows, int positions)
+{
+    const int width = (int)tiles->by_lane_width;
+    NAME(start)();
+    for (int r = 0; r < rows; r++)
+        for (int l = 0; l < width; l++) {
+            REAL chain = 0;
+            for (int p = 0; p < positions; p++)
+                chain = FMA(NAME(panel)[offset[r] + p], NAME(other)[p * width + l], chain);
+            NAME(expected)[r * width + l] += chain;
+        }
+    tiles->by_lane[rows](NAME(panel), offset, NAME(other), positions, NAME(got));
+    NAME(compare)(rows * width + 64);
+}
+
+static void NAME(by_position)(const cc_tiles *tiles, int a, int b, int skew, int positions)
+{
+    const int row = b + 2;
+    NAME(start)();
+    for (int i = 0; i < a; i++)
+        for (int j = 0; j < b; j++)
+            for (int lane = 0; lane < CC_LANES; lane++) {
+                REAL chain = 0;
+                for (int p = lane; p < positions; p += CC_LANES)
+                    chain = FMA(NAME(panel)[offset[j] + i * skew + p],
+                                NAME(other)[line[i] + p], chain);
+                NAME(expected)[(i * row + j) * CC_LANES + lane] += chain;
+            }
+    tiles->by_position[a][b](NAME(panel), offset, NAME(other), line, skew, positions, NAME(got),
+                             row);
+    NAME(compare)(a * row * CC_LANES + 64);
+}
+
+static REAL NAME(folded)(const REAL *lanes)
+{
+    REAL sums[CC_LANES];
+    for (int i = 0; i < CC_LANES; i++)
+        sums[i] = lanes[i];
+    for (int half = CC_LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++)
+            sums[i] += sums[i + half];
+    return sums[0];
+}
+
+static void NAME(sums)(const cc_tiles *tiles, int positions)
+{
+    REAL lanes[CC_LANES] = {0};
+    NAME(start)();
+    for (int p = 0; p < positions; p++)
+        lanes[p % CC_LANES] += NAME(panel)[p];
+    NAME(expected)[0] += NAME(folded)(lanes);
+    tiles->sum(NAME(panel), positions, NAME(got));
+    NAME(compare)(1);
+
+    NAME(start)();
+    for (int i = 0; i < positions; i++)
+        NAME(expected)[i] = NAME(folded)(NAME(got) + i * CC_LANES);
+    tiles->fold(NAME(got), positions);
+    NAME(compare)(positions);
+}
+
+static void NAME(turn)(const cc_tiles *tiles, int count, int positions)
+{
+    const int width = (int)tiles->by_lane_width;
+    NAME(start)();
+    for (int p = 0; p < positions; p++)
+        for (int l = 0; l < width; l++)
+            NAME(expected)[p * width + l] = l < count ? NAME(panel)[offset[l] + p] : 0;
+    tiles->turn(NAME(panel), offset, count, positions, NAME(got));
+    NAME(compare)(positions * width + 64);
+}
+
+static void NAME(check)(const cc_tiles *tiles)
+{
+    static const int terms[] = {1, 2, 3, 4, 7, 127, 128, 131, 258};
+    NAME(fill)(NAME(panel), SAMPLES);
+    NAME(fill)(NAME(other), SAMPLES);
+    NAME(fill)(NAME(weights), CC_ROWS * 400);
+    for (int apart = 0; apart < 2; apart++) {
+        /* CC_APART from each other for a while, or anywhere */
+        for (int t = 0; t < 400; t++)
+            offset[t] = apart ? t % 5 * CC_APART + t / 5 : random_bits() % 4000;
+        for (int i = 0; i < CC_ACROSS; i++)
+            line[i] = random_bits() % 4000;
+        for (int rows = 1; rows <= tiles->correlate_rows; rows++)
+            for (int i = 0; i < 9; i++)
+                NAME(correlate)(tiles, rows, terms[i], i % 2, (i + rows) % 3 == 0);
+        for (int t = 1; t <= CC_FEW; t++)
+            for (int more = 0; more < 90; more += 7)
+                NAME(row)(tiles, t, (int)tiles->row_least + more, more % 2);
+        for (int rows = 1; rows <= tiles->by_lane_rows; rows++)
+            for (int positions = 1; positions <= 128; positions += positions < 6 ? 1 : 61)
+                NAME(by_lane)(tiles, rows, positions);
+        for (int a = 1; a <= CC_ACROSS; a++)
+            for (int b = 1; b <= tiles->by_position_terms[a]; b++)
+                for (int positions = 1; positions < 150; positions += 16 + a)
+                    NAME(by_position)(tiles, a, b, positions % 2 * CC_LANES, positions);
+        for (int count = 1; count <= tiles->by_lane_width; count++)
+            NAME(turn)(tiles, count, 1 + count % 50);
+        for (int positions = 1; positions < 100; positions += 7)
+            NAME(sums)(tiles, positions);
+    }
+}
