@@ -61,8 +61,8 @@ static void NAME(row)(const cc_tiles *tiles, int terms, int positions, int biase
             chain = FMA(NAME(weights)[t], NAME(panel)[offset[t] + p], chain);
         NAME(expected)[p] = biased ? chain + bias : chain;
     }
-    tiles->row[terms](NAME(panel), offset, NAME(weights), NAME(got), positions,
-                      biased ? &bias : NULL);
+    tiles->row[terms <= CC_FEW ? terms : 0](NAME(panel), offset, terms, NAME(weights), NAME(got),
+                                            positions, biased ? &bias : NULL);
     NAME(compare)(positions + 64);
 }
 
@@ -153,7 +153,7 @@ static void NAME(check)(const cc_tiles *tiles)
         for (int rows = 1; rows <= tiles->correlate_rows; rows++)
             for (int i = 0; i < 9; i++)
                 NAME(correlate)(tiles, rows, terms[i], i % 2, (i + rows) % 3 == 0);
-        for (int t = 1; t <= CC_FEW; t++)
+        for (int t = 1; t <= CC_MORE; t++)
             for (int more = 0; more < 90; more += 7)
                 NAME(row)(tiles, t, (int)tiles->row_least + more, more % 2);
         for (int rows = 1; rows <= tiles->by_lane_rows; rows++)
