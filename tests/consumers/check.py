@@ -291,7 +291,8 @@ def refusals(consumer):
     for array in range(4):
         bad.append((BAD_ADDRESS, address(array, lambda place: 0)))
         bad.append((BAD_ADDRESS, address(array, lambda place: place + 2)))
-        bad.append((BAD_ADDRESS, stride(array, 2, 6)))
+        axes = (2,) if array == 2 else range(3)
+        bad += [(BAD_ADDRESS, stride(array, axis, 6)) for axis in axes]
     for status, change in bad:
         wrong = Call()
         assert wrong.status(consumer) == OK
@@ -300,6 +301,21 @@ def refusals(consumer):
         seen = wrong.status(consumer)
         assert seen == status, (seen, status, wrong.dtype, wrong.arrays, wrong.geometry)
     assert len({consumer.describe(status) for status in range(0, -7, -1)}) == 7
+
+    alone = Call()
+    stride(2, 0, 6)(alone)  # of an axis with one item
+    assert alone.status(consumer) == OK
+
+    x, w, y = np.ones((2, 9, 20), "f4"), np.ones((8, 3, 5), "f4"), np.ones((2, 8, 16), "f4")
+    thirds = 1, 1, 0, 0, 3, ZEROS
+    assert call(consumer, "forward", FLOAT32, x, w, None, y, thirds) == BAD_SHAPE
+    for groups, x, w, y in (
+        (2**48, (2, 0, 20), (0, 2**16, 1), (2, 0, 20)),  # 2**64 channels in all groups
+        (2**40, (0, 2**40, 2**20), (0, 1, 1), (0, 0, 2**20)),  # behind an axis of 0
+    ):
+        x, w, y = ((0, shape, (0, 0, 0)) for shape in (x, w, y))
+        options = 1, 1, 0, 0, groups, ZEROS
+        assert consumer.call("forward", FLOAT32, x, w, None, y, options) == BAD_SHAPE
 
     for limit in (
         (1, 1, 20, 0, 1, REFLECT), (1, 1, 0, 20, 1, REFLECT), (1, 1, 21, 0, 1, CIRCULAR),
@@ -414,6 +430,9 @@ def lengths(consumer):
         if expected:
             assert consumer.output_length(found, taps, geometry) == length
     assert 2000 < refused < 19000
+    longest = 1, MAX_SIZE - 1, 1, 0, 1, ZEROS  # with two taps
+    assert consumer.transposed_length(1, 2, longest) == MAX_SIZE - 1
+    assert consumer.transposed_length(1, 2, (1, MAX_SIZE, *longest[2:])) == BAD_GEOMETRY
     for _ in range(20000):
         length, taps, stride, dilation, left, right = rng.choices(sizes + EXTREMES, k=6)
         geometry = stride, dilation, left, right, 1, ZEROS
