@@ -141,9 +141,10 @@ def get_include() -> str:
 
     Examples
     --------
+    >>> import os
     >>> import cconv1d
-    >>> from setuptools import Extension
-    >>> extension = Extension("fir", ["fir.c"], include_dirs=[cconv1d.get_include()])
+    >>> os.listdir(cconv1d.get_include())
+    ['cconv1d.h']
     """
     return str(Path(__file__).resolve().parent / "include")
 

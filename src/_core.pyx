@@ -193,7 +193,7 @@ include "weight.pxi"
 cdef enum Map: FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS
 
 
-cdef bint run(
+cdef bint apply_map(
     Map which, const View *first, const View *second, const View *bias, const View *out,
     const Geometry *g, Py_ssize_t groups, Py_ssize_t size
 ) noexcept nogil:
@@ -225,13 +225,13 @@ cdef int compute(
     Map which, View first, View second, View bias, View out, object geometry, Py_ssize_t groups,
     Py_ssize_t size
 ) except -1:
-    """`run`, which stores nothing where this raises MemoryError, but for a gradient in a border."""
+    """`apply_map`; before MemoryError nothing is stored, but for a gradient that has a border."""
     cdef bint done
     cdef Geometry g
     if which != BACKWARD_BIAS:
         g = as_geometry(geometry, out.shape[2] if which == BACKWARD_WEIGHT else second.shape[2])
     with nogil:
-        done = run(which, &first, &second, &bias, &out, &g, groups, size)
+        done = apply_map(which, &first, &second, &bias, &out, &g, groups, size)
     if not done:
         raise MemoryError("cconv1d: no memory for the packed weights and panels")
     return 0

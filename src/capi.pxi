@@ -141,11 +141,11 @@ cdef int convolve(
     g.pad_left, g.mode = geometry.pad_left, geometry.mode
     classify(&g)
     if which == FORWARD:
-        done = run(which, &views[0], &views[1], &views[2], &views[3], &g, groups, size)
+        done = apply_map(which, &views[0], &views[1], &views[2], &views[3], &g, groups, size)
     elif which == BACKWARD_INPUT:
-        done = run(which, &views[3], &views[1], &views[2], &views[0], &g, groups, size)
+        done = apply_map(which, &views[3], &views[1], &views[2], &views[0], &g, groups, size)
     else:
-        done = run(which, &views[3], &views[0], &views[2], &views[1], &g, groups, size)
+        done = apply_map(which, &views[3], &views[0], &views[2], &views[1], &g, groups, size)
     return CCONV1D_OK if done else CCONV1D_NO_MEMORY
 
 
@@ -174,6 +174,7 @@ cdef int backward_bias(
     int dtype, const cconv1d_array *dy, const cconv1d_array *db
 ) noexcept nogil:
     cdef View dy_view, db_view
+    cdef Py_ssize_t size = max(item_size(dtype), <int> sizeof(float))
     cdef int status
     if item_size(dtype) == 0:
         return CCONV1D_BAD_DTYPE
@@ -182,8 +183,8 @@ cdef int backward_bias(
         status = view_array(dtype, db, &db_view)
     if status == CCONV1D_OK and not is_line(db, dy.shape[1]):
         status = CCONV1D_BAD_SHAPE
-    if status == CCONV1D_OK and not run(BACKWARD_BIAS, &dy_view, &nothing, &nothing, &db_view, NULL,
-                                        1, max(item_size(dtype), <int> sizeof(float))):
+    if status == CCONV1D_OK and not apply_map(BACKWARD_BIAS, &dy_view, &nothing, &nothing, &db_view,
+                                              NULL, 1, size):
         status = CCONV1D_NO_MEMORY
     return status
 
