@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _backend
 from ._backend import MAPS, Kernels, kernels_for
 from ._geometry import (
+    MAX_SIZE,
     Geometry,
     IntLike,
     Padding,
@@ -278,6 +279,10 @@ def _weights(function: str, shape: Shape) -> Shape:
         )
     if shape[-1] == 0:
         raise ValueError(f"{function}: weight must have at least 1 tap, but its shape is {shape}")
+    if prod(max(size, 1) for size in shape) > MAX_SIZE:  # of one number, by strides of 0, say
+        raise ValueError(
+            f"{function}: weight must have at most 2**48 numbers, but its shape is {shape}"
+        )
     return (1,) * (3 - len(shape)) + shape[-3:]
 
 

@@ -672,5 +672,8 @@ def test_results_that_no_memory_can_hold(backend):
     dy = np.ones((1, 2**14, 4))
     with pytest.raises(ValueError, match=r"^conv1d_backward_weight: a result of shape"):
         conv1d_backward_weight(dy, x, half, padding=(half - 1, 0))
+    w = np.broadcast_to(np.float16(1), (2**13, 1, 2**48))  # packed, these would take 2**63 bytes
+    with pytest.raises(ValueError, match=r"^conv1d: weight must have at most 2\*\*48 numbers"):
+        conv1d(np.ones((1, 1, 1), np.float16), w, padding=(half, half - 1))
     same(x, np.ones((1, 1, 4)))
     same(conv1d(x, np.ones((1, 1, 2))), [[[2, 2, 2]]])
