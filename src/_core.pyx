@@ -28,6 +28,9 @@ Terms that do not fit the panel's budget are taken in chunks, each a whole numbe
 terms, so that chains and their order are the same however the terms are cut.
 """
 
+import os
+import threading
+
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
@@ -39,6 +42,11 @@ from libc.string cimport memcpy, memset
 
 cdef extern from *:
     Py_ssize_t PY_SSIZE_T_MAX
+    ctypedef struct PyInterpreterState
+    PyInterpreterState *PyInterpreterState_Get()
+    PyInterpreterState *PyInterpreterState_Main()
+    unsigned long PyThread_get_thread_ident() nogil
+    int PyErr_CheckSignals()  # its exception stays set
 
 cdef extern from "tiles.h" nogil:
     enum:
@@ -103,6 +111,8 @@ cdef extern from "tiles.h" nogil:
 cdef extern from "pool.h" nogil:
     ctypedef void (*cc_work)(void *context, Py_ssize_t chunk, int worker) noexcept
     void cc_pool_run(cc_work work, void *context, Py_ssize_t chunks, int threads)
+    int cc_pool_interruptible(int (*ask)() noexcept nogil)
+    int cc_pool_stops(int worker)
     int cc_pool_cpus()
     enum:
         CC_POOL_MAX
@@ -221,17 +231,48 @@ cdef bint apply_map(
 
 # --- what Python calls: one function per map and dtype, in the shapes of _reference.py -----------
 
+# Python runs the handlers of signals on this thread alone. Calls on others take no notice of them;
+# and to ask for the GIL there would end the thread, in the middle of a job, when Python exits.
+cdef unsigned long main_thread = 0
+
+
+def note_main_thread():
+    """To be called at import, and after a fork in the child, where it may be another one."""
+    global main_thread
+    if PyInterpreterState_Get() == PyInterpreterState_Main():
+        main_thread = threading.main_thread().ident
+
+
+note_main_thread()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=note_main_thread)
+
+
+cdef int handle_signals() noexcept nogil:
+    """Run the handlers of what has come; nonzero if one has raised an exception, which is set."""
+    with gil:
+        return PyErr_CheckSignals()
+
+
 cdef int compute(
     Map which, View first, View second, View bias, View out, object geometry, Py_ssize_t groups,
     Py_ssize_t size
 ) except -1:
-    """`apply_map`; before MemoryError nothing is stored, but for a gradient that has a border."""
+    """`apply_map`; before MemoryError nothing is stored, but for a gradient that has a border.
+
+    What the handler of a signal raises ends it in between.
+    """
     cdef bint done
+    cdef bint interruptible = PyThread_get_thread_ident() == main_thread
     cdef Geometry g
     if which != BACKWARD_BIAS:
         g = as_geometry(geometry, out.shape[2] if which == BACKWARD_WEIGHT else second.shape[2])
+    if interruptible:
+        cc_pool_interruptible(handle_signals)
     with nogil:
         done = apply_map(which, &first, &second, &bias, &out, &g, groups, size)
+    if interruptible and cc_pool_interruptible(NULL):
+        return -1  # with the exception that the handler has raised
     if not done:
         raise MemoryError("cconv1d: no memory for the packed weights and panels")
     return 0

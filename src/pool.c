@@ -22,6 +22,9 @@
  * seen holds the mutex until it waits.
  *
  * Nobody waits for a job in order to fork: the child forgets the pool (forget_pool).
+ *
+ * A job that is interrupted ends like any other, but that its caller takes all runs left at once,
+ * and does not run them.
  */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* sched_getaffinity and its macros, sched_getcpu */
@@ -54,7 +57,9 @@ enum {
     WORKER_SPIN_NS = 200000,   /* the calls of a network follow each other closer than this */
     CALLER_SPIN_NS = 50000,    /* about what going to sleep and being woken costs */
     STACK_BYTES = 512 * 1024,  /* a chunk needs little, but thread-local data are taken from it */
-    JOBS_UNTIL_RETRY = 1000    /* after the system has refused a thread */
+    JOBS_UNTIL_RETRY = 1000,   /* after the system has refused a thread */
+    LOOK_NS = 1000000,         /* between two looks of an interruptible job at the clock */
+    ASK_NS = 100000000         /* between its questions: the host may make each of them wait */
 };
 
 /* --- what the compiler has: atomics, pause, floating-point control ---------------------------
@@ -91,6 +96,12 @@ static int swap(atom *a, uint32_t *expected, uint32_t desired)
                                        __ATOMIC_SEQ_CST);
 }
 
+#endif
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#define THREAD_LOCAL __declspec(thread)
+#else
+#define THREAD_LOCAL __thread
 #endif
 
 #if defined(__SSE__) || defined(_M_X64)
@@ -262,6 +273,7 @@ static struct {
     cc_work work;
     void *context;
     ptrdiff_t chunks, run; /* a run is so many chunks, the last one perhaps fewer */
+    atom stop;             /* it has been interrupted */
     uint64_t float_control;
     char space_3[128];
 
@@ -312,6 +324,48 @@ static void come_late(int me)
 #else
 #define come_late(me) ((void)0)
 #endif
+
+/* --- interruptions ---------------------------------------------------------------------------- */
+
+/* Of the calling thread. To look at the clock takes as long as a small chunk, so the looks become
+ * rarer until they are LOOK_NS apart. */
+static THREAD_LOCAL struct interruption {
+    int (*ask)(void);
+    int stop;
+    uint32_t left, between; /* calls of cc_pool_stops until the next look, and from look to look */
+    int64_t looked, due;
+} interruption;
+
+int cc_pool_interruptible(int (*ask)(void))
+{
+    const int stopped = interruption.stop;
+    interruption = (struct interruption){.ask = ask, .left = 2, .between = 1};
+    return stopped;
+}
+
+int cc_pool_stops(int worker)
+{
+    if (worker)
+        return (int)load(&pool.stop);
+    if (!interruption.ask || interruption.stop || --interruption.left)
+        return interruption.stop;
+    const int64_t now = now_ns();
+    if (!interruption.due)
+        interruption.due = now + ASK_NS;
+    if (now - interruption.looked < LOOK_NS)
+        interruption.between *= 2;
+    else if (interruption.between > 1)
+        interruption.between /= 2;
+    interruption.left = interruption.between;
+    interruption.looked = now;
+    if (now >= interruption.due) {
+        struct interruption ours = interruption; /* the answer may take jobs of its own */
+        ours.stop = ours.ask();
+        ours.due = now_ns() + ASK_NS;
+        interruption = ours;
+    }
+    return interruption.stop;
+}
 
 /* --- processors and affinity ------------------------------------------------------------------ */
 
@@ -461,12 +515,25 @@ int cc_pool_cpus(void)
 
 /* --- workers ---------------------------------------------------------------------------------- */
 
+/* Take all runs that are left; how many those are. */
+static uint32_t call_off(void)
+{
+    uint32_t ticket = load(&pool.ticket);
+    store(&pool.stop, 1);
+    while (is_open(ticket, 0))
+        if (swap(&pool.ticket, &ticket, (ticket & ~0xfffu) | ticket_runs(ticket)))
+            return ticket_runs(ticket) - ticket_next(ticket);
+    return 0;
+}
+
 /* Run what nobody else has taken; how many runs that was. */
 static uint32_t take_runs(int me)
 {
     uint32_t count = 0;
     uint32_t ticket = load(&pool.ticket);
     while (is_open(ticket, me)) {
+        if (!me && cc_pool_stops(0))
+            return count + call_off();
         come_late(me);
         if (!swap(&pool.ticket, &ticket, ticket + 1))
             continue;
@@ -561,6 +628,8 @@ static void *run_worker(void *number)
     return NULL;
 }
 
+static uint32_t forks; /* that there are between this process and the first */
+
 #ifndef _WIN32
 /* In a forked child, which has none of the threads and whose copy of the pool may have been made
  * at any moment of a job. */
@@ -568,6 +637,7 @@ static void forget_pool(void)
 {
     const mutex fresh_lock = MUTEX_START;
     const condition fresh_condition = CONDITION_START;
+    forks++;
     memset(&pool, 0, sizeof pool);
     pool.lock = fresh_lock;
     pool.finished = fresh_condition;
@@ -642,7 +712,7 @@ static void wait_for_workers(uint32_t runs, int limit)
     mutex_unlock(&pool.lock);
 }
 
-/* With the pool taken. 0 if there are no workers, and then nothing has been run. */
+/* With the pool taken. 0 if there are no workers, and what has been run counts for nothing. */
 static int run_together(cc_work work, void *context, ptrdiff_t chunks, int threads)
 {
     const ptrdiff_t run = chunks / MAX_RUNS + (chunks % MAX_RUNS != 0);
@@ -657,6 +727,7 @@ static int run_together(cc_work work, void *context, ptrdiff_t chunks, int threa
     pool.chunks = chunks;
     pool.run = run;
     pool.float_control = float_control();
+    store(&pool.stop, 0);
     store(&pool.done, 0);
     const uint32_t cpu = limit < pool.cpus ? this_cpu() : NO_SPIN;
     if (load(&pool.caller_cpu) != cpu)
@@ -664,12 +735,18 @@ static int run_together(cc_work work, void *context, ptrdiff_t chunks, int threa
 
     store(&pool.ticket, (uint32_t)limit << 24 | (uint32_t)runs << 12);
     wake_workers(limit);
-    wait_for_workers((uint32_t)runs - take_runs(0), limit);
+    const uint32_t before = forks, taken = take_runs(0);
+    if (forks != before) /* this is a child of who was asked, without the workers and their runs */
+        return 0;
+    wait_for_workers((uint32_t)runs - taken, limit);
     return 1;
 }
 
 void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads)
 {
+    interruption.between = 1; /* these chunks may be larger than the last job's */
+    if (interruption.left > 2)
+        interruption.left = 2;
     if (threads > 1 && chunks > 1 && follow_forks()) {
         uint32_t idle = 0;
         if (swap(&pool.busy, &idle, 1)) {
@@ -679,17 +756,11 @@ void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads)
                 return;
         }
     }
-    for (ptrdiff_t chunk = 0; chunk < chunks; chunk++)
+    for (ptrdiff_t chunk = 0; chunk < chunks && !cc_pool_stops(0); chunk++)
         work(context, chunk, 0);
 }
 
 /* --- how many threads ----------------------------------------------------------------------- */
-
-#if defined(_MSC_VER) && !defined(__clang__)
-#define THREAD_LOCAL __declspec(thread)
-#else
-#define THREAD_LOCAL __thread
-#endif
 
 static atom threads_of_all = 1;
 static THREAD_LOCAL int threads_of_this; /* 0: as all */

@@ -19,8 +19,18 @@ enum { CC_POOL_MAX = 256 }; /* no job has more threads, however many are asked f
 typedef void (*cc_work)(void *context, ptrdiff_t chunk, int worker);
 
 /* Run work(context, chunk) once for every chunk in [0, chunks), on up to `threads` threads, and
- * return when all of them are done. What the chunks have written is then visible to the caller. */
+ * return when all of them are done, or those that were started before an interruption. What the
+ * chunks have written is then visible to the caller. */
 void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads);
+
+/* From now on jobs of the calling thread call `ask` on it some ten times a second, and end as soon
+ * as it returns nonzero, without the chunks that nobody has started; NULL: no more. It may run jobs
+ * of its own, and fork. Returns whether jobs have been ended since the last call of this function:
+ * then all later ones were, too. */
+int cc_pool_interruptible(int (*ask)(void));
+/* To be called now and then by a chunk that may take long, of a worker with that number, and by the
+ * caller between jobs, as worker 0: whether to return without being done. */
+int cc_pool_stops(int worker);
 
 /* How many threads jobs of the calling thread should have: its own limit, or else the number set
  * for all threads (1 until it is set). Only kept here; cc_pool_run takes what it is given. */

@@ -130,7 +130,7 @@ cdef void add_by_position(
 
 
 cdef void weight_chunk(
-    const WeightGradient *job, real *sums, Py_ssize_t chunk
+    const WeightGradient *job, real *sums, Py_ssize_t chunk, int worker
 ) noexcept nogil:
     """One block of dw, for each range of positions of each sample; scratch begins with the sums.
 
@@ -168,6 +168,8 @@ cdef void weight_chunk(
     for n in range(job.dy.shape[0]):
         p0 = inside = 0
         while p0 + inside < job.dy.shape[2]:
+            if cc_pool_stops(worker):
+                return
             p0 += inside
             inside = min(job.positions, job.dy.shape[2] - p0)
             if p0 < job.inner:
@@ -211,12 +213,14 @@ cdef void weight_chunk(
 
 cdef void weight_chunk_f32(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef const WeightGradient *weight = <const WeightGradient *> job
-    weight_chunk[float](weight, <float *> (weight.workers + worker * weight.worker_size), chunk)
+    weight_chunk[float](weight, <float *> (weight.workers + worker * weight.worker_size), chunk,
+                        worker)
 
 
 cdef void weight_chunk_f64(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef const WeightGradient *weight = <const WeightGradient *> job
-    weight_chunk[double](weight, <double *> (weight.workers + worker * weight.worker_size), chunk)
+    weight_chunk[double](weight, <double *> (weight.workers + worker * weight.worker_size), chunk,
+                         worker)
 
 
 cdef bint weight_gradient(

@@ -1,7 +1,7 @@
 """The backends that the tests run on, and how many random examples they draw.
 
 ``HYPOTHESIS_PROFILE=thorough`` draws many more, and other ones in every run; ``quick`` draws few,
-for emulators.
+for emulators and checkers of memory.
 """
 
 from __future__ import annotations

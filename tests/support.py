@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import product
 from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from cconv1d import _reference
+from cconv1d import _backend, _reference
 from cconv1d._geometry import PADDING_MODES, Geometry, resolve
 
 REAL = (np.dtype(np.float32), np.dtype(np.float64))
+
+needs_native = pytest.mark.skipif(_backend.core is None, reason="the extension is not loaded")
+
+
+def python(code, **environment):
+    """Run code in a new interpreter; the result of what must not hang."""
+    kept = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    return subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", code],
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
 
 #: The geometry tests draw this many times as many examples as the others: 20,000 in "thorough".
 FUZZ = settings(max_examples=8 * settings().max_examples)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import REAL, cases, seeds
+from support import REAL, cases, needs_native, python, seeds
 
 import cconv1d
 from cconv1d import _backend, conv1d, conv1d_backward
 
 same = np.testing.assert_array_equal
 COUNTS = (1, 2, 3, 7)
-
-needs_native = pytest.mark.skipif(_backend.core is None, reason="the extension is not loaded")
 
 
 @pytest.fixture
@@ -111,18 +107,6 @@ def test_settings():
         assert cconv1d.get_num_threads() == 4
     finally:
         cconv1d.set_num_threads(before)
-
-
-def python(code, **environment):
-    """Run code in a new interpreter; the result of what must not hang."""
-    kept = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
-    return subprocess.run(
-        [sys.executable, "-P", "-W", "error", "-c", code],
-        env=kept | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 @needs_native
