@@ -359,7 +359,8 @@ int cc_pool_stops(int worker)
     interruption.left = interruption.between;
     interruption.looked = now;
     if (now >= interruption.due) {
-        struct interruption ours = interruption; /* the answer may take jobs of its own */
+        struct interruption ours = interruption;
+        interruption.ask = NULL; /* the answer may take jobs of its own */
         ours.stop = ours.ask();
         ours.due = now_ns() + ASK_NS;
         interruption = ours;

@@ -368,6 +368,68 @@ static void test_signals_stay_with_the_host(void)
     CHECK(!load(&handled_elsewhere));
 }
 
+/* --- interruptions ---------------------------------------------------------------------------- */
+
+static int questions;
+static pid_t child;
+
+static int stop_at_the_second(void) { return ++questions == 2; }
+
+static int go_on(void)
+{
+    questions += tally_is_right(16, 4, 0); /* a job within the job */
+    return 0;
+}
+
+static int fork_once(void)
+{
+    if (!questions++)
+        child = fork();
+    return 0;
+}
+
+/* How many of many chunks have run, or -1 if something is wrong. */
+static int run_for(int (*ask)(void), int threads, double us)
+{
+    enum { CHUNKS = 1000 };
+    static int runs[CHUNKS];
+    tally t = {.runs = runs, .chunks = CHUNKS, .threads = threads, .us = us};
+    int count = 0, twice = 0;
+    memset(runs, 0, sizeof runs);
+    questions = 0;
+    cc_pool_interruptible(ask);
+    cc_pool_run(count_chunk, &t, CHUNKS, threads);
+    for (int i = 0; i < CHUNKS; i++) {
+        count += runs[i] > 0;
+        twice |= runs[i] > 1;
+    }
+    return load(&t.wrong) || twice ? -1 : count;
+}
+
+static void test_interruptions(void)
+{
+    for (int threads = 1; threads <= 3; threads += 2) {
+        int count = run_for(stop_at_the_second, threads, 5000);
+        CHECK(count > 0 && count < 900 && questions == 2);
+        CHECK(tally_is_right(10, threads, 0) == 0); /* nor do those that follow run */
+        CHECK(cc_pool_interruptible(NULL) == 1);
+        CHECK(tally_is_right(16, threads, 10));
+        CHECK(run_for(go_on, threads, 400) == 1000 && questions > 0);
+        CHECK(cc_pool_interruptible(NULL) == 0);
+        CHECK(run_for(NULL, threads, 0) == 1000 && questions == 0);
+    }
+}
+
+static void test_forks_when_asked(void)
+{
+    int status = 1;
+    const int count = run_for(fork_once, 3, 400);
+    if (!child) /* what had been run before has been run again */
+        _exit(!(count == 1000 || count == -1));
+    CHECK(count == 1000 && waitpid(child, &status, 0) == child && !status);
+    cc_pool_interruptible(NULL);
+}
+
 /* --- processors ------------------------------------------------------------------------------- */
 
 #ifdef __linux__
@@ -535,6 +597,8 @@ static const struct {
     {"exit", test_exit},
     {"refused threads", test_refused_threads},
     {"signals stay with the host", test_signals_stay_with_the_host},
+    {"interruptions", test_interruptions},
+    {"forks when asked", test_forks_when_asked},
     {"quotas", test_quotas},
     {"cpus", test_cpus},
     {"results", test_results}, /* last: it leaves 255 workers */
