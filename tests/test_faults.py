@@ -71,15 +71,19 @@ def calls(function, size, option, dtype):
         arrays = [dy, x]
         lengths = {"kernel_size": taps, "per_sample": bool(each)}
         outs = (w.copy(),)
-    elif function.endswith("_backward"):
+    elif function.endswith(("_backward", "PreparedConv1d")):
         arrays, lengths, outs = [dy, x, w], {}, (x.copy(), w.copy(), b.copy())
     else:
         arrays, lengths, outs = [x, w, b], {}, (dy.copy(),)
 
     def call(out):
         if out is not None:
-            out = Gradients(*outs) if function.endswith("_backward") else outs[0]
+            out = Gradients(*outs) if len(outs) > 1 else outs[0]
         kind = {"accumulate": True} if option == "strided" and out is not None else {}
+        if function == "PreparedConv1d":  # which packs the weights for both directions
+            layer = cconv1d.PreparedConv1d(w, b, **options)
+            layer(x)
+            return layer.backward(dy, x, out=out, **kind)
         return getattr(cconv1d, function)(*arrays, **lengths, **options, out=out, **kind)
 
     return call, arrays, outs
@@ -92,6 +96,7 @@ FUNCTIONS = (
     "conv1d_backward_weight",
     "conv_transpose1d",
     "conv_transpose1d_backward",
+    "PreparedConv1d",
     "convolve",
     "correlate",
 )
@@ -152,8 +157,10 @@ def fail_allocations(function):
     library.faults_end.restype = library.faults_live.restype = ctypes.c_long
     cconv1d.set_num_threads(2)
     gc.freeze()  # what there is: collections are quick then
-    one_dimension = function in ("convolve", "correlate")
-    kinds = [(option, "float32") for option in OPTIONS if option == "plain" or not one_dimension]
+    options = ["plain"] if function in ("convolve", "correlate") else list(OPTIONS)
+    if function == "PreparedConv1d":
+        options.remove("each")
+    kinds = [(option, "float32") for option in options]
     for size in SIZES:
         for option, dtype in [*kinds, ("plain", "float16"), ("plain", "complex64")]:
             call, arrays, outs = calls(function, size, option, dtype)

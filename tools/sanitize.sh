@@ -25,7 +25,7 @@ sed -i 's/"-O3", "-g0"/"-O1", "-g"/' setup.py # for reports that name lines
 
 # Python's own allocator would hide where a block ends from all three.
 export PYTHONMALLOC=malloc PYTHONPATH=$work CCONV1D_REQUIRE_EXTENSION=1
-few() { export HYPOTHESIS_PROFILE=${HYPOTHESIS_PROFILE:-few}; }
+quick() { export HYPOTHESIS_PROFILE=${HYPOTHESIS_PROFILE:-quick}; }
 run=() default=()
 case $checker in
 asan)
@@ -37,14 +37,14 @@ asan)
     for test in tests/test_*.py; do
         case $test in
         */test_docs.py | */test_example_ecg.py | */test_packaging.py | */test_typing.py) ;;
-        */test_faults.py | */test_pool_driver.py) ;;
+        */test_c_interface.py | */test_faults.py | */test_pool_driver.py | */test_tools.py) ;;
         *) default+=("$test") ;;
         esac
     done
     ;;
 tsan)
     flags="-fsanitize=thread -DCC_POOL_TEST_DELAY"
-    few
+    quick
     # Addresses at random may lie where the runtime wants its own.
     run=(setarch -R env "LD_PRELOAD=$(gcc -print-file-name=libtsan.so)"
         "TSAN_OPTIONS=die_after_fork=0 atexit_sleep_ms=0")
@@ -52,7 +52,7 @@ tsan)
     ;;
 memcheck)
     flags=""
-    few
+    quick
     export CCONV1D_ISA=avx2
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 12) and "memcheck needs Python 3.12")'
     run=(valgrind --quiet --error-exitcode=1 --exit-on-first-error=yes --num-callers=30)
