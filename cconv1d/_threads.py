@@ -6,6 +6,7 @@ Results do not depend on it, bit for bit.
 from __future__ import annotations
 
 import os
+from threading import local
 from types import TracebackType
 from typing import SupportsIndex
 
@@ -98,6 +99,13 @@ def get_num_threads() -> int:
     return 1 if _backend.core is None else int(_backend.core.get_threads())
 
 
+class _Befores(local):
+    """What limits a thread had before those that it is in."""
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+
+
 class num_threads:
     """Context manager: how many threads the calls of this thread may use in a block.
 
@@ -119,7 +127,8 @@ class num_threads:
 
     Notes
     -----
-    One object may be used again, also while it is in use. Results do not depend on the number.
+    One object may be used again, also while it is in use, and by several threads at once. Results
+    do not depend on the number.
 
     Examples
     --------
@@ -130,11 +139,11 @@ class num_threads:
 
     def __init__(self, n: SupportsIndex) -> None:
         self._count = _count("num_threads", n)
-        self._before: list[int] = []
+        self._before = _Befores()
 
     def __enter__(self) -> None:
         core = _backend.core
-        self._before.append(0 if core is None else core.limit_threads(self._count))
+        self._before.counts.append(0 if core is None else core.limit_threads(self._count))
 
     def __exit__(
         self,
@@ -142,7 +151,7 @@ class num_threads:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        before = self._before.pop()
+        before = self._before.counts.pop()
         if _backend.core is not None:
             _backend.core.limit_threads(before)
 

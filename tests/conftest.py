@@ -36,7 +36,7 @@ BACKENDS = ["reference", *NATIVE]
 
 
 @contextmanager
-def _selected(name):
+def selected(name):
     """Compute with "reference" or "native-<instruction set>", then as before."""
     kind, _, isa = name.partition("-")
     before = "native" if _backend.core else "auto" if _backend.load_error else "reference"
@@ -60,7 +60,7 @@ def _selected(name):
 @pytest.fixture(params=BACKENDS)
 def backend(request):
     """The test runs once on each backend; this is its name."""
-    with _selected(request.param) as name:
+    with selected(request.param) as name:
         yield name
 
 
@@ -70,7 +70,7 @@ def backend(request):
 )
 def native(request):
     """The test runs once on each instruction set of the compiled extension."""
-    with _selected(request.param) as name:
+    with selected(request.param) as name:
         yield name
 
 
@@ -81,7 +81,7 @@ def each_native():
     def run(function):
         results = {}
         for name in NATIVE:
-            with _selected(name):
+            with selected(name):
                 results[name] = function()
         return results
 
@@ -99,6 +99,12 @@ def wheel(sdist, tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     tree = unpack(sdist, tmp_path_factory.mktemp("tree"))
     return build("wheel", tree, folder, CCONV1D_REQUIRE_EXTENSION="1")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "each_native" in getattr(item, "fixturenames", ()):  # it selects in the test itself
+            item.add_marker(pytest.mark.thread_unsafe)
 
 
 def pytest_report_header():

@@ -643,6 +643,7 @@ def test_every_public_function_is_here():
     assert sorted([*VALID, "Gradients", "get_num_threads"]) == sorted(functions)
 
 
+@pytest.mark.thread_unsafe
 @pytest.mark.parametrize("function", VALID)
 def test_what_the_refusals_change_is_valid(backend, function):
     before = cconv1d.get_num_threads()

@@ -84,6 +84,7 @@ def test_bits_of_shared_jobs(native, name, dtype):
 
 
 @needs_native
+@pytest.mark.thread_unsafe
 def test_settings():
     before = cconv1d.get_num_threads()
     try:
