@@ -334,7 +334,7 @@ class Fenced:
 
 def _filler(array):
     """What would show in a result that read it."""
-    return np.nan if array.dtype.kind in "fc" else np.iinfo(array.dtype).max
+    return np.iinfo(array.dtype).max if array.dtype.kind in "iu" else np.nan
 
 
 def _with_gaps(array):
