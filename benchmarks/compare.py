@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from measure import Limit, copying, fma_peak, interleave, machine, settle
-from peers import OPS, PEERS, Array, Call, Case, Peer, cases, read_rows
+from peers import HALVES, OPS, PEERS, Array, Call, Case, Peer, cases, read_rows
 from report import EQUAL, behind, draw, geometric_means, target_table, title, to_best
 
 import cconv1d
@@ -44,6 +44,8 @@ ALONE = "one thread"
 #: next competitor needs.
 SPINNING = 10e-3
 
+#: The distance of neighbouring numbers near 1: two results may round to either side.
+ROUNDED = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -51,7 +53,13 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, default=1, help="for every competitor (default 1)")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    table = parser.add_mutually_exclusive_group()
+    table.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    table.add_argument(
+        "--options",
+        action="store_true",
+        help="the rows of options.csv, each with its own dtype, layout, padding mode and function",
+    )
     parser.add_argument("--only", nargs="+", default=["*"], metavar="GLOB", help="names of rows")
     parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS)
     parser.add_argument("--rounds", type=int, default=7, help="odd, for the medians (default 7)")
@@ -80,10 +88,10 @@ def arguments() -> argparse.Namespace:
 # --- what is measured -----------------------------------------------------------------------
 
 
-def installed(names: Iterable[str], threads: int, dtype: str) -> list[Peer]:
+def installed(names: Iterable[str], threads: int, dtypes: set[str]) -> list[Peer]:
     peers = []
     for name in names:
-        if dtype not in PEERS[name].dtypes:
+        if dtypes.isdisjoint(PEERS[name].dtypes):
             continue
         try:
             peers.append(PEERS[name](threads))
@@ -92,14 +100,23 @@ def installed(names: Iterable[str], threads: int, dtype: str) -> list[Peer]:
     return peers
 
 
-def agrees(case: Case, result: Any, ours: Array) -> bool:
+def summed(dtype: str) -> np.dtype:
+    """The dtype that numbers of another are summed in."""
+    return np.result_type(dtype, np.float32)
+
+
+def agrees(case: Case, result: Array, ours: Array) -> bool:
     """Whether two results differ by no more than rounding the sums of normal products explains.
 
-    The partial sums of n products are about sqrt(n) large, and n of them are rounded.
+    The partial sums of n products are about sqrt(n) large, and n of them are rounded; in half
+    precision, the sums alone.
     """
-    tolerance = 4 * np.finfo(case.dtype).eps * (case.row.reduction(case.op) + 8)
-    difference = np.asarray(result).reshape(ours.shape) - ours
-    return bool(np.abs(difference).max() <= tolerance)
+    wide = summed(case.row.dtype)
+    tolerance = 4 * np.finfo(wide).eps * (case.row.reduction(case.op) + 8)
+    theirs, ours = result.reshape(ours.shape).astype(wide), ours.astype(wide)
+    if case.row.dtype in HALVES:
+        tolerance += ROUNDED[case.row.dtype] * np.abs(ours).max()
+    return bool(np.abs(theirs - ours).max() <= tolerance)
 
 
 def alone(call: Call) -> None:
@@ -111,11 +128,17 @@ def measure(
     case: Case, peers: Sequence[Peer], peak: Limit, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Everything about one case; the peers that disagree with our result are not timed."""
-    calls = {peer.name: call for peer in peers if (call := peer.prepare(case)) is not None}
-    ours = calls[OURS]()
-    disagreeing = [name for name in calls if not agrees(case, calls[name](), ours)]
-    for name in disagreeing:
-        del calls[name]
+    calls, disagreeing, ours = {}, [], None
+    for peer in peers:
+        call = peer.prepare(case) if case.row.dtype in peer.dtypes else None
+        if call is None:
+            continue
+        result = peer.array(call())
+        ours = result if ours is None else ours
+        if agrees(case, result, ours):
+            calls[peer.name] = call
+        else:
+            disagreeing.append(peer.name)
     if options.threads > 1:
         calls[ALONE] = partial(alone, calls[OURS])
     limits = {"peak": peak, "copy": copying(case.nbytes, options.threads)}
@@ -189,21 +212,27 @@ def summary(results: Sequence[dict[str, Any]], peers: Sequence[str]) -> str:
 
 def main() -> int:
     options = arguments()
-    rows = read_rows(options.only)
+    if options.options:
+        rows = read_rows(options.only, "options")
+    else:
+        rows = read_rows(options.only, dtype=options.dtype)
     if not rows:
         print(f"no row is called {' or '.join(options.only)}", file=sys.stderr)
         return 2
     settle(options.threads)
-    peers = installed([OURS, *options.peers], options.threads, options.dtype)
+    dtypes = {row.dtype for row in rows}
+    peers = installed([OURS, *options.peers], options.threads, dtypes)
     names = [peer.name for peer in peers[1:]]
     versions = {peer.name: peer.version for peer in peers} | {"python": platform.python_version()}
-    peak = fma_peak(np.dtype(options.dtype), options.threads)
+    parts = {dtype: summed(dtype).type(0).real.dtype for dtype in dtypes}
+    peaks = {part: fma_peak(part, options.threads) for part in set(parts.values())}
+    peak = next(iter(peaks.values()))
     config = cconv1d.show_config("dicts")
     run: dict[str, Any] = {
         "command": shlex.join(["python", "benchmarks/compare.py", *sys.argv[1:]]),
         "date": date.today().isoformat(),
         "machine": machine(),
-        "dtype": options.dtype,
+        "dtype": None if options.options else options.dtype,
         "threads": options.threads,
         "rounds": options.rounds,
         "clock": options.clock,
@@ -222,9 +251,9 @@ def main() -> int:
         + header(names)
     )
     results = run["results"]
-    todo = cases(rows, options.ops, options.dtype)
+    todo = cases(rows, options.ops)
     for case in progress(todo, total=len(rows) * len(options.ops)):
-        results.append(measure(case, peers, peak, options))
+        results.append(measure(case, peers, peaks[parts[case.row.dtype]], options))
         write(line(results[-1], names))
     print(summary(results, names))
     if options.targets:

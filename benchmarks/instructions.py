@@ -139,13 +139,15 @@ def count(options: argparse.Namespace) -> None:
     ours, instructions = Cconv1d(threads=1), counter(options.dumps)
     print(json.dumps(cconv1d.show_config("dicts")), flush=True)
     # The interpreter adapts to what it has run often; before, counts depend on how often.
-    small = Row("small", 1, 1, 8, 1, 3, 1, 1, 1, 1)
-    for case in cases([small], options.ops, options.dtype):
+    small = Row("small", 1, 1, 8, 1, 3, 1, 1, 1, 1, dtype=options.dtype)
+    for case in cases([small], options.ops):
         call = ours.prepare(case)
         for _ in range(100):
             call()
-    rows = [shortened(row, options.products) for row in read_rows(options.only)]
-    for case in cases(rows, options.ops, options.dtype):
+    rows = [
+        shortened(row, options.products) for row in read_rows(options.only, dtype=options.dtype)
+    ]
+    for case in cases(rows, options.ops):
         found = {
             "row": case.row.name,
             "op": case.op,

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from timeit import Timer
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,14 @@ Call = Callable[[], Any]
 
 OPS = ("forward", "dx", "dw")
 
+#: Everything that is compiled; half precision is summed in float32.
+HALVES = ("float16", "bfloat16")
+DTYPES = ("float32", "float64", "complex64", "complex128", *HALVES)
+
 
 @dataclass(frozen=True)
 class Row:
-    """A layer: the arguments of conv1d, under a name."""
+    """A layer: a function's arguments, under a name."""
 
     name: str
     N: int
@@ -42,9 +46,30 @@ class Row:
     dilation: int
     groups: int
     padding: int
+    function: str = "conv1d"  # or conv_transpose1d, or convolve, which is that of one channel
+    dtype: str = "float32"
+    layout: str = "NCL"
+    padding_mode: str = "zeros"
+
+    @property
+    def transposed(self) -> bool:
+        return self.function != "conv1d"
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The keywords that the function's call needs."""
+        return {
+            name: getattr(self, name)
+            for name in ("layout", "padding_mode")
+            if getattr(self, name) != getattr(Row, name)
+        }
 
     @property
     def output_length(self) -> int:
+        if self.transposed:
+            return cconv1d.conv_transpose1d_output_length(
+                self.L, self.kernel_size, self.stride, self.padding, 0, self.dilation
+            )
         return cconv1d.conv1d_output_length(
             self.L, self.kernel_size, self.stride, self.padding, self.dilation
         )
@@ -52,24 +77,28 @@ class Row:
     @property
     def shapes(self) -> tuple[tuple[int, int, int], ...]:
         """Of input, weight and output."""
-        return (
-            (self.N, self.C, self.L),
-            (self.K, self.C // self.groups, self.kernel_size),
-            (self.N, self.K, self.output_length),
-        )
+        x, y = (self.N, self.C, self.L), (self.N, self.K, self.output_length)
+        if self.layout == "NLC":
+            x, y = (x[0], x[2], x[1]), (y[0], y[2], y[1])
+        if self.transposed:
+            return x, (self.C, self.K // self.groups, self.kernel_size), y
+        return x, (self.K, self.C // self.groups, self.kernel_size), y
 
     @property
     def flops(self) -> int:
         """Of the forward map and of each gradient, taps that meet the padding included."""
-        return 2 * self.N * self.K * self.output_length * self.reduction("forward")
+        positions = self.L if self.transposed else self.output_length
+        products = self.N * positions * self.C * self.K // self.groups * self.kernel_size
+        return products * (8 if self.dtype.startswith("complex") else 2)
 
     def reduction(self, op: str) -> int:
         """The most products that one result is the sum of."""
-        return {
-            "forward": self.C // self.groups * self.kernel_size,
-            "dx": self.K // self.groups * -(-self.kernel_size // self.stride),
-            "dw": self.N * self.output_length,
-        }[op]
+        if op == "dw":
+            return self.N * (self.L if self.transposed else self.output_length)
+        taps = self.kernel_size
+        if (op == "dx") != self.transposed:
+            taps = -(-taps // self.stride)
+        return (self.C if op == "forward" else self.K) // self.groups * taps
 
 
 @dataclass(frozen=True)
@@ -96,20 +125,32 @@ class Case:
         return self.row.stride, self.row.padding, self.row.dilation, self.row.groups
 
 
-def read_rows(globs: Sequence[str]) -> list[Row]:
-    with Path(__file__).with_name("workloads.csv").open(newline="") as table:
+def read_rows(globs: Sequence[str], table: str = "workloads", **same: str) -> list[Row]:
+    """The rows of a table that have such a name; `same` is what the table does not say of them."""
+    with Path(__file__).with_name(f"{table}.csv").open(newline="") as lines:
         rows = [
-            Row(fields.pop("name"), **{name: int(value) for name, value in fields.items()})
-            for fields in csv.DictReader(table)
+            Row(**{name: int(v) if v.isdecimal() else v for name, v in fields.items()}, **same)
+            for fields in csv.DictReader(lines)
         ]
     return [row for row in rows if any(fnmatch(row.name, glob) for glob in globs)]
 
 
-def cases(rows: Sequence[Row], ops: Sequence[str], dtype: str) -> Iterable[Case]:
+def normal(draw: Callable[..., Array], shape: tuple[int, ...], dtype: str) -> Array:
+    """Zeros, ones and subnormal numbers have speeds of their own."""
+    if dtype.startswith("complex"):
+        parts = (*shape, 2), np.dtype(dtype).type(0).real.dtype
+        return (draw(*parts) * parts[1].type(0.5**0.5)).view(dtype)[..., 0]
+    if dtype in HALVES:
+        return draw(shape, np.float32).astype(dtype)
+    return draw(shape, dtype)
+
+
+def cases(rows: Sequence[Row], ops: Sequence[str]) -> Iterable[Case]:
     for row in rows:
-        # Normal data: zeros, ones and subnormal numbers have speeds of their own.
+        if row.dtype == "bfloat16":
+            import ml_dtypes  # noqa: F401  (NumPy knows the word from then on)
         draw = np.random.default_rng(0).standard_normal
-        x, w, dy = (draw(shape, dtype) for shape in row.shapes)
+        x, w, dy = (normal(draw, shape, row.dtype) for shape in row.shapes)
         for op in ops:
             yield Case(row, op, x, w, dy)
 
@@ -127,28 +168,51 @@ class Peer:
     def prepare(self, case: Case) -> Call | None:
         raise NotImplementedError
 
+    def array(self, result: Any) -> Array:
+        """A result for NumPy."""
+        return np.asarray(result)
+
+
+def fastest(ways: Sequence[Call]) -> Call:
+    return min(ways, key=lambda way: min(Timer(way).repeat(3, 1))) if len(ways) > 1 else ways[0]
+
 
 class Cconv1d(Peer):
     """This library, through its public functions."""
 
     name = "cconv1d"
+    dtypes = DTYPES
 
     def __init__(self, threads: int) -> None:
         self.version = cconv1d.__version__
 
     def prepare(self, case: Case) -> Call:
-        x, w, dy, geometry = case.x, case.w, case.dy, case.geometry
+        row, x, w, dy, geometry = case.row, case.x, case.w, case.dy, case.geometry
+        if row.function == "convolve" and case.op == "forward":
+            return partial(cconv1d.convolve, x[:, 0], w[0, 0])
+        if row.transposed:
+            geometry = row.stride, row.padding, 0, row.groups, row.dilation
+            if case.op == "forward":
+                return partial(cconv1d.conv_transpose1d, x, w, None, *geometry, **row.options)
+            which = ("dx", "dw").index(case.op)
+            needs = which == 0, which == 1, False
+            return lambda: cconv1d.conv_transpose1d_backward(
+                dy, x, w, *geometry, needs=needs, **row.options
+            )[which]
         if case.op == "forward":
-            return partial(cconv1d.conv1d, x, w, None, *geometry)
-        if case.op == "dx":
-            return partial(cconv1d.conv1d_backward_input, dy, w, case.row.L, *geometry)
-        return partial(cconv1d.conv1d_backward_weight, dy, x, case.row.kernel_size, *geometry)
+            return partial(cconv1d.conv1d, x, w, None, *geometry, **row.options)
+        function, arguments = {
+            "dx": (cconv1d.conv1d_backward_input, (dy, w, row.L)),
+            "dw": (cconv1d.conv1d_backward_weight, (dy, x, row.kernel_size)),
+        }[case.op]
+        return partial(function, *arguments, *geometry, **row.options)
 
 
 class Reference(Peer):
     """Our own maps in NumPy, past the choice of backend, which stays as it is."""
 
     name = "reference"
+    dtypes = DTYPES
 
     def __init__(self, threads: int) -> None:
         from cconv1d import _geometry, _reference
@@ -156,8 +220,10 @@ class Reference(Peer):
         self.version = cconv1d.__version__
         self.maps, self.resolve = _reference, _geometry.resolve
 
-    def prepare(self, case: Case) -> Call:
+    def prepare(self, case: Case) -> Call | None:
         row, x, w, dy = case.row, case.x, case.w, case.dy
+        if row.transposed or row.options:
+            return None
         geometry = self.resolve(
             "reference", row.L, row.kernel_size, row.stride, row.padding, row.dilation
         )
@@ -176,7 +242,10 @@ class Reference(Peer):
 
 
 class PyTorch(Peer):
+    """All options, each in the fastest of the ways that a user has."""
+
     name = "torch"
+    dtypes = DTYPES
 
     def __init__(self, threads: int) -> None:
         import torch
@@ -187,46 +256,197 @@ class PyTorch(Peer):
         self.mode.__enter__()
         self.torch, self.version = torch, torch.__version__
 
+    def tensor(self, array: Array) -> Any:
+        if array.dtype.name == "bfloat16":
+            return self.torch.from_numpy(array.view(np.uint16)).view(self.torch.bfloat16)
+        return self.torch.from_numpy(array)
+
+    def array(self, result: Any) -> Array:
+        result = result.resolve_conj()
+        return np.asarray(result.float() if result.dtype == self.torch.bfloat16 else result)
+
     def prepare(self, case: Case) -> Call:
-        x, w, dy = (self.torch.from_numpy(array) for array in (case.x, case.w, case.dy))
-        stride, padding, dilation, groups = case.geometry
+        row, operands = case.row, tuple(map(self.tensor, (case.x, case.w, case.dy)))
+        if row.layout == "NLC":
+            return fastest(self.channels_last(case, *operands))
+        if row.padding_mode != "zeros":
+            return self.padded(case, *operands)
+        ways = [partial(self.operation(case), *operands)]
+        if row.dtype in HALVES:
+            ways.append(self.in_float32(case, *operands))
+        if case.dtype.kind == "c":
+            parts = self.in_parts(case, *operands)
+            ways = [*ways, parts] if case.op == "forward" else [parts]  # the only gradients
+        if max(row.C, row.K) == 1 < row.N:
+            ways += self.grouped(case, *operands)
+        return fastest(ways)
+
+    def operation(self, case: Case, axes: int = 1, **other: Any) -> Callable[..., Any]:
+        """From x, w and dy to the result; arrays of two `axes` are one sample high."""
+        row = replace(case.row, **other)
+        thin = axes - 1
+        geometry = (
+            [1] * thin + [row.stride],
+            [0] * thin + [row.padding],
+            [1] * thin + [row.dilation],
+            row.transposed,
+            [0] * axes,
+            row.groups,
+        )
         if case.op == "forward":
-            return partial(
-                self.torch.nn.functional.conv1d, x, w, None, stride, padding, dilation, groups
-            )
+            if case.dtype.kind == "c":  # only this knows what to make of it
+                plain = row.stride, row.padding, row.dilation, row.groups
+                convolution = self.torch.nn.functional.conv1d
+                return lambda x, w, dy: convolution(x, w, None, *plain)
+            convolution = self.torch.convolution
+            return lambda x, w, dy: convolution(x, w, None, *geometry)
         # What autograd calls; torch.nn.grad.conv1d_input and conv1d_weight wrap it.
         backward = self.torch.ops.aten.convolution_backward.default
         which = ("dx", "dw").index(case.op)
         needs = [which == 0, which == 1, False]
-        geometry = ([stride], [padding], [dilation], False, [0], groups)
-        return lambda: backward(dy, x, w, None, *geometry, needs)[which]
+        return lambda x, w, dy: backward(dy, x, w, None, *geometry, needs)[which]
+
+    def channels_last(self, case: Case, x: Any, w: Any, dy: Any) -> list[Call]:
+        """Views, or copies, with the channels first; and images one sample high."""
+        line, image = self.operation(case), self.operation(case, 2)
+        last = self.torch.channels_last
+        w_image = w.unsqueeze(2).contiguous(memory_format=last)
+
+        def turned(result: Any) -> Any:
+            return result if case.op == "dw" else result.transpose(1, 2)
+
+        def views() -> Any:
+            return turned(line(x.transpose(1, 2), w, dy.transpose(1, 2)))
+
+        def copies() -> Any:
+            return turned(line(x.transpose(1, 2).contiguous(), w, dy.transpose(1, 2).contiguous()))
+
+        def images() -> Any:
+            signals = (array.transpose(1, 2).unsqueeze(2) for array in (x, dy))
+            return turned(image(next(signals), w_image, next(signals)).squeeze(2))
+
+        return [views, copies, images]
+
+    def padded(self, case: Case, x: Any, w: Any, dy: Any) -> Call:
+        """A padded copy of the input, as PyTorch's own layers make it."""
+        padding, mode = case.row.padding, case.row.padding_mode
+        operation, pad = self.operation(case, padding=0), self.torch.nn.functional.pad
+        if case.op != "dx":
+            return lambda: operation(pad(x, (padding, padding), mode), w, dy)
+        shape = pad(x, (padding, padding), mode)  # all that is asked of it
+
+        def circular(wide: Any, *_: object) -> Any:
+            wide[..., padding : 2 * padding] += wide[..., -padding:]
+            wide[..., -2 * padding : -padding] += wide[..., :padding]
+            return wide[..., padding:-padding]
+
+        fold = {
+            "reflect": self.torch.ops.aten.reflection_pad1d_backward.default,
+            "replicate": self.torch.ops.aten.replication_pad1d_backward.default,
+            "circular": circular,
+        }[mode]
+        return lambda: fold(operation(shape, w, dy), x, [padding, padding])
+
+    def in_float32(self, case: Case, x: Any, w: Any, dy: Any) -> Call:
+        operation, w_single = self.operation(case), w.float()
+        if case.op == "forward":
+            return lambda: operation(x.float(), w_single, None).to(x.dtype)
+        if case.op == "dx":  # which asks for no more than the shape of x
+            x_single = x.float()
+            return lambda: operation(x_single, w_single, dy.float()).to(x.dtype)
+        return lambda: operation(x.float(), w_single, dy.float()).to(x.dtype)
+
+    def in_parts(self, case: Case, x: Any, w: Any, dy: Any) -> Call:
+        """Real and imaginary parts as channels of their own, the weight turned beforehand."""
+        torch, operation = self.torch, self.operation(case)
+        rows = torch.stack([torch.stack([w.real, -w.imag], 2), torch.stack([w.imag, w.real], 2)], 1)
+        matrices = rows.reshape(2 * w.shape[0], 2 * w.shape[1], w.shape[2])
+
+        def parts(signal: Any) -> Any:
+            return torch.view_as_real(signal).transpose(2, 3).flatten(1, 2)
+
+        def whole(signal: Any) -> Any:
+            signal = signal.unflatten(1, (-1, 2))
+            return torch.complex(signal[:, :, 0], signal[:, :, 1])
+
+        if case.op == "forward":
+            return lambda: whole(operation(parts(x), matrices, None))
+        if case.op == "dx":
+            x_parts = parts(x)  # of which the shape is asked for
+            return lambda: whole(operation(x_parts, matrices, parts(dy)))
+
+        def weight() -> Any:
+            of = operation(parts(x), matrices, parts(dy)).view(rows.shape)
+            return torch.complex(of[:, 0, :, 0] + of[:, 1, :, 1], of[:, 1, :, 0] - of[:, 0, :, 1])
+
+        return weight
+
+    def grouped(self, case: Case, x: Any, w: Any, dy: Any) -> list[Call]:
+        """Signals as channels of one sample; and a transposed convolution as one that is not."""
+        row = case.row
+        x_row, dy_row, wide = x.transpose(0, 1), dy.transpose(0, 1), w.expand(row.N, 1, -1)
+        alike = self.operation(case, groups=row.N)
+        if case.op == "dw":
+            return [lambda: alike(x_row, wide, dy_row).sum(0)]
+        ways = [lambda: alike(x_row, wide, dy_row)]
+        if row.function == "convolve" and case.op == "forward":
+            full = {"function": "conv1d", "padding": row.kernel_size - 1}
+            flipped = w.flip(2)
+            ways.append(partial(self.operation(case, **full), x, flipped, None))
+            ways.append(
+                partial(
+                    self.operation(case, **full, groups=row.N),
+                    x_row,
+                    flipped.expand(row.N, 1, -1).contiguous(),
+                    None,
+                )
+            )
+        return ways
 
 
 def _onnx_model(case: Case) -> bytes:
-    """One Conv whose weight is a constant, for the runtimes to pack beforehand."""
+    """One Conv whose weight is a constant, for the runtimes to pack beforehand.
+
+    Nodes around it pad or exchange axes where the row asks for it.
+    """
     import onnx
     from onnx import helper
 
+    row = case.row
     element = helper.np_dtype_to_tensor_dtype(case.dtype)
     stride, padding, dilation, groups = case.geometry
-    convolution = helper.make_node(
-        "Conv",
-        ["x", "w"],
-        ["y"],
-        strides=[stride],
-        pads=[padding, padding],
-        dilations=[dilation],
-        group=groups,
+    nodes, constants, seen = [], {"w": case.w}, "x"
+    if row.layout == "NLC":
+        nodes.append(helper.make_node("Transpose", [seen], ["channels"], perm=[0, 2, 1]))
+        seen = "channels"
+    if row.padding_mode != "zeros":
+        mode = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[row.padding_mode]
+        nodes.append(helper.make_node("Pad", [seen, "pads"], ["padded"], mode=mode))
+        constants["pads"] = np.array([0, 0, padding] * 2)
+        seen, padding = "padded", 0
+    nodes.append(
+        helper.make_node(
+            "ConvTranspose" if row.transposed else "Conv",
+            [seen, "w"],
+            ["positions" if row.layout == "NLC" else "y"],
+            strides=[stride],
+            pads=[padding, padding],
+            dilations=[dilation],
+            group=groups,
+        )
     )
+    if row.layout == "NLC":
+        nodes.append(helper.make_node("Transpose", ["positions"], ["y"], perm=[0, 2, 1]))
     graph = helper.make_graph(
-        [convolution],
+        nodes,
         "conv1d",
         [helper.make_tensor_value_info("x", element, case.x.shape)],
         [helper.make_tensor_value_info("y", element, case.dy.shape)],
-        [onnx.numpy_helper.from_array(case.w, "w")],
+        [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     # Not the newest versions, which the runtimes may not know yet.
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    opset = 19 if row.padding_mode == "circular" else 17
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
     return model.SerializeToString()
 
 
@@ -267,10 +487,10 @@ class OnnxRuntime(Peer):
 
 
 class OpenVino(Peer):
-    """Forward only; weights packed, the output reused."""
+    """Forward only; weights packed, the output reused. It has no circular padding."""
 
     name = "openvino"
-    dtypes = ("float32",)
+    dtypes = ("float32", "float16")
 
     def __init__(self, threads: int) -> None:
         import onnx  # noqa: F401  (for `prepare`)
@@ -281,14 +501,14 @@ class OpenVino(Peer):
         self.options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
-            # Processors with bfloat16 instructions would otherwise compute in bfloat16.
+            # Some processors would otherwise compute in bfloat16, or float16 in float16.
             "INFERENCE_PRECISION_HINT": "f32",
             # The process is pinned already.
             "ENABLE_CPU_PINNING": False,
         }
 
     def prepare(self, case: Case) -> Call | None:
-        if case.op != "forward":
+        if case.op != "forward" or case.row.padding_mode == "circular":
             return None
         model = self.core.read_model(BytesIO(_onnx_model(case)))
         request = self.core.compile_model(model, "CPU", self.options).create_infer_request()
@@ -310,6 +530,7 @@ class Jax(Peer):
     """
 
     name = "jax"
+    dtypes = DTYPES
 
     def __init__(self, threads: int) -> None:
         import jax
@@ -323,25 +544,43 @@ class Jax(Peer):
     def prepare(self, case: Case) -> Call | None:
         if case.op == "dw" and case.row.groups > 1:
             return None
-        jax = self.jax
+        jax, row = self.jax, case.row
         stride, padding, dilation, groups = case.geometry
+        signals = "NHC" if row.layout == "NLC" else "NCH"
+        modes = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+        span = dilation * (row.kernel_size - 1)
 
         def convolve(x, w):
+            if row.transposed:
+                return jax.lax.conv_general_dilated(
+                    x,
+                    jax.numpy.flip(w, 2),
+                    (1,),
+                    [(span - padding, span - padding)],
+                    lhs_dilation=(stride,),
+                    rhs_dilation=(dilation,),
+                    dimension_numbers=(signals, "IOH", signals),
+                )
+            around = padding
+            if row.padding_mode != "zeros":
+                beside = [(0, 0), (0, 0), (padding, padding)]
+                x, around = jax.numpy.pad(x, beside, modes[row.padding_mode]), 0
             return jax.lax.conv_general_dilated(
                 x,
                 w,
                 (stride,),
-                [(padding, padding)],
+                [(around, around)],
                 rhs_dilation=(dilation,),
-                dimension_numbers=("NCH", "OIH", "NCH"),
+                dimension_numbers=(signals, "OIH", signals),
                 feature_group_count=groups,
             )
 
+        # Its gradients of complex numbers do not conjugate.
         def input_gradient(dy, x, w):
-            return jax.vjp(lambda x: convolve(x, w), x)[1](dy)[0]
+            return jax.vjp(lambda x: convolve(x, w.conj()), x)[1](dy)[0]
 
         def weight_gradient(dy, x, w):
-            return jax.vjp(lambda w: convolve(x, w), w)[1](dy)[0]
+            return jax.vjp(lambda w: convolve(x.conj(), w), w)[1](dy)[0]
 
         x, w, dy = jax.device_put((case.x, case.w, case.dy))
         function, arguments = {
@@ -349,49 +588,107 @@ class Jax(Peer):
             "dx": (input_gradient, (dy, x, w)),
             "dw": (weight_gradient, (dy, x, w)),
         }[case.op]
-        compiled = jax.jit(function)
-        return lambda: compiled(*arguments).block_until_ready()
+
+        def in_float32(*arguments):
+            return function(*(array.astype("float32") for array in arguments)).astype(row.dtype)
+
+        ways = [function, in_float32] if row.dtype in HALVES else [function]
+        compiled = [jax.jit(way) for way in ways]
+        calls = [lambda way=way: way(*arguments).block_until_ready() for way in compiled]
+        for call in calls:
+            call()  # which compiles
+        return fastest(calls)
 
 
-def _single_channel_modes(case: Case) -> tuple[str, str] | None:
-    """numpy.convolve's words for the padding of `case` and for that of its adjoint."""
+class Lines(NamedTuple):
+    """A case of single channels: `function`, of NumPy, takes each signal with its taps, in `mode`.
+
+    A gradient of the weight is the sum of what that gives for all signals.
+    """
+
+    function: Callable[..., Array]
+    signals: Array
+    taps: Array  # of all signals, or those of each
+    mode: str
+
+
+def _lines(case: Case) -> Lines | None:
     row = case.row
-    if max(row.N, row.C, row.K, row.stride, row.dilation) > 1 or row.kernel_size > row.L:
+    if max(row.C, row.K, row.stride, row.dilation) > 1 or row.kernel_size > row.L:
         return None
+    x, w, dy = case.x[:, 0], case.w[0, 0], case.dy[:, 0]
     full = row.kernel_size - 1
-    if row.padding == 0:
-        return "valid", "full"
-    if row.padding == full:
-        return "full", "valid"
-    return ("same", "same") if 2 * row.padding == full else None
+    if row.padding_mode != "zeros":
+        if case.op != "forward" or 2 * row.padding != full:
+            return None
+        return Lines(np.correlate, x, w.conj(), "same")
+    if row.transposed:
+        if row.padding:
+            return None
+        return {
+            "forward": Lines(np.convolve, x, w, "full"),
+            "dx": Lines(np.correlate, dy, w, "valid"),
+            "dw": Lines(np.correlate, dy, x, "valid"),
+        }[case.op]
+    modes = {0: ("valid", "full"), full: ("full", "valid")}.get(row.padding)
+    if modes is None and 2 * row.padding == full:
+        modes = "same", "same"
+    if modes is None:
+        return None
+    return {
+        "forward": Lines(np.correlate, x, w.conj(), modes[0]),
+        "dx": Lines(np.convolve, dy, w.conj(), modes[1]),
+        "dw": Lines(np.correlate, x, dy, "valid"),
+    }[case.op]
+
+
+def _pad(case: Case, signals: Array) -> Array:
+    """The input, padded, for what would not count the padding or not pad as the row asks for."""
+    row = case.row
+    modes = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    beside = [(0, 0)] * (signals.ndim - 1) + [(row.padding, row.padding)]
+    return np.pad(signals, beside, mode=modes[row.padding_mode])
 
 
 class NumPy(Peer):
-    """Single channels only: numpy.convolve and numpy.correlate."""
+    """Single channels only: numpy.convolve and numpy.correlate, signal by signal."""
 
     name = "numpy"
+    dtypes = ("float32", "float64", "complex64", "complex128")
 
     def __init__(self, threads: int) -> None:
         self.version = np.__version__
 
     def prepare(self, case: Case) -> Call | None:
-        modes = _single_channel_modes(case)
-        if modes is None:
+        lines = _lines(case)
+        if lines is None:
             return None
-        x, w, dy = case.x[0, 0], case.w[0, 0], case.dy[0, 0]
-        if case.op == "forward":
-            return partial(np.correlate, x, w, modes[0])
-        if case.op == "dx":
-            return partial(np.convolve, dy, w, modes[1])
-        if case.row.padding == 0:
-            return partial(np.correlate, x, dy, "valid")
-        return lambda: np.correlate(np.pad(x, case.row.padding), dy, "valid")
+        function, signals, taps, mode = lines
+        if case.op == "dw":
+            padded = case.row.padding > 0
+
+            def weight() -> Array:
+                longer = _pad(case, signals) if padded else signals
+                total = sum(map(partial(function, mode=mode), longer, taps))
+                return total if case.row.transposed else total.conj()
+
+            if len(signals) == 1 and case.dtype.kind != "c":
+                if not padded:
+                    return partial(function, signals[0], taps[0], mode)
+                return lambda: function(_pad(case, signals[0]), taps[0], mode)
+            return weight
+        if case.row.padding_mode != "zeros":
+            return lambda: [function(line, taps, "valid") for line in _pad(case, signals)]
+        if len(signals) == 1:
+            return partial(function, signals[0], taps, mode)
+        return lambda: [function(line, taps, mode) for line in signals]
 
 
 class SciPy(Peer):
-    """Single channels only: the fastest of what SciPy has for the case."""
+    """Single channels only: the fastest of what SciPy sums directly, all signals at once."""
 
     name = "scipy"
+    dtypes = NumPy.dtypes
 
     def __init__(self, threads: int) -> None:
         import scipy.ndimage
@@ -401,29 +698,71 @@ class SciPy(Peer):
         self.version = scipy.__version__
 
     def prepare(self, case: Case) -> Call | None:
-        modes = _single_channel_modes(case)
-        if modes is None:
+        lines = _lines(case)
+        if lines is None or lines.taps.ndim > 1:
             return None
-        x, w, dy = case.x[0, 0], case.w[0, 0], case.dy[0, 0]
-        transforms = self.signal.fftconvolve, self.signal.oaconvolve
-        if case.op == "forward":
-            calls = [partial(convolve, x, w[::-1], modes[0]) for convolve in transforms]
-            if modes[0] == "same":
-                calls.append(partial(self.ndimage.correlate1d, x, w, mode="constant"))
-        elif case.op == "dx":
-            calls = [partial(convolve, dy, w, modes[1]) for convolve in transforms]
-            if modes[1] == "same":
-                calls.append(partial(self.ndimage.convolve1d, dy, w, mode="constant"))
-        else:
-            calls = [
-                lambda convolve=convolve: convolve(np.pad(x, case.row.padding), dy[::-1], "valid")
-                for convolve in transforms
-            ]
-        return min(calls, key=lambda call: min(Timer(call).repeat(3, 1)))
+        _, signals, taps, mode = lines
+        turned = taps[::-1].conj().copy()  # from those of a convolution to a correlation's, or back
+        if lines.function is np.correlate:
+            taps, turned = turned, taps
+        ways: list[Call] = []
+        if mode == "same":
+            words = {"reflect": "mirror", "replicate": "nearest", "circular": "wrap"}
+            ways.append(
+                partial(
+                    self.ndimage.correlate1d,
+                    signals,
+                    turned,
+                    mode=words.get(case.row.padding_mode, "constant"),
+                )
+            )
+        if case.row.padding_mode == "zeros":
+            begin = {"full": 0, "same": len(taps) // 2, "valid": len(taps) - 1}[mode]
+            end = begin + case.row.output_length if case.op == "forward" else begin + case.row.L
+            ways.append(lambda: self.signal.upfirdn(taps, signals)[..., begin:end])
+            if mode == "valid":
+                ways.append(lambda: self.signal.lfilter(taps, 1, signals)[..., begin:])
+        return fastest(ways)
+
+
+class SciPyFFT(SciPy):
+    """Single channels only: the faster of SciPy's transforms, which are another algorithm."""
+
+    name = "scipy fft"
+
+    def prepare(self, case: Case) -> Call | None:
+        lines = _lines(case)
+        if lines is None or case.row.padding_mode != "zeros":
+            return None
+        function, signals, taps, mode = lines
+
+        def convolution(convolve: Callable[..., Array]) -> Call:
+            if case.op == "dw":  # a sum of correlations
+
+                def weight() -> Array:
+                    longer = _pad(case, signals) if case.row.padding else signals
+                    total = convolve(longer, taps[:, ::-1].conj(), mode, axes=-1).sum(0)
+                    return total if case.row.transposed else total.conj()
+
+                return weight
+            kernel = taps[::-1].conj() if function is np.correlate else taps
+            return partial(convolve, signals, kernel[np.newaxis], mode, axes=-1)
+
+        return fastest([convolution(self.signal.fftconvolve), convolution(self.signal.oaconvolve)])
 
 
 #: Everyone, ourselves first.
 PEERS: dict[str, type[Peer]] = {
     peer.name: peer
-    for peer in (Cconv1d, PyTorch, OnnxRuntime, OpenVino, Jax, NumPy, SciPy, Reference)
+    for peer in (
+        Cconv1d,
+        PyTorch,
+        OnnxRuntime,
+        OpenVino,
+        Jax,
+        NumPy,
+        SciPy,
+        SciPyFFT,
+        Reference,
+    )
 }

@@ -33,9 +33,14 @@ def peers_of(run: Run) -> list[str]:
     return [name for name in run["peers"] if any(name in each["ratios"] for each in run["results"])]
 
 
+def kind(run: Run) -> str:
+    """The dtype of all rows, or "options", among which each row has its own."""
+    return run["dtype"] or "options"
+
+
 def title(run: Run) -> str:
     plural = "s" if run["threads"] > 1 else ""
-    return f"{run['dtype']}, {run['threads']} thread{plural}"
+    return f"{kind(run)}, {run['threads']} thread{plural}"
 
 
 def where(run: Run) -> str:
@@ -125,6 +130,8 @@ def targets(result: Result, threads: int) -> list[Target]:
 
 def mean_targets(run: Run) -> list[tuple[str, Target]]:
     found = []
+    if run["dtype"] is None:
+        return found
     for op, means in geometric_means(run["results"]).items():
         best, torch = MEANS[op]
         if run["dtype"] == "float64":
@@ -158,8 +165,16 @@ def target_table(run: Run) -> str:
 STYLE = {"forward": ("#0072B2", "o"), "dx": ("#D55E00", "s"), "dw": ("#009E73", "D")}
 
 
-def picture(run: Run, kind: str) -> str:
-    return f"{kind}-{run['dtype']}-{run['threads']}.png"
+def pictures_of(run: Run) -> dict[str, str]:
+    """What each picture shows; the roofs of the machine are those of one dtype."""
+    shown = {"ratios": "Time of the best peer over ours for each row"}
+    if run["dtype"] is not None:
+        shown["roofline"] = "Rows below the roofs of the machine"
+    return shown
+
+
+def picture(run: Run, shows: str) -> str:
+    return f"{shows}-{kind(run)}-{run['threads']}.png"
 
 
 def draw(run: Run, folder: Path) -> None:
@@ -205,6 +220,8 @@ def draw(run: Run, folder: Path) -> None:
         axes.legend(loc="lower right")
         figure.savefig(folder / picture(run, "ratios"), dpi=150)
         plt.close(figure)
+        if "roofline" not in pictures_of(run):
+            return
 
         figure, panels = plt.subplots(
             len(ops),
@@ -306,11 +323,8 @@ def markdown(run: Run, pictures: str | None, aside: bool) -> str:
         []
         if pictures is None
         else [
-            f"![{text}]({pictures}/{picture(run, kind)})"
-            for kind, text in (
-                ("ratios", f"Time of the best peer over ours for each row, {title(run)}"),
-                ("roofline", f"Rows below the roofs of the machine, {title(run)}"),
-            )
+            f"![{text}, {title(run)}]({pictures}/{picture(run, shows)})"
+            for shows, text in pictures_of(run).items()
         ]
     )
     fold = [f"<details><summary>Every row, {title(run)}</summary>", every, "</details>"]
