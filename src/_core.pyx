@@ -64,6 +64,9 @@ cdef extern from "tiles.h" nogil:
     ctypedef void (*cc_row)(
         const void *panel, const int32_t *offset, Py_ssize_t terms, const void *w, void *out,
         Py_ssize_t positions, const void *bias) noexcept
+    ctypedef void (*cc_across)(
+        const void *x, Py_ssize_t x_row, const int32_t *offset, Py_ssize_t terms, const void *w,
+        void *out, Py_ssize_t out_row, const void *bias, bint resume) noexcept
     ctypedef void (*cc_by_lane)(
         const void *panel, const int32_t *offset, const void *other, Py_ssize_t positions,
         void *sums) noexcept
@@ -81,6 +84,10 @@ cdef extern from "tiles.h" nogil:
         cc_correlate *correlate
         Py_ssize_t row_least
         cc_row *row
+        Py_ssize_t across_rows
+        Py_ssize_t across_lanes
+        const cc_across *across
+        const cc_across *across_each
         Py_ssize_t by_lane_rows
         Py_ssize_t by_lane_width
         cc_by_lane *by_lane
@@ -156,6 +163,9 @@ cdef enum: CHUNK_TERMS = 32 * 128
 # Samples are read from the array itself, without a panel, for so many positions at least, which are
 # worth the panels at the two ends, and so many channels at most, each of them in a page of its own.
 cdef enum: IN_PLACE_POSITIONS = 384, IN_PLACE_CHANNELS = 32
+# Positions whose samples stay in the first level, block by block of terms, while tiles go across
+# the channels of results.
+cdef enum: ACROSS_STRIP = 64
 # Positions in a panel: as many as the budget allows between these.
 cdef enum: NARROW = 256, WIDE = 4096
 # Phases of backward_input with no more rows than this each become rows of one tile.
@@ -194,6 +204,7 @@ cdef int threads_for(Py_ssize_t results, Py_ssize_t products) noexcept nogil:
 
 include "panel.pxi"
 include "correlate.pxi"
+include "across.pxi"
 include "border.pxi"
 include "weight.pxi"
 

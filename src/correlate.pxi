@@ -588,6 +588,7 @@ cdef bint correlate(
     There may be no bias (NULL); its stride is in bytes, as a View's are.
     """
     cdef Correlation job
+    cdef Across beside
     cdef Py_ssize_t longest = 1, halo = 0, group, number, row, units, narrow, most, places, size
     cdef Phase phase
     cdef Cut cut
@@ -603,6 +604,10 @@ cdef bint correlate(
     kept = fits(w.packed, &job)
     job.array, job.out = array[0], out[0]
     job.array.mode = ZEROS if transposed else g.mode
+    if plan_across(&beside, &job, sizeof(real)):
+        number = across[real](&beside, w, bias, bias_stride)
+        if number >= 0:
+            return number
     job.places, job.distance = NULL, 0
     for number in range(job.phases):
         phase = phase_of(&job, number)

@@ -3,6 +3,8 @@
  *
  *   correlate     out[r][p] = Σ_t w[t][r] · panel[offset[t] + p]      lanes along p
  *   row           the same for one row and few terms, all positions    lanes along p
+ *   across        out[p][l] = Σ_t w[t][l] · x[p·x_row + offset[t]]     lanes along l
+ *   across_each   the same with x[p·x_row + offset[t] + l]             lanes along l
  *   by_lane       sums[r][l] += Σ_p panel[offset[r] + p] · other[p][l]  lanes along l
  *   by_position   sums[a][b][lane] += Σ_p panel[offset[b] + p] · other[line[a] + p]
  *                                                                     lanes along p
@@ -188,6 +190,61 @@ static void TILE(row_0)(const void *panel_, const int32_t *offset, ptrdiff_t ter
 
 #define LANE_VECTORS 2 /* more rows load less than more vectors would */
 
+/* A sample goes to all lanes or, with EACH, there is one for each. */
+INLINE void TILE(across_rows)(const int EACH, const int R, const int V, const REAL *x,
+                              ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms,
+                              const REAL *w, REAL *out, ptrdiff_t out_row, const REAL *bias,
+                              int resume)
+{
+    const REAL *rows[CC_ROWS];
+
+    UNROLL for (int r = 0; r < R; r++) {
+        rows[r] = x + r * x_row;
+        UNROLL for (int v = 0; v < V * LANES * (int)sizeof(REAL); v += 64)
+            PREFETCH_W((const char *)(out + r * out_row) + v);
+    }
+
+    for (ptrdiff_t first = 0; first < terms; first += CC_BLOCK) {
+        const ptrdiff_t last = terms - first > CC_BLOCK ? first + CC_BLOCK : terms;
+        VEC sum[CC_ROWS][8];
+
+        UNROLL for (int r = 0; r < R; r++)
+            UNROLL for (int v = 0; v < V; v++)
+                sum[r][v] = V_SET1(0);
+
+        UNROLL_4 for (ptrdiff_t t = first; t < last; t++) {
+            const ptrdiff_t at = offset[t];
+            VEC ws[8];
+            UNROLL for (int v = 0; v < V; v++) {
+                ws[v] = V_LOAD(w + (t * V + v) * LANES);
+                V_PIN(ws[v]);
+            }
+            UNROLL for (int r = 0; r < R; r++) {
+                if (EACH) {
+                    UNROLL for (int v = 0; v < V; v++)
+                        sum[r][v] = V_FMA(ws[v], V_LOAD(rows[r] + at + v * LANES), sum[r][v]);
+                } else {
+                    const VEC xs = V_SET1(rows[r][at]);
+                    UNROLL for (int v = 0; v < V; v++)
+                        sum[r][v] = V_FMA(ws[v], xs, sum[r][v]);
+                }
+            }
+        }
+
+        UNROLL for (int r = 0; r < R; r++) {
+            UNROLL for (int v = 0; v < V; v++) {
+                REAL *total = out + r * out_row + v * LANES;
+                VEC value = sum[r][v];
+                if (resume || first > 0)
+                    value = V_ADD(V_LOAD(total), value);
+                if (bias && last == terms)
+                    value = V_ADD(value, V_LOAD(bias + v * LANES));
+                V_STORE(total, value);
+            }
+        }
+    }
+}
+
 INLINE void TILE(by_lane_rows)(const int R, const int V, const REAL *panel,
                                const int32_t *offset, const REAL *other, ptrdiff_t positions,
                                REAL *sums)
@@ -370,6 +427,21 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
         TILE(row_terms)(T, (const REAL *)panel, offset, (const REAL *)w, (REAL *)out,          \
                         positions, (const REAL *)bias);                                        \
     }
+#define ACROSS(R)                                                                              \
+    static void TILE(across_##R)(const void *x, ptrdiff_t x_row, const int32_t *offset,        \
+                                 ptrdiff_t terms, const void *w, void *out, ptrdiff_t out_row, \
+                                 const void *bias, int resume)                                 \
+    {                                                                                          \
+        TILE(across_rows)(0, R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,           \
+                          (const REAL *)w, (REAL *)out, out_row, (const REAL *)bias, resume);  \
+    }                                                                                          \
+    static void TILE(across_each_##R)(                                                         \
+        const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const void *w, \
+        void *out, ptrdiff_t out_row, const void *bias, int resume)                            \
+    {                                                                                          \
+        TILE(across_rows)(1, R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,           \
+                          (const REAL *)w, (REAL *)out, out_row, (const REAL *)bias, resume);  \
+    }
 #define BY_LANE(R)                                                                             \
     static void TILE(by_lane_##R)(const void *panel, const int32_t *offset,                    \
                                   const void *other, ptrdiff_t positions, void *sums)          \
@@ -411,12 +483,15 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
 
 FOR_ROWS(CORRELATE)
 FOR_FEW(ROW)
+FOR_ROWS(ACROSS)
 FOR_ROWS(BY_LANE)
 FOR_PAIRS(BY_POSITION)
 
 #define WIDTH_ENTRY(R) [R] = VECTORS(R) * LANES,
 #define CORRELATE_ENTRY(R) [R] = TILE(correlate_##R),
 #define ROW_ENTRY(T) [T] = TILE(row_##T),
+#define ACROSS_ENTRY(R) [R] = TILE(across_##R),
+#define ACROSS_EACH_ENTRY(R) [R] = TILE(across_each_##R),
 #define BY_LANE_ENTRY(R) [R] = TILE(by_lane_##R),
 #define BY_POSITION_ENTRY(A, B) [A][B] = TILE(by_position_##A##_##B),
 
@@ -426,6 +501,10 @@ static const cc_tiles TILE(tiles) = {
     .correlate = {FOR_ROWS(CORRELATE_ENTRY)},
     .row_least = LANES,
     .row = {ROW_ENTRY(0) FOR_FEW(ROW_ENTRY)},
+    .across_rows = ROWS,
+    .across_lanes = LANE_VECTORS * LANES,
+    .across = {FOR_ROWS(ACROSS_ENTRY)},
+    .across_each = {FOR_ROWS(ACROSS_EACH_ENTRY)},
     .by_lane_rows = ROWS,
     .by_lane_width = LANE_VECTORS * LANES,
     .by_lane = {FOR_ROWS(BY_LANE_ENTRY)},
@@ -486,6 +565,9 @@ static const cc_half TILE(bfloat16) = {TILE(widen_bf16), TILE(narrow_bf16)};
 #undef CORRELATE
 #undef ROW
 #undef ROW_ENTRY
+#undef ACROSS
+#undef ACROSS_ENTRY
+#undef ACROSS_EACH_ENTRY
 #undef BY_LANE
 #undef BY_POSITION
 #undef WIDTH_ENTRY

@@ -33,6 +33,12 @@ typedef void (*cc_correlate)(const void *panel, const int32_t *offset, ptrdiff_t
 typedef void (*cc_row)(const void *panel, const int32_t *offset, ptrdiff_t terms, const void *w,
                        void *out, ptrdiff_t positions, const void *bias);
 
+/* out[p][l] (+)= Σ_t w[t][l] · x[p·x_row + offset[t]]  (+ bias[l]), as cc_correlate, for the lanes l
+ * of one tile; in across_each with a sample x[p·x_row + offset[t] + l] for each lane. */
+typedef void (*cc_across)(const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms,
+                          const void *w, void *out, ptrdiff_t out_row, const void *bias,
+                          int resume);
+
 /* sums[r][l] += Σ_p panel[offset[r] + p] · other[p][l], for the lanes l of one tile. */
 typedef void (*cc_by_lane)(const void *panel, const int32_t *offset, const void *other,
                            ptrdiff_t positions, void *sums);
@@ -61,6 +67,10 @@ typedef struct {
     cc_correlate correlate[CC_ROWS + 1];
     ptrdiff_t row_least; /* positions that a row has at least */
     cc_row row[CC_FEW + 1]; /* indexed by the number of terms; [0] takes any */
+    ptrdiff_t across_rows;
+    ptrdiff_t across_lanes;
+    cc_across across[CC_ROWS + 1];
+    cc_across across_each[CC_ROWS + 1];
     ptrdiff_t by_lane_rows;
     ptrdiff_t by_lane_width; /* lanes in a tile */
     cc_by_lane by_lane[CC_ROWS + 1];

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import REAL, cases, needs_native, python, seeds
+from support import REAL, Case, cases, needs_native, python, seeds
 
 import cconv1d
 from cconv1d import _backend, conv1d, conv1d_backward
+from cconv1d._geometry import PADDING_MODES
 
 same = np.testing.assert_array_equal
 COUNTS = (1, 2, 3, 7)
@@ -46,6 +47,40 @@ def test_bits_do_not_depend_on_threads(eager, case, seed, dtype):
         with cconv1d.num_threads(count):
             for got, expected in zip(maps(*arrays, case.geometry, case.groups), alone, strict=True):
                 same(got, expected)
+
+
+# N, C, L, K, k, stride, dilation, groups, where channels of results fill tiles at every level
+CHANNELS_LAST = {
+    "dense": (2, 40, 700, 96, 3, 1, 1, 1),
+    "many terms": (1, 300, 90, 64, 3, 1, 1, 1),
+    "strided": (2, 64, 301, 64, 5, 2, 3, 1),
+    "groups": (2, 64, 300, 64, 3, 1, 2, 2),
+    "depthwise": (2, 120, 500, 120, 4, 1, 1, 120),
+    "depthwise, strided": (2, 64, 300, 64, 31, 3, 2, 64),
+    "depthwise, many taps": (1, 64, 400, 64, 150, 1, 1, 64),
+}
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+@pytest.mark.parametrize("dtype", REAL, ids=str)
+@pytest.mark.parametrize("name", CHANNELS_LAST)
+def test_channels_last(eager, name, dtype, mode):
+    """They have a nest of their own, and the same bits; NaN and infinities are where they were."""
+    n, c, length, k, taps, stride, dilation, groups = CHANNELS_LAST[name]
+    case = Case(n, groups, c // groups, k // groups, length, taps, stride, 20, dilation, mode)
+    for spoilt in (False, True):
+        x, w, b, dy = case.normal(0, dtype)
+        if spoilt:
+            w[1, 0, 0], x[0, 2, 7], dy[0, 3, 5] = np.nan, np.inf, np.nan
+        expected = maps(x, w, b, dy, case.geometry, groups)
+        x, dy = (np.ascontiguousarray(a.swapaxes(1, 2)) for a in (x, dy))
+        for count in COUNTS[:3]:
+            with cconv1d.num_threads(count):
+                y = cconv1d.conv1d(x, w, b, **case.options, layout="NLC")
+                grads = cconv1d.conv1d_backward(dy, x, w, **case.options, layout="NLC")
+            same(y.swapaxes(1, 2), expected[0])
+            same(grads.input.swapaxes(1, 2), expected[1])
+            same(grads.weight, expected[2])
 
 
 # N, C, L, K, k, stride, dilation, groups: jobs that are parted by samples, groups, positions,

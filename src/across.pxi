@@ -1,0 +1,306 @@
+# forward and backward_input of signals whose channels lie side by side (NLC): lanes along channels.
+#
+# A tile reads samples and stores results where they lie, so nothing is transposed. Only around the
+# ends of a signal, a few positions at a time, does it read a panel, with what lies beyond them.
+
+cdef struct Across:
+    # A job for the pool. Its chunks are panels of positions of one group of one sample or, if each
+    # channel is a group of its own, of all groups.
+    Correlation sum            # whose phases, terms and order these are
+    bint each                  # channel is a group of its own
+    Py_ssize_t sets            # groups, or 1 if these are channels
+    Py_ssize_t channels, outs  # of a set
+    Py_ssize_t rows, lanes     # of a tile: positions, and channels of results
+    Py_ssize_t blocks          # of so many channels in a set
+    Py_ssize_t strip           # positions whose samples are read again by block after block
+    Py_ssize_t positions, panels
+    const cc_across *tile
+    const Py_ssize_t *ahead    # [phase][tap] samples from what a position reads of it
+    const int32_t *offset      # [phase][term] in the array
+    const int32_t *place       # [term] in a panel
+    const void *packed         # [phase][set][block][term][lane]
+    const void *biases         # [set][block][lane], or NULL
+    char *workers
+    Py_ssize_t panel_size, worker_size
+
+
+cdef void place_terms(
+    const Phase *phase, Py_ssize_t row, Py_ssize_t *ahead, int32_t *offset
+) noexcept nogil:
+    """Where the samples of the terms lie from those of a position, neighbours being `row` apart."""
+    cdef const Terms *terms = &phase.terms
+    cdef Py_ssize_t klass, u, channel, i = 0
+    for klass in range(terms.first_class, terms.last_class):
+        for u in range(class_taps(terms.g, klass)):
+            ahead[i] = terms.direction * terms.in_step * (
+                class_shift(terms.g, klass) + tap_at(terms, i, u) * terms.g.step)
+            if terms.direction > 0:
+                ahead[i] += class_phase(terms.g, klass)
+            i += 1
+    for channel in range(terms.channels):
+        for i in range(terms.per_channel):
+            offset[channel * terms.per_channel + i] = <int32_t> (ahead[i] * row + channel)
+
+
+cdef inline const Py_ssize_t *ahead_of_phase(
+    const Across *job, const Phase *phase
+) noexcept nogil:
+    return job.ahead + phase.first_term // job.channels
+
+
+cdef bint pack_across(const View *w, const Across *job, real *packed) noexcept nogil:
+    """packed[phase][set][block][term][lane], zeros in lanes without a channel; true if finite."""
+    cdef const Correlation *of = &job.sum
+    cdef Py_ssize_t number, group, block, channel, klass, u, tap, t, lane, lanes
+    cdef Py_ssize_t row_step = w.strides[1 if of.transposed and not job.each else 0]
+    cdef const char *weight
+    cdef bint finite = True
+    cdef Phase phase
+    for number in range(of.phases):
+        phase = phase_of(of, number)
+        for group in range(job.sets):
+            for block in range(job.blocks):
+                lanes = min(job.lanes, job.outs - block * job.lanes)
+                t = 0
+                for channel in range(job.channels):
+                    for klass in range(phase.terms.first_class, phase.terms.last_class):
+                        for u in range(class_taps(of.g, klass)):
+                            tap = klass + tap_at(&phase.terms, t, u) * of.g.period
+                            if of.transposed and not job.each:
+                                weight = at(w, group * job.channels + channel, block * job.lanes,
+                                            tap)
+                            else:
+                                weight = at(w, group * job.outs + block * job.lanes, channel, tap)
+                            for lane in range(lanes):
+                                packed[lane] = (<const real *> weight)[0]
+                                finite &= isfinite(packed[lane]) != 0
+                                weight += row_step
+                            for lane in range(lanes, job.lanes):
+                                packed[lane] = 0
+                            packed += job.lanes
+                            t += 1
+    return finite
+
+
+cdef void gather(
+    const Across *job, const Phase *phase, Py_ssize_t n, Py_ssize_t first_channel,
+    Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t m, Py_ssize_t count, real *panel
+) noexcept nogil:
+    """panel[term][position], or panel[term][position][lane] if each channel is a group."""
+    cdef const View *array = &job.sum.array
+    cdef const Py_ssize_t *ahead = ahead_of_phase(job, phase)
+    cdef Py_ssize_t t, p, channel, tap, sample, length = array.shape[2]
+    cdef Py_ssize_t lanes = min(job.lanes, array.shape[1] - first_channel) if job.each else 1
+    cdef real *to
+    for t in range(t0, t1):
+        channel = t // phase.terms.per_channel
+        tap = t - channel * phase.terms.per_channel
+        for p in range(count):
+            sample = (m + p) * phase.terms.in_step + ahead[tap]
+            if not 0 <= sample < length:
+                sample = source(array.mode, sample, length)
+            to = panel + job.place[t - t0] + p * (job.lanes if job.each else 1)
+            if 0 <= sample < length:
+                memcpy(to, at(array, n, first_channel + channel, sample), lanes * sizeof(real))
+            else:
+                memset(to, 0, lanes * sizeof(real))
+            if job.each and lanes < job.lanes:
+                memset(to + lanes, 0, (job.lanes - lanes) * sizeof(real))
+
+
+cdef void across_strip(
+    const Across *job, const Phase *phase, const real *packed, Py_ssize_t n, Py_ssize_t group,
+    Py_ssize_t m, Py_ssize_t count, bint inside, real *panel, real *stage
+) noexcept nogil:
+    """`count` positions from m on, from the array if what they read lies inside of it."""
+    cdef const View *array = &job.sum.array
+    cdef const View *out = &job.sum.out
+    cdef Py_ssize_t total = phase.terms.channels * phase.terms.per_channel
+    cdef Py_ssize_t row = array.strides[2] // <Py_ssize_t> sizeof(real) * phase.terms.in_step
+    cdef Py_ssize_t out_step = out.strides[2] * job.sum.step
+    cdef Py_ssize_t t0, t1, block, lanes, tile, p, r, rows, x_row, target_row
+    cdef Py_ssize_t tiles = (count + job.rows - 1) // job.rows
+    cdef const real *x
+    cdef const real *weights
+    cdef const real *bias = NULL
+    cdef const int32_t *offset
+    cdef real *target
+    cdef char *results
+    for t0 from 0 <= t0 < total by CC_BLOCK:
+        t1 = min(t0 + CC_BLOCK, total)
+        if not inside and not job.each:
+            gather[real](job, phase, n, group * job.channels, t0, t1, m, count, panel)
+        for block in range(job.blocks):
+            lanes = min(job.lanes, job.outs - block * job.lanes)
+            weights = packed + (block * total + t0) * job.lanes
+            if inside and (lanes == job.lanes or not job.each):
+                x = <const real *> at(array, n, group * job.channels, m * phase.terms.in_step)
+                if job.each:
+                    x += block * job.lanes
+                offset, x_row = job.offset + phase.first_term + t0, row
+            else:
+                if job.each:
+                    gather[real](job, phase, n, block * job.lanes, t0, t1, m, count, panel)
+                x, offset, x_row = panel, job.place, job.lanes if job.each else 1
+            if job.biases != NULL and t1 == total:
+                bias = <const real *> job.biases + (group * job.blocks + block) * job.lanes
+            for tile in range(tiles):  # evenly: a last one with few rows would be slow
+                p = tile * count // tiles
+                rows = (tile + 1) * count // tiles - p
+                results = at(out, n, group * job.outs + block * job.lanes,
+                             phase.first_result + (m + p) * job.sum.step)
+                target, target_row = stage, job.lanes
+                if lanes == job.lanes:
+                    target = <real *> results
+                    target_row = out_step // <Py_ssize_t> sizeof(real)
+                elif t0 > 0:
+                    for r in range(rows):
+                        memcpy(stage + r * job.lanes, results + r * out_step, lanes * sizeof(real))
+                job.tile[rows](x + p * x_row, x_row, offset, t1 - t0, weights, target, target_row,
+                               bias, t0 > 0)
+                if lanes < job.lanes:
+                    for r in range(rows):
+                        memcpy(results + r * out_step, stage + r * job.lanes, lanes * sizeof(real))
+
+
+cdef void across_chunk(
+    const Across *job, const real *packed, Py_ssize_t chunk, int worker
+) noexcept nogil:
+    cdef char *scratch = job.workers + worker * job.worker_size
+    cdef real *panel = <real *> take(&scratch, job.panel_size * sizeof(real))
+    cdef real *stage = <real *> take(&scratch, CC_TILE * sizeof(real))
+    cdef Py_ssize_t begin = chunk % job.panels * job.positions
+    cdef Py_ssize_t group = chunk // job.panels % job.sets
+    cdef Py_ssize_t n = chunk // (job.panels * job.sets)
+    cdef Py_ssize_t number, m, end, count, size, first, last, i
+    cdef const Py_ssize_t *ahead
+    cdef Phase phase
+    for number in range(job.sum.phases):
+        phase = phase_of(&job.sum, number)
+        ahead = ahead_of_phase(job, &phase)
+        size = job.blocks * job.lanes * phase.terms.channels * phase.terms.per_channel
+        m, end = begin, min(begin + job.positions, phase.last_position)
+        # positions that read nothing beyond the ends
+        first, last = m, end
+        for i in range(phase.terms.per_channel):
+            first = max(first, ceiling(-ahead[i], phase.terms.in_step))
+            last = min(last, ceiling(job.sum.array.shape[2] - ahead[i], phase.terms.in_step))
+        while m < end:
+            if first <= m < last:
+                count = min(last - m, job.strip)
+            else:
+                count = min((first if m < first < last else end) - m, job.rows)
+            across_strip[real](job, &phase, packed + group * size, n, group, m, count,
+                               first <= m < last, panel, stage)
+            m += count
+        packed += job.sets * size
+
+
+cdef inline Py_ssize_t ceiling(Py_ssize_t amount, Py_ssize_t step) noexcept nogil:
+    return (amount + step - 1) // step if amount > 0 else -(-amount // step)
+
+
+cdef void across_chunk_f32(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const Across *across = <const Across *> job
+    across_chunk[float](across, <const float *> across.packed, chunk, worker)
+
+
+cdef void across_chunk_f64(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const Across *across = <const Across *> job
+    across_chunk[double](across, <const double *> across.packed, chunk, worker)
+
+
+cdef bint lies_across(const View *view, Py_ssize_t size) noexcept nogil:
+    """Whether tiles can go along the channels of an array as it lies."""
+    return (view.half == NULL and not view.pair and view.strides[1] == size
+            and view.strides[2] % size == 0)
+
+
+cdef bint plan_across(Across *job, const Correlation *sum, Py_ssize_t size) noexcept nogil:
+    """Whether such a job is one for this nest, and then how."""
+    cdef const cc_tiles *tiles = sum.tiles
+    cdef Py_ssize_t longest, row, reach
+    if not (lies_across(&sum.array, size) and lies_across(&sum.out, size)) or sum.terms == 0:
+        return False
+    if sum.transposed and sum.g.classes < sum.g.stride:
+        return False  # phases that meet no tap
+    job.sum = sum[0]
+    job.sum.merged, job.sum.phases = False, sum.g.classes if sum.transposed else 1
+    job.each = sum.channels == sum.outs == 1
+    job.sets, job.channels, job.outs = sum.groups, sum.channels, sum.outs
+    if job.each:
+        job.sets, job.outs = 1, sum.groups
+    job.rows, job.lanes = tiles.across_rows, tiles.across_lanes
+    job.blocks = (job.outs + job.lanes - 1) // job.lanes
+    if job.outs * 4 < job.blocks * job.lanes * 3:
+        return False  # too many lanes would be idle
+    # offsets fit int32
+    row = max(sum.array.strides[2], -sum.array.strides[2]) // size
+    reach = (sum.g.taps + 1) * (sum.g.dilation + sum.g.stride) + sum.g.pad_left
+    if row > INT32_MAX // 2 // max(reach, 1):
+        return False
+    job.strip = job.rows if job.each else ACROSS_STRIP // job.rows * job.rows
+    longest = (sum.out.shape[2] + sum.step - 1) // sum.step
+    job.positions = min(NARROW, longest * sum.out.shape[0] * job.sets
+                        // (PARTS * <Py_ssize_t> cc_pool_threads()) + 1)
+    job.positions = rounded(job.positions, job.strip)
+    job.panels = (longest + job.positions - 1) // job.positions
+    job.panel_size = CC_BLOCK * job.rows * (job.lanes if job.each else 1)
+    return True
+
+
+cdef int across(
+    Across *job, const View *w, const real *bias, Py_ssize_t bias_stride
+) noexcept nogil:
+    """As `correlate`; -1, with nothing stored, where a weight that meets zeros is not finite."""
+    cdef Correlation *of = &job.sum
+    cdef Py_ssize_t size = sizeof(real), row = of.array.strides[2] // size, number, group, t
+    cdef Py_ssize_t lanes = job.sets * job.blocks * job.lanes
+    cdef Py_ssize_t chunks = of.out.shape[0] * job.sets * job.panels
+    cdef int workers = threads_for(of.out.shape[0] * of.out.shape[1] * of.out.shape[2],
+                                   of.terms // of.step)
+    cdef Scratch scratch
+    cdef Phase phase
+    cdef real *packed
+    cdef real *biases
+    cdef Py_ssize_t *ahead
+    cdef int32_t *offset
+    cdef int32_t *place
+    workers = <int> min(workers, chunks)
+    job.worker_size = piece(job.panel_size * size) + piece(CC_TILE * size)
+    if not reserve(&scratch, piece(lanes * of.terms * size) + piece(lanes * size)
+                   + piece(of.g.taps * sizeof(Py_ssize_t)) + 2 * piece(of.terms * sizeof(int32_t))
+                   + piece(CC_BLOCK * sizeof(int32_t)) + workers * job.worker_size):
+        return False
+    job.packed = packed = <real *> take(&scratch.next, lanes * of.terms * size)
+    biases = <real *> take(&scratch.next, lanes * size)
+    job.ahead = ahead = <Py_ssize_t *> take(&scratch.next, of.g.taps * sizeof(Py_ssize_t))
+    job.offset = offset = <int32_t *> take(&scratch.next, of.terms * sizeof(int32_t))
+    if of.ordered:
+        order_terms(of, <int32_t *> take(&scratch.next, of.terms * sizeof(int32_t)))
+    job.place = place = <int32_t *> take(&scratch.next, CC_BLOCK * sizeof(int32_t))
+    job.workers = scratch.next
+    for number in range(of.phases):
+        phase = phase_of(of, number)
+        place_terms(&phase, row, ahead + phase.first_term // job.channels,
+                    offset + phase.first_term)
+    for t in range(CC_BLOCK):
+        place[t] = <int32_t> (t * job.rows * (job.lanes if job.each else 1))
+    job.biases = NULL
+    if bias != NULL:
+        job.biases = biases
+        for group in range(job.sets):
+            load_row[real](w, <const char *> bias + group * job.outs * bias_stride, bias_stride,
+                           job.outs, biases + group * job.blocks * job.lanes)
+            for t in range(job.outs, job.blocks * job.lanes):
+                biases[group * job.blocks * job.lanes + t] = 0
+    if not pack_across[real](w, job, packed) and of.transposed:
+        PyMem_RawFree(scratch.memory)
+        return -1
+    job.tile = job.sum.tiles.across_each if job.each else job.sum.tiles.across
+    if real is float:
+        cc_pool_run(across_chunk_f32, job, chunks, workers)
+    else:
+        cc_pool_run(across_chunk_f64, job, chunks, workers)
+    PyMem_RawFree(scratch.memory)
+    return True
