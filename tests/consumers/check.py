@@ -430,9 +430,9 @@ def lengths(consumer):
         if expected:
             assert consumer.output_length(found, taps, geometry) == length
     assert 2000 < refused < 19000
-    longest = 1, MAX_SIZE - 1, 1, 0, 1, ZEROS  # with two taps
+    longest = 2, MAX_SIZE - 1, 1, 0, 1, ZEROS  # with two taps
     assert consumer.transposed_length(1, 2, longest) == MAX_SIZE - 1
-    assert consumer.transposed_length(1, 2, (1, MAX_SIZE, *longest[2:])) == BAD_GEOMETRY
+    assert consumer.transposed_length(1, 2, (2, MAX_SIZE, *longest[2:])) == BAD_GEOMETRY
     for _ in range(20000):
         length, taps, stride, dilation, left, right = rng.choices(sizes + EXTREMES, k=6)
         geometry = stride, dilation, left, right, 1, ZEROS
