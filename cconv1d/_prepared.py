@@ -115,7 +115,7 @@ class PreparedConv1d:
             arrays = _arrays(function, weight=weight, bias=bias)
         snapshots = [np.array(array, order="C") for array in arrays]
         for array in snapshots:
-            array.flags.writeable = False
+            array.setflags(write=False)  # flags.writeable = False leaks in NumPy 2.4.6
         shape = snapshots[0].shape
         outs = _weights(function, shape)[0]
         if len(shape) == 4:

@@ -313,13 +313,22 @@ cdef class PackedWeights:
         return self.view
 
 
+cdef View weights_of(object w, real_or_half kind, const cc_half *half=NULL):
+    """The view of an array of that kind of numbers, or of one that was packed."""
+    cdef const real_or_half[:, :, :] array
+    if type(w) is PackedWeights:
+        return (<PackedWeights> w).view_as(sizeof(real_or_half))
+    array = w
+    return view_of(array, half)
+
+
 cdef PackedWeights packed_weights(
-    const real_or_half[:, :, :] array, object geometry, Py_ssize_t groups, bint transposed,
+    object array, real_or_half kind, object geometry, Py_ssize_t groups, bint transposed,
     const cc_half *half
 ):
     """Weights packed for the present level; numbers in half precision as those of the tiles."""
     cdef PackedWeights weights = PackedWeights()
-    cdef View w = view_of(array, half)
+    cdef View w = weights_of(array, kind, half)
     cdef Geometry g = as_geometry(geometry, w.shape[2])
     cdef Py_ssize_t count = w.shape[0] * w.shape[1] * w.shape[2]
     cdef Py_ssize_t size = sizeof(float) if half != NULL else sizeof(real_or_half)
@@ -346,26 +355,16 @@ cdef PackedWeights packed_weights(
     return weights
 
 
-def pack_f32(const float[:, :, :] w, geometry, Py_ssize_t groups, bint transposed):
-    return packed_weights(w, geometry, groups, transposed, NULL)
+def pack_f32(w, geometry, Py_ssize_t groups, bint transposed):
+    return packed_weights(w, <float> 0, geometry, groups, transposed, NULL)
 
 
-def pack_f64(const double[:, :, :] w, geometry, Py_ssize_t groups, bint transposed):
-    return packed_weights(w, geometry, groups, transposed, NULL)
+def pack_f64(w, geometry, Py_ssize_t groups, bint transposed):
+    return packed_weights(w, <double> 0, geometry, groups, transposed, NULL)
 
 
-def pack_half(const uint16_t[:, :, :] w, geometry, Py_ssize_t groups, bint transposed,
-              bint brain):
-    return packed_weights(w, geometry, groups, transposed, half_of(brain))
-
-
-cdef View weights_of(object w, real_or_half kind, const cc_half *half=NULL):
-    """The view of an array of that kind of numbers, or of one that was packed."""
-    cdef const real_or_half[:, :, :] array
-    if type(w) is PackedWeights:
-        return (<PackedWeights> w).view_as(sizeof(real_or_half))
-    array = w
-    return view_of(array, half)
+def pack_half(w, geometry, Py_ssize_t groups, bint transposed, bint brain):
+    return packed_weights(w, <uint16_t> 0, geometry, groups, transposed, half_of(brain))
 
 
 def forward_f32(const float[:, :, :] x, w, const float[:] b, float[:, :, :] y, geometry,

@@ -161,6 +161,10 @@ static void mutex_lock(mutex *m) { AcquireSRWLockExclusive(m); }
 static void mutex_unlock(mutex *m) { ReleaseSRWLockExclusive(m); }
 static void condition_start(condition *c) { InitializeConditionVariable(c); }
 static void condition_wait(condition *c, mutex *m) { SleepConditionVariableSRW(c, m, INFINITE, 0); }
+static void condition_wait_for(condition *c, mutex *m, int64_t ns)
+{
+    SleepConditionVariableSRW(c, m, (DWORD)(ns / 1000000), 0);
+}
 static void condition_signal(condition *c) { WakeConditionVariable(c); }
 
 static DWORD WINAPI run_thread(void *number)
@@ -197,6 +201,15 @@ static void mutex_lock(mutex *m) { pthread_mutex_lock(m); }
 static void mutex_unlock(mutex *m) { pthread_mutex_unlock(m); }
 static void condition_start(condition *c) { pthread_cond_init(c, NULL); }
 static void condition_wait(condition *c, mutex *m) { pthread_cond_wait(c, m); }
+static void condition_wait_for(condition *c, mutex *m, int64_t ns)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until); /* by which conditions are timed unless told otherwise */
+    ns += until.tv_nsec;
+    until.tv_sec += (time_t)(ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    pthread_cond_timedwait(c, m, &until);
+}
 static void condition_signal(condition *c) { pthread_cond_signal(c); }
 
 static int start_thread(int number)
@@ -690,9 +703,10 @@ static int is_in_the_way(int limit)
     return 0;
 }
 
-/* Until the workers have done so many runs. */
+/* Until the workers have done so many runs, or until this is a child of who was asked. */
 static void wait_for_workers(uint32_t runs, int limit)
 {
+    const uint32_t before = forks;
     if (load(&pool.done) == runs)
         return;
     if (load(&pool.caller_cpu) != NO_SPIN) {
@@ -707,8 +721,20 @@ static void wait_for_workers(uint32_t runs, int limit)
     }
     mutex_lock(&pool.lock);
     store(&pool.caller_waits, 1);
-    while (load(&pool.done) != runs)
-        condition_wait(&pool.finished, &pool.lock);
+    while (load(&pool.done) != runs) {
+        if (!interruption.ask || interruption.stop) {
+            condition_wait(&pool.finished, &pool.lock);
+            continue;
+        }
+        condition_wait_for(&pool.finished, &pool.lock, ASK_NS);
+        mutex_unlock(&pool.lock); /* the answer may take its time */
+        interruption.left = 1;
+        if (cc_pool_stops(0))
+            store(&pool.stop, 1);
+        if (forks != before)
+            return;
+        mutex_lock(&pool.lock);
+    }
     store(&pool.caller_waits, 0);
     mutex_unlock(&pool.lock);
 }
@@ -737,10 +763,11 @@ static int run_together(cc_work work, void *context, ptrdiff_t chunks, int threa
     store(&pool.ticket, (uint32_t)limit << 24 | (uint32_t)runs << 12);
     wake_workers(limit);
     const uint32_t before = forks, taken = take_runs(0);
-    if (forks != before) /* this is a child of who was asked, without the workers and their runs */
-        return 0;
-    wait_for_workers((uint32_t)runs - taken, limit);
-    return 1;
+    if (interruption.stop && forks == before) /* in the last of its runs */
+        store(&pool.stop, 1);
+    if (forks == before)
+        wait_for_workers((uint32_t)runs - taken, limit);
+    return forks == before; /* or this is a child of who was asked, without workers and runs */
 }
 
 void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads)

@@ -640,7 +640,7 @@ def assert_refused(function, arguments, error, words):
 
 def test_every_public_function_is_here():
     functions = [name for name in cconv1d.__all__ if callable(getattr(cconv1d, name))]
-    assert sorted([*VALID, "Gradients", "get_num_threads"]) == sorted(functions)
+    assert sorted([*VALID, "Gradients", "get_include", "get_num_threads"]) == sorted(functions)
 
 
 @pytest.mark.thread_unsafe
