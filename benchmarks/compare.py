@@ -16,11 +16,11 @@ from dataclasses import asdict
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from measure import Limit, copying, fma_peak, interleave, machine, settle
-from peers import HALVES, OPS, PEERS, Array, Call, Case, Peer, cases, read_rows
+from peers import HALVES, OPS, PEERS, Array, Call, Case, Cconv1d, Peer, cases, read_rows
 from report import EQUAL, behind, draw, geometric_means, target_table, title, to_best
 
 import cconv1d
@@ -39,6 +39,9 @@ OURS = "cconv1d"
 
 #: Ourselves without the other threads, to see what they bring.
 ALONE = "one thread"
+
+#: Ourselves as those who pack their weights beforehand, for whom this is what they compete with.
+PREPARED = "prepared"
 
 #: OpenMP's workers spin for some milliseconds after a parallel region, on a processor that the
 #: next competitor needs.
@@ -141,6 +144,10 @@ def measure(
             disagreeing.append(peer.name)
     if options.threads > 1:
         calls[ALONE] = partial(alone, calls[OURS])
+    preparing = [peer.name for peer in peers if peer.prepares and peer.name in calls]
+    prepared = cast(Cconv1d, peers[0]).prepare_as_peers_do(case) if preparing else None
+    if prepared is not None:
+        calls[PREPARED] = prepared
     limits = {"peak": peak, "copy": copying(case.nbytes, options.threads)}
     calls |= {name: limit.call for name, limit in limits.items()}
     seconds = interleave(
@@ -151,8 +158,12 @@ def measure(
     )
     rates = {name: limit.amount / seconds.pop(name) for name, limit in limits.items()}
     mine = seconds[OURS]
-    ratios = {name: float(np.median(theirs / mine)) for name, theirs in seconds.items()}
-    del ratios[OURS]
+    ours_for = dict.fromkeys(preparing, seconds.get(PREPARED, mine))
+    ratios = {
+        name: float(np.median(theirs / ours_for.get(name, mine)))
+        for name, theirs in seconds.items()
+        if name not in (OURS, PREPARED)
+    }
     scaling = ratios.pop(ALONE, None)
     return {
         "row": case.row.name,

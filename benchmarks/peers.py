@@ -161,6 +161,7 @@ class Peer:
     name: str
     version: str
     dtypes: tuple[str, ...] = ("float32", "float64")
+    prepares = False  # its weights are packed before it is timed, and its output is used again
 
     def __init__(self, threads: int) -> None:
         raise NotImplementedError
@@ -206,6 +207,14 @@ class Cconv1d(Peer):
             "dw": (cconv1d.conv1d_backward_weight, (dy, x, row.kernel_size)),
         }[case.op]
         return partial(function, *arguments, *geometry, **row.options)
+
+    def prepare_as_peers_do(self, case: Case) -> Call | None:
+        """With weights packed beforehand and an output that is used again."""
+        row = case.row
+        if row.transposed or case.op != "forward":
+            return None
+        layer = cconv1d.PreparedConv1d(case.w, None, *case.geometry, **row.options)
+        return partial(layer, case.x, out=np.empty(row.shapes[2], case.dtype))
 
 
 class Reference(Peer):
@@ -455,6 +464,7 @@ class OnnxRuntime(Peer):
 
     name = "onnxruntime"
     dtypes = ("float32",)
+    prepares = True
 
     def __init__(self, threads: int) -> None:
         import onnx  # noqa: F401  (for `prepare`)
@@ -491,6 +501,7 @@ class OpenVino(Peer):
 
     name = "openvino"
     dtypes = ("float32", "float16")
+    prepares = True
 
     def __init__(self, threads: int) -> None:
         import onnx  # noqa: F401  (for `prepare`)
