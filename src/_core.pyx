@@ -166,6 +166,9 @@ cdef enum: IN_PLACE_POSITIONS = 384, IN_PLACE_CHANNELS = 32
 # Positions whose samples stay in the first level, block by block of terms, while tiles go across
 # the channels of results.
 cdef enum: ACROSS_STRIP = 64
+# With fewer positions than this, what matters is to pack weights, which is quicker for panels, if
+# they are not packed already.
+cdef enum: ACROSS_LEAST = 256
 # Positions in a panel: as many as the budget allows between these.
 cdef enum: NARROW = 256, WIDE = 4096
 # Phases of backward_input with no more rows than this each become rows of one tile.

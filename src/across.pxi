@@ -239,8 +239,10 @@ cdef bint plan_across(Across *job, const Correlation *sum, Py_ssize_t size) noex
     reach = (sum.g.taps + 1) * (sum.g.dilation + sum.g.stride) + sum.g.pad_left
     if row > INT32_MAX // 2 // max(reach, 1):
         return False
-    job.strip = job.rows if job.each else ACROSS_STRIP // job.rows * job.rows
     longest = (sum.out.shape[2] + sum.step - 1) // sum.step
+    if not job.each and (longest < job.rows or longest * sum.out.shape[0] < ACROSS_LEAST):
+        return False
+    job.strip = job.rows if job.each else ACROSS_STRIP // job.rows * job.rows
     job.positions = min(NARROW, longest * sum.out.shape[0] * job.sets
                         // (PARTS * <Py_ssize_t> cc_pool_threads()) + 1)
     job.positions = rounded(job.positions, job.strip)

@@ -664,7 +664,7 @@ cdef bint correlate(
     # A single tile for all rows reads the samples as often from the array as from a panel.
     if (job.rows[0].blocks == 1 and phase.terms.in_step == 1
             and job.channels <= IN_PLACE_CHANNELS and job.together == 1):
-        job.distance = distance_of_rows(&job.array, job.channels, sizeof(real))
+        job.distance = distance_of_rows(&job.array, job.channels, g.taps * g.step, sizeof(real))
     places = job.terms * sizeof(int32_t)
     size = 0 if kept else job.size * sizeof(real)
 

@@ -113,8 +113,12 @@ cdef View part_of(
     return part
 
 
-cdef Py_ssize_t distance_of_rows(const View *view, Py_ssize_t rows, Py_ssize_t size) noexcept nogil:
+cdef Py_ssize_t distance_of_rows(
+    const View *view, Py_ssize_t rows, Py_ssize_t reach, Py_ssize_t size
+) noexcept nogil:
     """Samples of `size` bytes from row to row, if a tile can read `rows` of them as they lie.
+
+    The terms of a position reach so far along a row.
 
     Else 0: the samples of a row do not lie side by side or are not stored as the tiles have them,
     or an offset would not fit int32.
@@ -124,7 +128,7 @@ cdef Py_ssize_t distance_of_rows(const View *view, Py_ssize_t rows, Py_ssize_t s
         return 0
     if distance * size != view.strides[1] or distance < 0:
         return 0
-    return distance if distance * rows < INT32_MAX else 0
+    return distance if distance * rows < INT32_MAX - reach else 0
 
 
 # --- reading and writing numbers ---------------------------------------------------------------

@@ -293,7 +293,7 @@ cdef bint weight_gradient(
     job.positions = min(job.positions, dy.shape[2])
     cut = cut_terms(&job.terms, job.positions, job.budget, CHUNK_TERMS)
     job.panel_size, job.offset_size = cut.size, cut.chunk
-    job.distance = distance_of_rows(&job.dy, job.rows, size)
+    job.distance = distance_of_rows(&job.dy, job.rows, 0, size)
     job.lines_size = 0 if job.distance else job.part_rows * job.positions
     if job.by_position:
         job.turned_size, job.sums_size = 0, job.part_rows * job.part_terms * CC_LANES
@@ -311,7 +311,7 @@ cdef bint weight_gradient(
     if job.by_position and g.stride == 1 and job.terms.channels <= IN_PLACE_CHANNELS:
         job.inner = rounded(max(-lowest_sample(&job.terms), 0), CC_LANES)
         job.outer = min(x.shape[2] - lowest_sample(&job.terms) - (g.taps - 1) * g.step, dy.shape[2])
-        job.x_distance = distance_of_rows(&job.x, job.terms.channels, size)
+        job.x_distance = distance_of_rows(&job.x, job.terms.channels, g.taps * g.step, size)
         if job.outer - job.inner < IN_PLACE_POSITIONS:
             job.inner = job.outer = job.x_distance = 0
 
@@ -346,7 +346,7 @@ cdef struct BiasGradient:
 cdef void bias_chunk(const BiasGradient *job, real *line, Py_ssize_t chunk) noexcept nogil:
     """The sums of some rows of dy, range by range, as backward_weight with lanes along them."""
     cdef const View *dy = job.dy
-    cdef bint in_place = distance_of_rows(dy, 1, sizeof(real)) != 0
+    cdef bint in_place = distance_of_rows(dy, 1, 0, sizeof(real)) != 0
     cdef const real *samples = line
     cdef Py_ssize_t row, n, p0, inside
     cdef real total

@@ -37,7 +37,7 @@ asan)
     for test in tests/test_*.py; do
         case $test in
         */test_docs.py | */test_example_ecg.py | */test_packaging.py | */test_typing.py) ;;
-        */test_c_interface.py | */test_faults.py | */test_pool_driver.py | */test_tools.py) ;;
+        */test_c_interface.py | */test_faults.py | */test_drivers.py | */test_tools.py) ;;
         *) default+=("$test") ;;
         esac
     done
@@ -69,5 +69,5 @@ for argument in "$@"; do
 done
 if ((paths)); then default=(); fi
 pytest=("$python" -m pytest -q -p no:cacheprovider)
-if [[ $checker == tsan ]] && ((!paths)); then "${pytest[@]}" -s tests/test_pool_driver.py; fi
+if [[ $checker == tsan ]] && ((!paths)); then "${pytest[@]}" -s tests/test_drivers.py -k pool; fi
 "${run[@]}" "${pytest[@]}" "${default[@]}" "$@"
