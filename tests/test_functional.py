@@ -41,6 +41,7 @@ from cconv1d import (
     conv_transpose1d_backward,
     conv_transpose1d_output_length,
 )
+from cconv1d._functional import Options, _remember
 from cconv1d._geometry import resolve
 
 same = np.testing.assert_array_equal
@@ -335,6 +336,29 @@ def test_an_option_that_changes_between_calls(backend):
             same(conv1d(x, w, **{option: value}), conv1d(x, w, **{option: tuple(first)}))
         value[:] = then
         same(conv1d(x, w, **{option: value}), conv1d(x, w, **{option: tuple(then)}))
+
+
+@pytest.mark.parametrize(
+    ("option", "others"),
+    [
+        ("stride", (3, np.int64(2), 2.0, [2])),
+        ("padding", ((2, 1), (1.0, 2.0), (True, 2), [1, 2], 1, True, "same", "full")),
+        ("dilation", (2, True, 1.0)),
+        ("groups", (3, True, 1.0)),
+        ("padding_mode", ("reflect", np.str_("zeros"))),
+        ("layout", ("NLC", np.str_("NCL"))),
+        ("size", (1, False, 0.0)),
+    ],
+)
+def test_a_plan_is_remembered_for_all_of_its_options(option, others):
+    """Each in turn with a value that may be equal to the usual one, but is another."""
+    usual = Options(2, (1, 2), 1, 1, "zeros", "NCL", 0)
+    plan = _remember(lambda shapes, options: (shapes, options))  # as it was called
+    for other in others:
+        changed = usual._replace(**{option: other})
+        for options in (usual, changed, changed, usual, usual):
+            for shapes in (((6,), (3,)), ((6,), (2,))):
+                assert repr(plan(shapes, *options)) == repr((shapes, options))
 
 
 # --- corners ------------------------------------------------------------------------------------

@@ -349,6 +349,27 @@ def test_an_error_between_samples_leaves_out_alone(backend, monkeypatch):
     assert (out == 7).all()
 
 
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("name", ["conv1d_backward", "conv1d_backward_input"])
+def test_an_error_while_folding_back_leaves_out_alone(backend, name, mode, monkeypatch):
+    """Where memory runs out for what copies of samples receive, some of dx has been stored."""
+    case = CASE._replace(mode=mode)
+    function, arguments, options = calls(case, *case.integral(0, np.float64))[name]
+    out = like(function(*arguments, **options), filled)
+
+    def failing(dy, w, dx, *others):
+        dx[...] = 0
+        raise MemoryError("none left")
+
+    kernels = _backend.kernels_for(np.dtype(np.float64))._replace(backward_input=failing)
+    monkeypatch.setattr("cconv1d._functional.kernels_for", lambda dtype: kernels)
+    monkeypatch.setattr(_backend, "small", lambda *arguments: False)
+    with pytest.raises(MemoryError, match="none left"):
+        function(*arguments, **options, out=out)
+    for o in as_tuple(out):
+        assert (o == 7).all()
+
+
 def test_accumulating_does_not_warn(backend):
     """As the kernels do not, where a sum overflows."""
     out = np.array([3e38], np.float32)
