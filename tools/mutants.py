@@ -1,0 +1,344 @@
+#!/usr/bin/env python3
+"""Do the tests catch mistakes?  python tools/mutants.py [part of a description ...]
+
+Seeds one fault after another in a copy of this tree, builds where it is in src/, and runs the test
+files that should notice until the first failure. Prints a table and fails if fewer than 28 of the
+30 faults are caught. The faults are such as a developer makes, chosen without a look at the tests;
+one that no test could see would not belong here. Takes some twenty minutes, in the environment that
+CONTRIBUTING.md sets up.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+REPO = Path(__file__).resolve().parents[1]
+REQUIRED = 28
+SECONDS = 900  # for the tests of one fault; a test that hangs has noticed it, too
+
+
+class Fault(NamedTuple):
+    what: str
+    path: str
+    old: str  # occurs once
+    new: str
+    tests: str
+
+
+FAULTS = [
+    # geometry
+    Fault(
+        "the odd zero of 'same' on the other side",
+        "cconv1d/_geometry.py",
+        'left = shorter if padding == "same" else total - shorter',
+        'left = total - shorter if padding == "same" else shorter',
+        "geometry functional",
+    ),
+    Fault(
+        "outputs of 'same' rounded down",
+        "cconv1d/_geometry.py",
+        "positions = -(-input_length // stride)",
+        "positions = input_length // stride",
+        "geometry functional",
+    ),
+    Fault(
+        "reflect pads as much as circular",
+        "cconv1d/_geometry.py",
+        '"reflect": (length - 1, ',
+        '"reflect": (length, ',
+        "geometry functional",
+    ),
+    Fault(
+        "a class's distance rounded towards zero",
+        "src/panel.pxi",
+        "return quotient - (quotient * g.stride > distance)",
+        "return quotient",
+        "kernels",
+    ),
+    # what is remembered, and where results go
+    Fault(
+        "a plan for another dilation",
+        "cconv1d/_functional.py",
+        "            and found[3] is dilation\n",
+        "",
+        "functional options",
+    ),
+    Fault(
+        "accumulate adds out's own result to it",
+        "cconv1d/_functional.py",
+        "if accumulate or not at_once or",
+        "if not at_once or",
+        "results options",
+    ),
+    Fault(
+        "out written before all that may fail is done",
+        "cconv1d/_functional.py",
+        "return not plan.each and (which != BACKWARD_INPUT or plan.geometry.mode == 0)",
+        "return not plan.each",
+        "results options",
+    ),
+    Fault(
+        "a strided batch joined with its channels",
+        "cconv1d/_functional.py",
+        "bool(far == inner * near)",
+        "bool(far >= inner * near)",
+        "per_sample results",
+    ),
+    Fault(
+        "packed weights taken for finite ones",
+        "src/correlate.pxi",
+        "job.packed, finite = w.packed.numbers, w.packed.finite",
+        "job.packed, finite = w.packed.numbers, True",
+        "prepared",
+    ),
+    Fault(
+        "'same' of correlate turned round for equal lengths, too",
+        "cconv1d/_signal.py",
+        'if function == "correlate" and taps > samples:',
+        'if function == "correlate" and taps >= samples:',
+        "signal",
+    ),
+    # conjugation
+    Fault(
+        "a transposed convolution with conjugated weights",
+        "cconv1d/_functional.py",
+        "_compute(BACKWARD_INPUT, plan, x, w.conj(), b, y)",
+        "_compute(BACKWARD_INPUT, plan, x, w, b, y)",
+        "transpose complex",
+    ),
+    Fault(
+        "the sign of a complex weight's gradient",
+        "cconv1d/_complex.py",
+        "matrices[:, 1, :, 0] -= matrices[:, 0, :, 1]",
+        "matrices[:, 1, :, 0] += matrices[:, 0, :, 1]",
+        "complex",
+    ),
+    # padding modes
+    Fault(
+        "reflect repeats the last sample",
+        "src/panel.pxi",
+        "else 2 * (length - 1) - position",
+        "else 2 * length - 1 - position",
+        "kernels functional",
+    ),
+    Fault(
+        "a sample too many beyond the right end",
+        "src/panel.pxi",
+        "right = count - 1 - (length - 1 - first) // step",
+        "right = count - (length - 1 - first) // step",
+        "kernels functional",
+    ),
+    Fault(
+        "the last copy of a block is not folded back",
+        "src/border.pxi",
+        "copies.end = min(copies.end, shift - first + 1)",
+        "copies.end = min(copies.end, shift - first)",
+        "kernels functional",
+    ),
+    Fault(
+        "copies on the right forgotten where there are none on the left",
+        "src/border.pxi",
+        "width = max(g.pad_left, end_of_reads(g) - length)",
+        "width = g.pad_left",
+        "kernels functional",
+    ),
+    # packing
+    Fault(
+        "weights of a class with a tap fewer begin too late",
+        "src/correlate.pxi",
+        "+ min(g.taps % g.period, phase.klass))",
+        "+ phase.klass)",
+        "kernels transpose",
+    ),
+    Fault(
+        "rows that are no multiple of four packed beyond their end",
+        "src/correlate.pxi",
+        "first = min(row, max(run.rows - 4, 0))",
+        "first = row",
+        "kernels",
+    ),
+    Fault(
+        "not finite weights that the calling thread packs go unnoticed",
+        "src/correlate.pxi",
+        "    for worker in range(workers):\n        finite &=",
+        "    for worker in range(1, workers):\n        finite &=",
+        "prepared threads",
+    ),
+    Fault(
+        "halves gathered into the front of a row",
+        "src/panel.pxi",
+        "half.widen(halves, some, row + first)",
+        "half.widen(halves, some, row)",
+        "half",
+    ),
+    # edges and tiles
+    Fault(
+        "no bias where terms are taken in chunks",
+        "src/correlate.pxi",
+        "if job.biases != NULL and t1 == terms:",
+        "if job.biases != NULL and t0 == 0 and t1 == terms:",
+        "kernels functional",
+    ),
+    Fault(
+        "merged phases stored beyond the end",
+        "src/correlate.pxi",
+        "max(0, -place), min(count, results_of(job, klass) - place)",
+        "max(0, -place), count",
+        "kernels transpose",
+    ),
+    Fault(
+        "dilation forgotten at the end of what is read in place",
+        "src/correlate.pxi",
+        "- (phase.terms.per_channel - 1) * job.g.step)",
+        "- (phase.terms.per_channel - 1))",
+        "kernels",
+    ),
+    Fault(
+        "an edge not mended at the end of a phase",
+        "src/correlate.pxi",
+        "for m in range((dx.shape[2] - first + g.stride - 1) // g.stride):",
+        "for m in range((dx.shape[2] - first) // g.stride):",
+        "kernels transpose",
+    ),
+    Fault(
+        "samples beyond the end multiplied by zero",
+        "src/tile.h",
+        "memcpy(x_rest, panel + offset[b] + p, size);",
+        "memcpy(x_rest, panel + offset[b] + p, sizeof x_rest);",
+        "kernels",
+    ),
+    Fault(
+        "sums of the second part of a skewed run go to the first",
+        "src/weight.pxi",
+        "depth_of_skew - 1, apart, positions, sums + (t + longer) * CC_LANES,",
+        "depth_of_skew - 1, apart, positions, sums + t * CC_LANES,",
+        "kernels",
+    ),
+    Fault(
+        "ties of float16 rounded up",
+        "src/half.h",
+        "+ 0xfff + (bits >> 13 & 1)) >> 13",
+        "+ 0x1000) >> 13",
+        "half",
+    ),
+    # threads
+    Fault(
+        "workers beyond the limit of a job take part",
+        "src/pool.c",
+        "return ticket_next(ticket) < ticket_runs(ticket) && (uint32_t)me <= ticket_limit(ticket);",
+        "return (void)me, ticket_next(ticket) < ticket_runs(ticket);",
+        "threads pool_driver",
+    ),
+    Fault(
+        "a last run as long as the others",
+        "src/pool.c",
+        "pool.chunks - chunk > pool.run ? chunk + pool.run : pool.chunks;",
+        "chunk + pool.run;",
+        "threads pool_driver",
+    ),
+    Fault(
+        "the pool never free again",
+        "src/pool.c",
+        "            store(&pool.busy, 0);\n",
+        "",
+        "threads pool_driver",
+    ),
+]
+
+
+def run(tree: Path, *arguments: str) -> tuple[int | None, str]:
+    """What Python returns and prints, in the tree; None if it had to be ended."""
+    environment = {**os.environ, "CCONV1D_REQUIRE_EXTENSION": "1", "PYTHONPATH": str(tree)}
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=tree,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return None, process.communicate()[0]
+    return process.returncode, output
+
+
+def build(tree: Path) -> None:
+    code, output = run(tree, "setup.py", "-q", "build_ext", "--inplace")
+    if code != 0:
+        sys.exit(output)
+
+
+def test(tree: Path, names: str) -> str:
+    """What noticed: a test, or how it ended; nothing if all tests passed."""
+    files = [f"tests/test_{name}.py" for name in names.split()]
+    code, output = run(tree, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files)
+    if code == 0:
+        return ""
+    if code is None:
+        return f"no end in {SECONDS} s"
+    if code < 0:
+        return signal.Signals(-code).name
+    failed = re.findall(r"^(?:FAILED|ERROR) tests/(.+?)(?: - .*)?$", output, re.M)
+    if not failed:
+        sys.exit(output)
+    return failed[0]
+
+
+def main(words: list[str]) -> None:
+    faults = [fault for fault in FAULTS if not words or any(word in fault.what for word in words)]
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder, "cconv1d")
+        hidden = shutil.ignore_patterns(".git", "build", "*.so", "*.pyd", "_core.c", "__pycache__")
+        shutil.copytree(REPO, tree, ignore=hidden)
+        setup = tree / "setup.py"
+        flags = setup.read_text("utf-8")
+        setup.write_text(flags.replace('"-O3"', '"-O1"'), "utf-8")  # for the sake of time
+        for fault in faults:
+            text = (tree / fault.path).read_text("utf-8")
+            if text.count(fault.old) != 1:
+                sys.exit(
+                    f"{fault.path} has not one place, but {text.count(fault.old)}: {fault.old}"
+                )
+        build(tree)
+        names = sorted({name for fault in faults for name in fault.tests.split()})
+        if noticed := test(tree, " ".join(names)):
+            sys.exit(f"without any fault: {noticed}")
+
+        print("| fault | in | noticed by | s |\n| --- | --- | --- | --- |")
+        caught = 0
+        built = True
+        for fault in faults:
+            path = tree / fault.path
+            text = path.read_text("utf-8")
+            compiled = fault.path.startswith("src/")
+            start = time.monotonic()
+            path.write_text(text.replace(fault.old, fault.new), "utf-8")
+            if compiled or not built:
+                build(tree)
+            noticed = test(tree, fault.tests)
+            path.write_text(text, "utf-8")
+            built = not compiled
+            caught += bool(noticed)
+            seconds = time.monotonic() - start
+            verdict = noticed or "**nothing**"
+            print(f"| {fault.what} | {fault.path} | {verdict} | {seconds:.0f} |", flush=True)
+    print(f"\n{caught} of {len(faults)} faults caught")
+    if not words and caught < REQUIRED:
+        sys.exit(f"at least {REQUIRED} should be")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
