@@ -33,13 +33,17 @@ cdef void store_sums(
         place = row // lanes * terms * lanes + row % lanes
         for channel in range(job.dw.shape[1]):
             for klass in range(g.classes):
+                result = at(&job.dw, first_row + row, channel, klass)
                 for tap from klass <= tap < g.taps by g.period:
                     if 0 <= t < terms:
                         if turn_terms:
                             place = (t // lanes * rows + row) * lanes + t % lanes
-                        result = at(&job.dw, first_row + row, channel, tap)
-                        store_row[real](&job.dw, result, 0, 1, sums + place)
+                        if job.dw.half == NULL:  # a call for one number would take longer
+                            (<real *> result)[0] = sums[place]
+                        else:
+                            store_row[real](&job.dw, result, 0, 1, sums + place)
                         place += step
+                    result += g.period * job.dw.strides[2]
                     t += 1
 
 
