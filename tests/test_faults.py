@@ -380,7 +380,7 @@ import sys, warnings
 warnings.simplefilter("ignore")
 try:
     import numpy
-except ImportError:
+except Exception:  # ImportError, or AttributeError of NumPy 2.0 on CPython 3.12
     print("NumPy refuses")
 else:
     warnings.simplefilter("error")
