@@ -13,6 +13,7 @@ import sys
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
 from packages import REPO, run
 
@@ -36,7 +37,9 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder, with_pip=True)
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     install = "-m", "pip", "install", "--quiet", "--disable-pip-version-check"
-    run(python, *install, wheel, "setuptools", "Cython>=3.1", cwd=folder, PYTHONPATH="")
+    # The NumPy that these tests run with: of the newest pip may have no wheel for this Python.
+    packages = f"numpy=={np.__version__}", "setuptools", "Cython>=3.1"
+    run(python, *install, wheel, *packages, cwd=folder, PYTHONPATH="")
     return python
 
 
