@@ -208,6 +208,14 @@ static struct PyModuleDef module = {
 
 PyMODINIT_FUNC INITIALIZE(void)
 {
+    PyObject *created;
     cc = cconv1d_import();
-    return cc == NULL ? NULL : PyModule_Create(&module);
+    if (cc == NULL)
+        return NULL;
+    created = PyModule_Create(&module);
+#ifdef Py_GIL_DISABLED
+    if (created != NULL)
+        PyUnstable_Module_SetGIL(created, Py_MOD_GIL_NOT_USED);
+#endif
+    return created;
 }

@@ -1,4 +1,4 @@
-# cython: language_level=3
+# cython: language_level=3, freethreading_compatible=True
 """The C interface, handed through to check.py: see consumer_c.c, which is the same in C."""
 
 from cconv1d cimport (
