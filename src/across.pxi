@@ -1,7 +1,15 @@
 # forward and backward_input of signals whose channels lie side by side (NLC): lanes along channels.
 #
-# A tile reads samples and stores results where they lie, so nothing is transposed. Only around the
-# ends of a signal, a few positions at a time, does it read a panel, with what lies beyond them.
+# A tile reads samples and stores results where they lie, so nothing is transposed. It reads a panel
+# around the ends of a signal, a few positions at a time, with what lies beyond them; and everywhere
+# if each channel is a group with many taps: its samples, a signal's whole width apart, would push
+# each other out of the caches where that is a power of two (3 times as slow with 512 channels).
+
+# Samples are copied in pieces of so many bytes, which divide those of a tile's lanes.
+cdef enum: PIECE = 32
+# Tiles take a copied sample so many times at least.
+cdef enum: WORTH_COPYING = 12
+
 
 cdef struct Across:
     # A job for the pool. Its chunks are panels of positions of one group of one sample or, if each
@@ -13,11 +21,12 @@ cdef struct Across:
     Py_ssize_t rows, lanes     # of a tile: positions, and channels of results
     Py_ssize_t blocks          # of so many channels in a set
     Py_ssize_t strip           # positions whose samples are read again by block after block
+    Py_ssize_t reach           # samples in a panel that holds all that a strip reads, or 0
     Py_ssize_t positions, panels
     const cc_across *tile
     const Py_ssize_t *ahead    # [phase][tap] samples from what a position reads of it
-    const int32_t *offset      # [phase][term] in the array
-    const int32_t *place       # [term] in a panel
+    const int32_t *offset      # [phase][term] in the array, or in a panel of all samples
+    const int32_t *place       # [term] in a panel of samples term by term
     const void *packed         # [phase][set][block][term][lane]
     const void *biases         # [set][block][lane], or NULL
     char *workers
@@ -25,11 +34,14 @@ cdef struct Across:
 
 
 cdef void place_terms(
-    const Phase *phase, Py_ssize_t row, Py_ssize_t *ahead, int32_t *offset
+    const Phase *phase, Py_ssize_t row, bint in_panel, Py_ssize_t *ahead, int32_t *offset
 ) noexcept nogil:
-    """Where the samples of the terms lie from those of a position, neighbours being `row` apart."""
+    """Where the samples of the terms lie from those of a position, neighbours being `row` apart.
+
+    In a panel that is from the first sample that a position reads.
+    """
     cdef const Terms *terms = &phase.terms
-    cdef Py_ssize_t klass, u, channel, i = 0
+    cdef Py_ssize_t klass, u, channel, first, i = 0
     for klass in range(terms.first_class, terms.last_class):
         for u in range(class_taps(terms.g, klass)):
             ahead[i] = terms.direction * terms.in_step * (
@@ -37,9 +49,19 @@ cdef void place_terms(
             if terms.direction > 0:
                 ahead[i] += class_phase(terms.g, klass)
             i += 1
+    first = first_ahead(phase, ahead) if in_panel else 0
     for channel in range(terms.channels):
         for i in range(terms.per_channel):
-            offset[channel * terms.per_channel + i] = <int32_t> (ahead[i] * row + channel)
+            offset[channel * terms.per_channel + i] = <int32_t> (
+                (ahead[i] - first) * row + channel)
+
+
+cdef Py_ssize_t first_ahead(const Phase *phase, const Py_ssize_t *ahead) noexcept nogil:
+    """The first sample that a position reads."""
+    cdef Py_ssize_t i, first = PY_SSIZE_T_MAX
+    for i in range(phase.terms.per_channel):
+        first = min(first, ahead[i])
+    return first
 
 
 cdef inline const Py_ssize_t *ahead_of_phase(
@@ -82,30 +104,50 @@ cdef bint pack_across(const View *w, const Across *job, real *packed) noexcept n
     return finite
 
 
+cdef void copy_samples(
+    const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t sample,
+    Py_ssize_t step, Py_ssize_t count, real *to, Py_ssize_t width
+) noexcept nogil:
+    """to[p][l] = array[n, channel + l, sample + p·step] for some channels, and zeros up to `width`"""
+    cdef Py_ssize_t length = array.shape[2], size = channels * sizeof(real), p, i, place
+    cdef const char *first = at(array, n, channel, 0)
+    cdef const char *row
+    for p in range(count):
+        place = sample + p * step
+        if not 0 <= place < length:
+            place = source(array.mode, place, length)
+        if not 0 <= place < length:
+            memset(to, 0, width * sizeof(real))
+        else:
+            row = first + place * array.strides[2]
+            if size % PIECE:
+                memcpy(to, row, size)
+                memset(to + channels, 0, (width - channels) * sizeof(real))
+            else:  # without a call for each
+                for i from 0 <= i < size by PIECE:
+                    memcpy(<char *> to + i, row + i, PIECE)
+        to += width
+
+
 cdef void gather(
     const Across *job, const Phase *phase, Py_ssize_t n, Py_ssize_t first_channel,
     Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t m, Py_ssize_t count, real *panel
 ) noexcept nogil:
-    """panel[term][position], or panel[term][position][lane] if each channel is a group."""
+    """panel[sample][lane]; else panel[term][position], or ...[lane] if each channel is a group."""
     cdef const View *array = &job.sum.array
     cdef const Py_ssize_t *ahead = ahead_of_phase(job, phase)
-    cdef Py_ssize_t t, p, channel, tap, sample, length = array.shape[2]
-    cdef Py_ssize_t lanes = min(job.lanes, array.shape[1] - first_channel) if job.each else 1
-    cdef real *to
+    cdef Py_ssize_t t, channel, step = phase.terms.in_step, width = 1, channels = 1
+    if job.each:
+        width, channels = job.lanes, min(job.lanes, array.shape[1] - first_channel)
+    if job.reach:
+        copy_samples[real](array, n, first_channel, channels, m * step + first_ahead(phase, ahead),
+                           1, (count - 1) * step + job.reach, panel, width)
+        return
     for t in range(t0, t1):
         channel = t // phase.terms.per_channel
-        tap = t - channel * phase.terms.per_channel
-        for p in range(count):
-            sample = (m + p) * phase.terms.in_step + ahead[tap]
-            if not 0 <= sample < length:
-                sample = source(array.mode, sample, length)
-            to = panel + job.place[t - t0] + p * (job.lanes if job.each else 1)
-            if 0 <= sample < length:
-                memcpy(to, at(array, n, first_channel + channel, sample), lanes * sizeof(real))
-            else:
-                memset(to, 0, lanes * sizeof(real))
-            if job.each and lanes < job.lanes:
-                memset(to + lanes, 0, (job.lanes - lanes) * sizeof(real))
+        copy_samples[real](array, n, first_channel + channel, channels,
+                           m * step + ahead[t - channel * phase.terms.per_channel], step, count,
+                           panel + job.place[t - t0], width)
 
 
 cdef void across_strip(
@@ -116,7 +158,7 @@ cdef void across_strip(
     cdef const View *array = &job.sum.array
     cdef const View *out = &job.sum.out
     cdef Py_ssize_t total = phase.terms.channels * phase.terms.per_channel
-    cdef Py_ssize_t row = array.strides[2] // <Py_ssize_t> sizeof(real) * phase.terms.in_step
+    cdef Py_ssize_t row = neighbours_distance(job, sizeof(real)) * phase.terms.in_step
     cdef Py_ssize_t out_step = out.strides[2] * job.sum.step
     cdef Py_ssize_t t0, t1, block, lanes, tile, p, r, rows, x_row, target_row
     cdef Py_ssize_t tiles = (count + job.rows - 1) // job.rows
@@ -133,7 +175,7 @@ cdef void across_strip(
         for block in range(job.blocks):
             lanes = min(job.lanes, job.outs - block * job.lanes)
             weights = packed + (block * total + t0) * job.lanes
-            if inside and (lanes == job.lanes or not job.each):
+            if inside and not job.reach and (lanes == job.lanes or not job.each):
                 x = <const real *> at(array, n, group * job.channels, m * phase.terms.in_step)
                 if job.each:
                     x += block * job.lanes
@@ -142,6 +184,8 @@ cdef void across_strip(
                 if job.each:
                     gather[real](job, phase, n, block * job.lanes, t0, t1, m, count, panel)
                 x, offset, x_row = panel, job.place, job.lanes if job.each else 1
+                if job.reach:
+                    offset, x_row = job.offset + phase.first_term + t0, row
             if job.biases != NULL and t1 == total:
                 bias = <const real *> job.biases + (group * job.blocks + block) * job.lanes
             for tile in range(tiles):  # evenly: a last one with few rows would be slow
@@ -180,9 +224,9 @@ cdef void across_chunk(
         ahead = ahead_of_phase(job, &phase)
         size = job.blocks * job.lanes * phase.terms.channels * phase.terms.per_channel
         m, end = begin, min(begin + job.positions, phase.last_position)
-        # positions that read nothing beyond the ends
         first, last = m, end
-        for i in range(phase.terms.per_channel):
+        for i in range(0 if job.reach else phase.terms.per_channel):
+            # positions that read nothing beyond the ends
             first = max(first, ceiling(-ahead[i], phase.terms.in_step))
             last = min(last, ceiling(job.sum.array.shape[2] - ahead[i], phase.terms.in_step))
         while m < end:
@@ -194,6 +238,13 @@ cdef void across_chunk(
                                first <= m < last, panel, stage)
             m += count
         packed += job.sets * size
+
+
+cdef inline Py_ssize_t neighbours_distance(
+    const Across *job, Py_ssize_t size
+) noexcept nogil:
+    """Numbers from a sample to the next one, in the panel of all samples or in the array."""
+    return job.lanes if job.reach else job.sum.array.strides[2] // size
 
 
 cdef inline Py_ssize_t ceiling(Py_ssize_t amount, Py_ssize_t step) noexcept nogil:
@@ -243,12 +294,26 @@ cdef bint plan_across(Across *job, const Correlation *sum, Py_ssize_t size) noex
     if not job.each and (longest < job.rows or longest * sum.out.shape[0] < ACROSS_LEAST):
         return False
     job.strip = job.rows if job.each else ACROSS_STRIP // job.rows * job.rows
+    job.panel_size = CC_BLOCK * job.rows * (job.lanes if job.each else 1)
+    job.reach = 0
+    if job.each:
+        plan_panel(job, STRIP_BYTES // (job.lanes * size))
     job.positions = min(NARROW, longest * sum.out.shape[0] * job.sets
                         // (PARTS * <Py_ssize_t> cc_pool_threads()) + 1)
     job.positions = rounded(job.positions, job.strip)
     job.panels = (longest + job.positions - 1) // job.positions
-    job.panel_size = CC_BLOCK * job.rows * (job.lanes if job.each else 1)
     return True
+
+
+cdef void plan_panel(Across *job, Py_ssize_t samples) noexcept nogil:
+    """Read a panel of so many samples, if that is worth their copies."""
+    cdef const Geometry *g = job.sum.g
+    cdef Py_ssize_t step = 1 if job.sum.transposed else g.stride
+    cdef Py_ssize_t taps = class_taps(g, 0) if job.sum.transposed else g.taps
+    cdef Py_ssize_t reach = (taps - 1) * (g.step if job.sum.transposed else g.dilation) + 1
+    cdef Py_ssize_t strip = ((samples - reach) // step + 1) // job.rows * job.rows
+    if strip > 0 and samples * WORTH_COPYING <= strip * taps:
+        job.strip, job.reach, job.panel_size = strip, reach, samples * job.lanes
 
 
 cdef int across(
@@ -256,7 +321,7 @@ cdef int across(
 ) noexcept nogil:
     """As `correlate`; -1, with nothing stored, where a weight that meets zeros is not finite."""
     cdef Correlation *of = &job.sum
-    cdef Py_ssize_t size = sizeof(real), row = of.array.strides[2] // size, number, group, t
+    cdef Py_ssize_t size = sizeof(real), row = neighbours_distance(job, size), number, group, t
     cdef Py_ssize_t lanes = job.sets * job.blocks * job.lanes
     cdef Py_ssize_t chunks = of.out.shape[0] * job.sets * job.panels
     cdef int workers = threads_for(of.out.shape[0] * of.out.shape[1] * of.out.shape[2],
@@ -284,7 +349,7 @@ cdef int across(
     job.workers = scratch.next
     for number in range(of.phases):
         phase = phase_of(of, number)
-        place_terms(&phase, row, ahead + phase.first_term // job.channels,
+        place_terms(&phase, row, job.reach > 0, ahead + phase.first_term // job.channels,
                     offset + phase.first_term)
     for t in range(CC_BLOCK):
         place[t] = <int32_t> (t * job.rows * (job.lanes if job.each else 1))
