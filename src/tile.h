@@ -41,6 +41,23 @@ INLINE void TILE(add_run)(const int M, const int V, const REAL *x, const REAL *w
     }
 }
 
+/* A bias is added after all terms, to a row or, with EACH, lane by lane. */
+INLINE void TILE(close_block)(const int EACH, const int R, const int V, VEC sum[CC_ROWS][8],
+                              REAL *out, ptrdiff_t out_row, const REAL *bias, int add)
+{
+    UNROLL for (int r = 0; r < R; r++) {
+        UNROLL for (int v = 0; v < V; v++) {
+            REAL *total = out + r * out_row + v * LANES;
+            VEC value = sum[r][v];
+            if (add)
+                value = V_ADD(V_LOAD(total), value);
+            if (bias)
+                value = V_ADD(value, EACH ? V_LOAD(bias + v * LANES) : V_SET1(bias[r]));
+            V_STORE(total, value);
+        }
+    }
+}
+
 INLINE void TILE(correlate_rows)(const int R, const int V, const REAL *panel,
                                  const int32_t *offset, ptrdiff_t terms, const REAL *w,
                                  REAL *out, ptrdiff_t out_row, const REAL *bias, int resume)
@@ -106,17 +123,8 @@ INLINE void TILE(correlate_rows)(const int R, const int V, const REAL *panel,
             }
         }
 
-        UNROLL for (int r = 0; r < R; r++) {
-            UNROLL for (int v = 0; v < V; v++) {
-                REAL *total = out + r * out_row + v * LANES;
-                VEC value = sum[r][v];
-                if (resume || first > 0)
-                    value = V_ADD(V_LOAD(total), value);
-                if (bias && last == terms)
-                    value = V_ADD(value, V_SET1(bias[r]));
-                V_STORE(total, value);
-            }
-        }
+        TILE(close_block)(0, R, V, sum, out, out_row, last == terms ? bias : NULL,
+                          resume || first > 0);
     }
 }
 
@@ -231,17 +239,8 @@ INLINE void TILE(across_rows)(const int EACH, const int R, const int V, const RE
             }
         }
 
-        UNROLL for (int r = 0; r < R; r++) {
-            UNROLL for (int v = 0; v < V; v++) {
-                REAL *total = out + r * out_row + v * LANES;
-                VEC value = sum[r][v];
-                if (resume || first > 0)
-                    value = V_ADD(V_LOAD(total), value);
-                if (bias && last == terms)
-                    value = V_ADD(value, V_LOAD(bias + v * LANES));
-                V_STORE(total, value);
-            }
-        }
+        TILE(close_block)(1, R, V, sum, out, out_row, last == terms ? bias : NULL,
+                          resume || first > 0);
     }
 }
 
