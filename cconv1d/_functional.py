@@ -587,6 +587,8 @@ def _target(
 
 def _deliver(result: Array, out: Array, accumulate: bool) -> Array:
     """`out` with the result. Nothing here can fail: it is changed as a whole or not at all."""
+    if result is out:
+        return out
     plain = np.asarray(out)
     if accumulate:
         with np.errstate(all="ignore"):
