@@ -107,6 +107,36 @@ def test_both_layouts_have_the_same_bits(native, case, seed, dtype, batch):
                 same(a, e, err_msg=name, strict=True)
 
 
+#: Beyond what is drawn above. With channels last, a depthwise convolution of many taps reads a
+#: panel of 256 samples, or 512, of 16 channels, or 8; not one of few taps or of a long reach.
+WIDE = {
+    **{f"depthwise {c}": Case(1, c, 1, 1, 300, 15, 1, "same", 1) for c in (15, 16, 17, 40)},
+    **{f"depthwise, {k} taps": Case(1, 33, 1, 1, 700, k, 1, 7, 1) for k in (11, 13, 130, 300)},
+    **{f"depthwise, length {n}": Case(2, 20, 1, 1, n, 20, 1, "same", 1) for n in (19, 237, 494)},
+    **{f"depthwise, stride {s}": Case(1, 17, 1, 1, 800, 40, s, 9, 1) for s in (2, 3, 5)},
+    **{f"depthwise, every {d}": Case(1, 17, 1, 1, 800, 16, 1, 40, d) for d in (2, 7, 16, 40)},
+    "depthwise, stride and dilation": Case(1, 16, 1, 1, 900, 40, 3, "same", 2),
+    "depthwise, reflect": Case(2, 18, 1, 1, 300, 30, 1, "same", 1, "reflect"),
+    "depthwise, replicate": Case(1, 18, 1, 1, 50, 30, 2, 30, 2, "replicate"),
+    "depthwise, circular": Case(1, 18, 1, 1, 300, 30, 1, "same", 1, "circular"),
+    **{f"rows {k}": Case(2, 1, 30, k, 300, 5, 1, 2, 1) for k in (15, 16, 17, 32)},
+    "two groups": Case(1, 2, 70, 16, 400, 3, 2, 4, 2),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", WIDE.values(), ids=WIDE)
+def test_both_layouts_of_wide_signals(native, case, dtype):
+    x, w, b, dy = case.normal(0, dtype)
+    x[0, 0, 5] = np.nan
+    x_last, dy_last = (np.ascontiguousarray(swap(value)) for value in (x, dy))
+    got = conv1d(x_last, w, b, **case.options, layout="NLC")
+    same(swap(got), conv1d(x, w, b, **case.options))
+    options = case.options | {"layout": "NLC"}
+    got = conv1d_backward_input(dy_last, w, case.length, **options)
+    same(swap(got), conv1d_backward_input(dy, w, case.length, **case.options))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_layouts_of_any_dtype(backend, name, dtype):
