@@ -108,7 +108,7 @@ cdef void copy_samples(
     const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t sample,
     Py_ssize_t step, Py_ssize_t count, real *to, Py_ssize_t width
 ) noexcept nogil:
-    """to[p][l] = array[n, channel + l, sample + p·step] for some channels, and zeros up to `width`"""
+    """to[p][l] = array[n, channel + l, sample + p·step] for some channels, else 0 up to `width`."""
     cdef Py_ssize_t length = array.shape[2], size = channels * sizeof(real), p, i, place
     cdef const char *first = at(array, n, channel, 0)
     cdef const char *row
@@ -120,7 +120,7 @@ cdef void copy_samples(
             memset(to, 0, width * sizeof(real))
         else:
             row = first + place * array.strides[2]
-            if size % PIECE:
+            if channels < width or size % PIECE:
                 memcpy(to, row, size)
                 memset(to + channels, 0, (width - channels) * sizeof(real))
             else:  # without a call for each
@@ -296,23 +296,25 @@ cdef bint plan_across(Across *job, const Correlation *sum, Py_ssize_t size) noex
     job.strip = job.rows if job.each else ACROSS_STRIP // job.rows * job.rows
     job.panel_size = CC_BLOCK * job.rows * (job.lanes if job.each else 1)
     job.reach = 0
-    if job.each:
-        plan_panel(job, STRIP_BYTES // (job.lanes * size))
     job.positions = min(NARROW, longest * sum.out.shape[0] * job.sets
                         // (PARTS * <Py_ssize_t> cc_pool_threads()) + 1)
+    if job.each:
+        plan_panel(job, STRIP_BYTES // (job.lanes * size))
     job.positions = rounded(job.positions, job.strip)
     job.panels = (longest + job.positions - 1) // job.positions
     return True
 
 
 cdef void plan_panel(Across *job, Py_ssize_t samples) noexcept nogil:
-    """Read a panel of so many samples, if that is worth their copies."""
+    """Read a panel of so many samples at most, if that is worth their copies."""
     cdef const Geometry *g = job.sum.g
     cdef Py_ssize_t step = 1 if job.sum.transposed else g.stride
     cdef Py_ssize_t taps = class_taps(g, 0) if job.sum.transposed else g.taps
     cdef Py_ssize_t reach = (taps - 1) * (g.step if job.sum.transposed else g.dilation) + 1
     cdef Py_ssize_t strip = ((samples - reach) // step + 1) // job.rows * job.rows
-    if strip > 0 and samples * WORTH_COPYING <= strip * taps:
+    # fewer positions where there are threads for them, but not many times the same copies
+    strip = min(strip, rounded(max(job.positions, strip // 4), job.rows))
+    if strip > 0 and ((strip - 1) * step + reach) * WORTH_COPYING <= strip * taps:
         job.strip, job.reach, job.panel_size = strip, reach, samples * job.lanes
 
 
