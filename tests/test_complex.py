@@ -281,6 +281,7 @@ def test_convolve_and_correlate_are_compiled(native, function, dtype, monkeypatc
     same(result, expected)
 
 
+@pytest.mark.thread_unsafe  # which all share what is traced
 def test_signals_are_not_copied(native):
     """Of either layout, with padding and stride."""
     x = np.zeros((4, 64, 8192), np.complex64)

@@ -196,6 +196,7 @@ def test_no_channels(backend):
     same(y, np.broadcast_to(b[..., np.newaxis], (2, 3, 4)))
 
 
+@pytest.mark.thread_unsafe  # which all share what is traced
 def test_signals_are_not_copied(native):
     """What NumPy allocates is the result."""
     x = np.zeros((64, 16, 4096), np.float32)
