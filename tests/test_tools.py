@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -83,6 +84,16 @@ def test_the_scripts_that_are_named_exist() -> None:
     }
     assert named >= {"tools/release.py", "tools/check_wheel.py"}
     assert [script for script in sorted(named) if not (REPO / script).exists()] == []
+
+
+def test_faults_can_be_seeded() -> None:
+    """Each is in one place, and there are tests to notice it."""
+    faults = runpy.run_path(str(TOOLS / "mutants.py"))["FAULTS"]
+    assert len(faults) == 30
+    for fault in faults:
+        assert (REPO / fault.path).read_text("utf-8").count(fault.old) == 1, fault.what
+        for name in fault.tests.split():
+            assert (REPO / "tests" / f"test_{name}.py").exists(), fault.what
 
 
 @needs_workflows

@@ -236,21 +236,21 @@ FAULTS = [
         "src/pool.c",
         "return ticket_next(ticket) < ticket_runs(ticket) && (uint32_t)me <= ticket_limit(ticket);",
         "return (void)me, ticket_next(ticket) < ticket_runs(ticket);",
-        "threads pool_driver",
+        "threads drivers",
     ),
     Fault(
         "a last run as long as the others",
         "src/pool.c",
         "pool.chunks - chunk > pool.run ? chunk + pool.run : pool.chunks;",
         "chunk + pool.run;",
-        "threads pool_driver",
+        "threads drivers",
     ),
     Fault(
         "the pool never free again",
         "src/pool.c",
         "            store(&pool.busy, 0);\n",
         "",
-        "threads pool_driver",
+        "threads drivers",
     ),
 ]
 
