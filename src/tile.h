@@ -45,17 +45,17 @@ INLINE void TILE(add_run)(const int M, const int V, const REAL *x, const REAL *w
 INLINE void TILE(close_block)(const int EACH, const int R, const int V, VEC sum[CC_ROWS][8],
                               REAL *out, ptrdiff_t out_row, const REAL *bias, int add)
 {
-    UNROLL for (int r = 0; r < R; r++) {
-        UNROLL for (int v = 0; v < V; v++) {
-            REAL *total = out + r * out_row + v * LANES;
-            VEC value = sum[r][v];
-            if (add)
-                value = V_ADD(V_LOAD(total), value);
-            if (bias)
-                value = V_ADD(value, EACH ? V_LOAD(bias + v * LANES) : V_SET1(bias[r]));
-            V_STORE(total, value);
-        }
-    }
+    if (add)
+        UNROLL for (int r = 0; r < R; r++)
+            UNROLL for (int v = 0; v < V; v++)
+                sum[r][v] = V_ADD(V_LOAD(out + r * out_row + v * LANES), sum[r][v]);
+    if (bias)
+        UNROLL for (int r = 0; r < R; r++)
+            UNROLL for (int v = 0; v < V; v++)
+                sum[r][v] = V_ADD(sum[r][v], EACH ? V_LOAD(bias + v * LANES) : V_SET1(bias[r]));
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int v = 0; v < V; v++)
+            V_STORE(out + r * out_row + v * LANES, sum[r][v]);
 }
 
 INLINE void TILE(correlate_rows)(const int R, const int V, const REAL *panel,
