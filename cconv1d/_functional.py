@@ -507,6 +507,8 @@ def _plan_transpose_backward(
 
 def _overlap(one: Array, other: Array) -> bool:
     """Whether two arrays have memory in common, or might for all that can be told quickly."""
+    if one.flags.owndata and other.flags.owndata:  # blocks that were allocated for them
+        return one is other
     if not np.may_share_memory(one, other):  # a matter of their bounds
         return False
     try:
@@ -705,6 +707,8 @@ class Task(NamedTuple):
 
 def _check_needs(function: str, needs: Sequence[bool]) -> Sequence[bool]:
     """Which gradients are needed, as three truth values."""
+    if type(needs) is tuple and tuple(map(type, needs)) == (bool, bool, bool):  # as a rule
+        return needs
     try:
         needed = list(needs)
         flags = all(isinstance(need, (bool, np.bool)) for need in needed)
@@ -729,6 +733,52 @@ def _gradients(
 ) -> Gradients:
     """The gradients that are needed, each in its `out`, if it has one."""
     needed = _check_needs(function, needs)
+    dtype = tasks[0].first.dtype
+    outs = _check_outs(function, tasks, needed, out, accumulate, dtype, arguments)
+
+    # Memory may run out, and then every out must be as it was: what is computed last is the only
+    # one that may be written to at once. The gradient of the input is the largest, as a rule.
+    results: list[Array | None] = [None, None, None]
+    for i in (2, 1, 0):
+        if needed[i]:
+            which, first, second, shape, conjugate = tasks[i]
+            array = outs[i]
+            if (
+                array is not None
+                and not accumulate
+                and not any(needed[:i])
+                and _at_once(which, plan)
+                and array.flags.aligned
+            ):
+                result = np.asarray(array)
+            else:
+                result = _empty(function, shape, dtype)
+            _compute(which, plan, first, second, None, result)
+            if conjugate and dtype.kind == "c":
+                np.conjugate(result, out=result)
+            results[i] = result
+    if out is None:
+        return Gradients(*results)
+    return Gradients(
+        *(
+            result if result is None or array is None else _deliver(result, array, accumulate)
+            for result, array in zip(results, outs, strict=True)
+        )
+    )
+
+
+def _check_outs(
+    function: str,
+    tasks: tuple[Task, Task, Task],
+    needed: Sequence[bool],
+    out: Sequence[Array | None] | None,
+    accumulate: bool,
+    dtype: np.dtype[Any],
+    arguments: dict[str, Any],
+) -> Sequence[Array | None]:
+    """The arrays for the gradients, or None for each that is to be a new one."""
+    if out is None and accumulate is False:
+        return (None, None, None)
     _check_accumulate(function, accumulate)
     if out is None:
         out = (None, None, None)
@@ -738,40 +788,16 @@ def _gradients(
             f"{function}: out must be Gradients, three arrays or None for input, weight and bias, "
             f"not {f'{len(out)} values' if listed else type(out).__name__}"
         )
-    dtype = tasks[0].first.dtype
     for field, array, task, need in zip(Gradients._fields, out, tasks, needed, strict=True):
         name = f"out.{field}"
         if array is not None:
             if not need:
-                raise ValueError(f"{function}: {name} is given, but needs is {needs!r}")
+                raise ValueError(f"{function}: {name} is given, but needs is {needed!r}")
             _check_out(function, name, array, task.shape, dtype, arguments)
             arguments[name] = array
         elif need and accumulate:
             raise ValueError(f"{function}: accumulate needs {name}, the array to add to")
-
-    # Memory may run out, and then every out must be as it was: what is computed last is the only
-    # one that may be written to at once. The gradient of the input is the largest, as a rule.
-    results: list[Array | None] = [None, None, None]
-    last = needed.index(True) if any(needed) else 0
-    for i in (2, 1, 0):
-        if needed[i]:
-            which, first, second, shape, conjugate = tasks[i]
-            array = out[i]
-            at_once = i == last and not accumulate and _at_once(which, plan)
-            if at_once and array is not None and array.flags.aligned:
-                result = np.asarray(array)
-            else:
-                result = _empty(function, shape, dtype)
-            _compute(which, plan, first, second, None, result)
-            if conjugate and dtype.kind == "c":
-                np.conjugate(result, out=result)
-            results[i] = result
-    return Gradients(
-        *(
-            result if result is None or array is None else _deliver(result, array, accumulate)
-            for result, array in zip(results, out, strict=True)
-        )
-    )
+    return out
 
 
 def conv1d(
