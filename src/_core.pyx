@@ -169,6 +169,9 @@ cdef enum: ACROSS_STRIP = 64
 # With fewer positions than this, what matters is to pack weights, which is quicker for panels, if
 # they are not packed already.
 cdef enum: ACROSS_LEAST = 256
+# Tiles take a sample so many times at least, if it is worth a copy to where samples lie close;
+# the lanes of a tile are copied by so many bytes, of which they have a multiple.
+cdef enum: WORTH_COPYING = 12, COPY_BYTES = 32
 # Positions in a panel: as many as the budget allows between these.
 cdef enum: NARROW = 256, WIDE = 4096
 # Phases of backward_input with no more rows than this each become rows of one tile.

@@ -5,12 +5,6 @@
 # if each channel is a group with many taps: its samples, a signal's whole width apart, would push
 # each other out of the caches where that is a power of two (3 times as slow with 512 channels).
 
-# Samples are copied in pieces of so many bytes, which divide those of a tile's lanes.
-cdef enum: PIECE = 32
-# Tiles take a copied sample so many times at least.
-cdef enum: WORTH_COPYING = 12
-
-
 cdef struct Across:
     # A job for the pool. Its chunks are panels of positions of one group of one sample or, if each
     # channel is a group of its own, of all groups.
@@ -120,12 +114,12 @@ cdef void copy_samples(
             memset(to, 0, width * sizeof(real))
         else:
             row = first + place * array.strides[2]
-            if channels < width or size % PIECE:
+            if channels < width or size % COPY_BYTES:
                 memcpy(to, row, size)
                 memset(to + channels, 0, (width - channels) * sizeof(real))
             else:  # without a call for each
-                for i from 0 <= i < size by PIECE:
-                    memcpy(<char *> to + i, row + i, PIECE)
+                for i from 0 <= i < size by COPY_BYTES:
+                    memcpy(<char *> to + i, row + i, COPY_BYTES)
         to += width
 
 
