@@ -4,7 +4,7 @@
 # Builds the extension in a temporary copy of this tree with GCC's --coverage, runs the suite there
 # under coverage.py (7.10 or later), and prints a table of files with the lines that have code, how
 # many of them ran, and which did not. A wheel that tests build from the copy counts, too: it is what
-# calls the C interface. Needs gcc with its gcov, and what CONTRIBUTING.md sets up.
+# calls the C interface. Needs gcc with its gcov, coverage.py, and what CONTRIBUTING.md sets up.
 set -euo pipefail
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 for tool in gcc gcov; do
