@@ -772,6 +772,8 @@ static int run_together(cc_work work, void *context, ptrdiff_t chunks, int threa
 
 void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads)
 {
+    if (interruption.stop)
+        return; /* published, it would have chunks run before the caller calls it off */
     interruption.between = 1; /* these chunks may be larger than the last job's */
     if (interruption.left > 2)
         interruption.left = 2;

@@ -371,7 +371,7 @@ static void test_signals_stay_with_the_host(void)
 /* --- interruptions ---------------------------------------------------------------------------- */
 
 static int questions;
-static pid_t child;
+static pid_t child = -1;
 
 static int stop_at_the_second(void) { return ++questions == 2; }
 
@@ -409,12 +409,16 @@ static int run_for(int (*ask)(void), int threads, double us)
 static void test_interruptions(void)
 {
     for (int threads = 1; threads <= 3; threads += 2) {
-        int count = run_for(stop_at_the_second, threads, 5000);
+        const int count = run_for(stop_at_the_second, threads, 5000);
         CHECK(count > 0 && count < 900 && questions == 2);
-        CHECK(tally_is_right(10, threads, 0) == 0); /* nor do those that follow run */
+        long later[16] = {0};
+        for (int job = 0; job < MANY_JOBS; job++)
+            cc_pool_run(add_one, later, 1 + job % 16, threads);
+        for (int chunk = 0; chunk < 16; chunk++)
+            CHECK(later[chunk] == 0); /* nor does any of those that follow */
         CHECK(cc_pool_interruptible(NULL) == 1);
         CHECK(tally_is_right(16, threads, 10));
-        CHECK(run_for(go_on, threads, 400) == 1000 && questions > 0);
+        CHECK(run_for(go_on, threads, 1000) == 1000 && questions > 0);
         CHECK(cc_pool_interruptible(NULL) == 0);
         CHECK(run_for(NULL, threads, 0) == 1000 && questions == 0);
     }
@@ -423,7 +427,7 @@ static void test_interruptions(void)
 static void test_forks_when_asked(void)
 {
     int status = 1;
-    const int count = run_for(fork_once, 3, 400);
+    const int count = run_for(fork_once, 3, 1000);
     if (!child) /* what had been run before has been run again */
         _exit(!(count == 1000 || count == -1));
     CHECK(count == 1000 && waitpid(child, &status, 0) == child && !status);
