@@ -1,0 +1,29 @@
+# One function for all maps and dtypes.
+
+cdef enum Map: FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS
+
+
+cdef bint apply_map(
+    Map which, const View *first, const View *second, const View *bias, const View *out,
+    const Geometry *g, Py_ssize_t groups, Py_ssize_t size
+) noexcept nogil:
+    """One of the maps, summed in numbers of `size` bytes; false if memory ran out."""
+    cdef bint single = size == sizeof(float)
+    if which == BACKWARD_BIAS:
+        if single:
+            return bias_gradient[float](level.f32, first, <float *> out.data, out.strides[2])
+        return bias_gradient[double](level.f64, first, <double *> out.data, out.strides[2])
+    if which == BACKWARD_WEIGHT:
+        return weight_gradient(level.f32 if single else level.f64, first, second, out, g, groups,
+                               size)
+    if which == BACKWARD_INPUT:
+        if single:
+            return input_gradient[float](level.f32, first, second, <const float *> bias.data,
+                                         bias.strides[2], out, g, groups)
+        return input_gradient[double](level.f64, first, second, <const double *> bias.data,
+                                      bias.strides[2], out, g, groups)
+    if single:
+        return correlate[float](level.f32, first, second, <const float *> bias.data,
+                                bias.strides[2], out, g, groups, False)
+    return correlate[double](level.f64, first, second, <const double *> bias.data,
+                             bias.strides[2], out, g, groups, False)
