@@ -9,23 +9,21 @@
 array([6., 9.])
 """
 
-__version__ = "0.1.0"
-
-from ._backend import get_include
+from ._config import get_include, show_config
+from ._execute import Gradients
 from ._functional import (
-    Gradients,
     conv1d,
     conv1d_backward,
     conv1d_backward_input,
     conv1d_backward_weight,
     conv_transpose1d,
     conv_transpose1d_backward,
-    show_config,
 )
 from ._geometry import conv1d_output_length, conv_transpose1d_output_length
 from ._prepared import PreparedConv1d
 from ._signal import convolve, correlate
 from ._threads import get_num_threads, num_threads, set_num_threads
+from ._version import __version__
 
 __all__ = [
     "Gradients",

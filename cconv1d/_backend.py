@@ -13,30 +13,17 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from . import _complex, _reference
+from ._arrays import is_bfloat16
+from ._kernels import Kernels, _of_halves
 
 BACKENDS = ("auto", "native", "reference")
 
-
-class Kernels(NamedTuple):
-    """The maps for one dtype; `_reference` says what each computes and in which shapes."""
-
-    forward: Callable[..., None]
-    backward_input: Callable[..., None]
-    backward_weight: Callable[..., None]
-    backward_bias: Callable[..., None]
-    #: What forward and backward_input may take instead of a weight, for many calls.
-    pack: Callable[..., Any]
-
-
-#: Of the kernels, those that compute.
-MAPS = ("forward", "backward_input", "backward_weight", "backward_bias")
 
 REFERENCE = Kernels(*(getattr(_reference, name) for name in Kernels._fields))
 
@@ -86,24 +73,11 @@ def select(backend: str) -> None:
         _kernels[np.dtype(np.float16)] = _of_halves(core, brain=False)
 
 
-def _of_halves(core: ModuleType, brain: bool) -> Kernels:
-    """The kernels for float16 or bfloat16, whose arrays the extension takes as integers."""
-
-    def on_integers(kernel: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            seen = (a.view(np.uint16) if isinstance(a, np.ndarray) else a for a in arguments)
-            return kernel(*seen, brain=brain)
-
-        return call
-
-    return Kernels(*(on_integers(getattr(core, f"{name}_half")) for name in Kernels._fields))
-
-
 def kernels_for(dtype: np.dtype[Any]) -> Kernels:
     """The kernels for a dtype in native byte order that `_functional` accepts."""
     if _warning_due:
         _warn()
-    if core is not None and dtype not in _kernels and _reference.is_bfloat16(dtype):
+    if core is not None and dtype not in _kernels and is_bfloat16(dtype):
         _kernels[dtype] = _of_halves(core, brain=True)
     return _kernels.get(dtype, REFERENCE)
 
@@ -121,48 +95,6 @@ def _warn() -> None:
         RuntimeWarning,
         stacklevel=level,
     )
-
-
-def get_include() -> str:
-    """The folder of ``cconv1d.h``, to compile extensions that call the kernels from C.
-
-    Returns
-    -------
-    str
-        An absolute path, for ``include_dirs`` of an extension written in C, C++ or Cython.
-
-    See Also
-    --------
-    show_config : Whether there are compiled kernels, without which they cannot be imported.
-
-    Notes
-    -----
-    In Cython, ``from cconv1d cimport ...`` has the same functions, and needs this folder, too.
-
-    Examples
-    --------
-    >>> import os
-    >>> import cconv1d
-    >>> os.listdir(cconv1d.get_include())
-    ['cconv1d.h']
-    """
-    return str(Path(__file__).resolve().parent / "include")
-
-
-def describe() -> dict[str, Any]:
-    """What runs here and why, for `show_config`."""
-    from . import __version__
-
-    return {
-        "version": __version__,
-        "backend": "reference" if core is None else "native",
-        "reason": None if load_error is None else str(load_error),
-        "instruction_set": None if core is None else core.isa(),
-        "instruction_sets": [] if core is None else core.available_isas(),
-        "compiler": None if core is None else core.compiler(),
-        "threads": None if core is None else core.get_threads(),
-        "numpy": np.__version__,
-    }
 
 
 select(os.environ.get("CCONV1D_BACKEND", "auto"))

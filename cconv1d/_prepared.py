@@ -10,33 +10,31 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _backend
-from ._functional import (
-    BACKWARD_BIAS,
-    BACKWARD_INPUT,
-    BACKWARD_WEIGHT,
-    FORWARD,
+from ._arrays import _arrays, _ready
+from ._execute import (
     Gradients,
-    Layout,
-    Plan,
     Task,
-    _arrays,
     _at_once,
-    _check_bias,
-    _check_groups,
-    _check_layout,
     _check_needs,
     _compute,
     _deliver,
     _empty,
     _gradients,
-    _plan_backward,
-    _plan_forward,
-    _ready,
     _target,
     _three,
-    _weights,
 )
 from ._geometry import IntLike, Padding, PaddingMode, check_options
+from ._kernels import BACKWARD_BIAS, BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD
+from ._plans import (
+    Layout,
+    Plan,
+    _check_bias,
+    _check_groups,
+    _check_layout,
+    _plan_backward,
+    _plan_forward,
+    _weights,
+)
 
 __all__ = ["PreparedConv1d"]
 

@@ -24,14 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arrays import is_bfloat16
 from ._geometry import Geometry
 
 Array = NDArray[Any]
-
-
-def is_bfloat16(dtype: np.dtype[Any]) -> bool:
-    """That of ml_dtypes, which NumPy itself does not know."""
-    return dtype.kind == "V" and dtype.name == "bfloat16"
 
 
 def _accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:

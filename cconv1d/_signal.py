@@ -19,8 +19,9 @@ from typing import Any, Literal, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._arrays import Array
 from ._backend import REFERENCE, kernels_for
-from ._functional import Array, _empty
+from ._execute import _empty
 from ._geometry import Geometry
 
 __all__ = ["convolve", "correlate"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import cconv1d
-from cconv1d import _backend, _reference, conv1d, conv1d_backward, show_config
+from cconv1d import _backend, _kernels, _reference, conv1d, conv1d_backward, show_config
 from cconv1d._geometry import resolve
 
 try:
@@ -283,7 +283,7 @@ def test_printed_facts(backend, capsys):
 def test_compiled_dtypes(native, dtype):
     kernels = _backend.kernels_for(np.dtype(dtype))
     suffix = {4: "f32", 8: "f64"}[np.dtype(dtype).itemsize]
-    for name in _backend.Kernels._fields:
+    for name in _kernels.Kernels._fields:
         assert getattr(kernels, name) is getattr(_core, f"{name}_{suffix}")
 
 
@@ -292,7 +292,7 @@ def test_other_dtypes_are_computed_by_the_reference(native, dtype):
     if np.dtype(dtype) in (np.float64, np.complex128):
         pytest.skip("longdouble is float64 here")
     kernels = _backend.kernels_for(np.dtype(dtype))
-    for name in _backend.Kernels._fields:
+    for name in _kernels.Kernels._fields:
         assert getattr(kernels, name) is getattr(_reference, name)
     y = conv1d(np.array([1, 2, 3], dtype), np.array([1, 2], dtype))
     assert y.tolist() == [5, 8]
@@ -311,15 +311,15 @@ def test_the_public_functions_use_the_selected_backend(backend, monkeypatch):
 
     kernels = _backend.kernels_for(np.dtype(np.float64))
     expected = _reference if backend == "reference" else _core
-    for name in _backend.Kernels._fields:
+    for name in _kernels.Kernels._fields:
         source = getattr(expected, name if expected is _reference else f"{name}_f64")
         assert getattr(kernels, name) is source
-    spied = _backend.Kernels(*(spy(n, f) for n, f in zip(kernels._fields, kernels, strict=True)))
-    monkeypatch.setattr("cconv1d._functional.kernels_for", lambda dtype: spied)
-    monkeypatch.setattr("cconv1d._functional.SMALL_PRODUCTS", 0)
+    spied = _kernels.Kernels(*(spy(n, f) for n, f in zip(kernels._fields, kernels, strict=True)))
+    monkeypatch.setattr("cconv1d._execute.kernels_for", lambda dtype: spied)
+    monkeypatch.setattr("cconv1d._plans.SMALL_PRODUCTS", 0)
     x, w = np.ones((1, 2, 30)), np.ones((2, 2, 7))  # a shape that no other test has used
     conv1d_backward(conv1d(x, w), x, w)
-    assert sorted(calls) == sorted(_backend.MAPS)
+    assert sorted(calls) == sorted(_kernels.MAPS)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -328,13 +328,13 @@ def test_small_calls_take_the_short_way(native, dtype, monkeypatch):
     calls = []
 
     def spied(which, *arguments):
-        calls.append(_backend.Kernels._fields[which])
+        calls.append(_kernels.Kernels._fields[which])
         return _core.small(which, *arguments)
 
     monkeypatch.setattr(_backend, "small", spied)
     x, w = np.ones((2, 30), dtype), np.ones((2, 2, 7), dtype)
     conv1d_backward(conv1d(x, w), x, w)
-    assert sorted(calls) == sorted(_backend.MAPS)
+    assert sorted(calls) == sorted(_kernels.MAPS)
     conv1d(np.ones((16, 300), dtype), np.ones((16, 16, 15), dtype))  # 1.1 million products
     assert len(calls) == 4
 
@@ -393,7 +393,7 @@ def test_import_brings_in_numpy_and_nothing_else():
         if name.partition(".")[0] not in known and not name.startswith("_cython_")
     ]
     assert others == []
-    assert "cconv1d._functional" in modules
+    assert "cconv1d._execute" in modules
     slow = {"asyncio", "ctypes", "email", "inspect", "multiprocessing", "subprocess", "unittest"}
     assert slow.isdisjoint(modules)
 

@@ -41,8 +41,8 @@ from cconv1d import (
     conv_transpose1d_backward,
     conv_transpose1d_output_length,
 )
-from cconv1d._functional import Options, _remember
 from cconv1d._geometry import resolve
+from cconv1d._plans import Options, _remember
 
 same = np.testing.assert_array_equal
 

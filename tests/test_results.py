@@ -13,7 +13,9 @@ from support import LAYOUTS, REAL, Case, cases, integers, seeds
 from cconv1d import (
     Gradients,
     _backend,
+    _execute,
     _functional,
+    _kernels,
     conv1d,
     conv1d_backward,
     conv1d_backward_input,
@@ -311,7 +313,7 @@ def test_overlap_that_is_hard_to_tell_is_taken_for_one():
     )
     with pytest.raises(np.exceptions.TooHardError):
         np.shares_memory(x, y, max_work=1000)
-    assert _functional._overlap(x, y)
+    assert _execute._overlap(x, y)
 
 
 @given(
@@ -324,11 +326,11 @@ def test_arrays_that_overlap_themselves(shape, strides):
     view = np.lib.stride_tricks.as_strided(np.zeros(200)[100:], shape, [8 * s for s in strides])
     places = [np.dot(index, strides) for index in np.ndindex(*shape)]
     if len(set(places)) < len(places):
-        assert _functional._overlaps_itself(view)
+        assert _execute._overlaps_itself(view)
     for axes in permutations(range(len(shape))):
         whole = np.zeros([abs(s) * n for s, n in zip(strides, shape, strict=True)])
         slices = tuple(slice(None, None, s or 1) for s in strides)
-        assert not _functional._overlaps_itself(whole[slices].transpose(axes))
+        assert not _execute._overlaps_itself(whole[slices].transpose(axes))
 
 
 @pytest.mark.parametrize("accumulate", [False, True])
@@ -348,10 +350,10 @@ def test_an_error_while_computing_leaves_every_out_alone(backend, name, accumula
             return real(*arguments)
 
         kernels = _backend.kernels_for(np.dtype(np.float64))
-        spied = _backend.Kernels(
+        spied = _kernels.Kernels(
             *(lambda *a, real=real: failing_map(*a, real=real) for real in kernels)
         )
-        monkeypatch.setattr("cconv1d._functional.kernels_for", lambda dtype, spied=spied: spied)
+        monkeypatch.setattr("cconv1d._execute.kernels_for", lambda dtype, spied=spied: spied)
         monkeypatch.setattr(_backend, "small", lambda *arguments: False)
         out = like(results, filled)
         with pytest.raises(MemoryError, match="none left"):
@@ -363,7 +365,7 @@ def test_an_error_while_computing_leaves_every_out_alone(backend, name, accumula
 def test_an_error_between_samples_leaves_out_alone(backend, monkeypatch):
     """With channels last, samples with weights of their own are computed one after another."""
     x, w, out = np.ones((3, 9, 2)), np.ones((3, 4, 2, 3)), np.full((3, 7, 4), 7.0)
-    real = _functional._compute
+    real = _execute._compute
     calls = []
 
     def failing(which, plan, *arguments):
@@ -372,7 +374,8 @@ def test_an_error_between_samples_leaves_out_alone(backend, monkeypatch):
             raise MemoryError("none left")
         return real(which, plan, *arguments)
 
-    monkeypatch.setattr(_functional, "_compute", failing)
+    for room in (_execute, _functional):
+        monkeypatch.setattr(room, "_compute", failing)
     with pytest.raises(MemoryError, match="none left"):
         conv1d(x, w, layout="NLC", out=out)
     assert calls == [True, False, False]
@@ -392,7 +395,7 @@ def test_an_error_while_folding_back_leaves_out_alone(backend, name, mode, monke
         raise MemoryError("none left")
 
     kernels = _backend.kernels_for(np.dtype(np.float64))._replace(backward_input=failing)
-    monkeypatch.setattr("cconv1d._functional.kernels_for", lambda dtype: kernels)
+    monkeypatch.setattr("cconv1d._execute.kernels_for", lambda dtype: kernels)
     monkeypatch.setattr(_backend, "small", lambda *arguments: False)
     with pytest.raises(MemoryError, match="none left"):
         function(*arguments, **options, out=out)

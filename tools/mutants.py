@@ -67,28 +67,28 @@ FAULTS = [
     # what is remembered, and where results go
     Fault(
         "a plan for another dilation",
-        "cconv1d/_functional.py",
+        "cconv1d/_plans.py",
         "            and found[3] is dilation\n",
         "",
         "functional options",
     ),
     Fault(
         "accumulate adds out's own result to it",
-        "cconv1d/_functional.py",
+        "cconv1d/_execute.py",
         "if accumulate or not at_once or",
         "if not at_once or",
         "results options",
     ),
     Fault(
         "out written before all that may fail is done",
-        "cconv1d/_functional.py",
+        "cconv1d/_execute.py",
         "return not plan.each and (which != BACKWARD_INPUT or plan.geometry.mode == 0)",
         "return not plan.each",
         "results options",
     ),
     Fault(
         "a strided batch joined with its channels",
-        "cconv1d/_functional.py",
+        "cconv1d/_execute.py",
         "bool(far == inner * near)",
         "bool(far >= inner * near)",
         "per_sample results",

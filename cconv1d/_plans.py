@@ -1,0 +1,361 @@
+"""Shapes and options as a plan: what is checked once and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from math import prod
+from typing import Any, Literal, NamedTuple, get_args
+
+from ._geometry import MAX_SIZE, Geometry, integer, resolve, resolve_transposed
+
+Shape = tuple[int, ...]
+
+Layout = Literal["NCL", "NLC"]
+LAYOUTS: tuple[str, ...] = get_args(Layout)
+
+#: Work that a processor does in some 20 microseconds, of which the kernels' usual entry, with a
+#: typed memoryview of each array, would be a part that counts.
+SMALL_PRODUCTS = 2**20
+
+
+class Plan(NamedTuple):
+    """What a call comes to: the shapes of its arrays as the user has them, and the geometry.
+
+    The names are those of `conv1d`; `conv_transpose1d` takes its `output` and returns its `input`.
+    """
+
+    input: Shape
+    weight: Shape
+    output: Shape
+    bias: Shape
+    geometry: Geometry
+    groups: int
+    each: bool  # sample has a weight of its own
+    swapped: bool  # signals have their channels last
+    small: bool  # see `_compute`
+
+
+class Options(NamedTuple):
+    """What a plan depends on besides the shapes, unchecked."""
+
+    stride: object
+    padding: object
+    dilation: object
+    groups: object
+    padding_mode: object
+    layout: object
+    size: object  # what no array tells: the kernel size or the input length, or output_padding
+
+
+def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
+    """Keep what `check` found for shapes and options: one convolution is called many times.
+
+    Options other than plain integers, words and pairs of integers are checked every time: a list
+    may not be a key, and a pair of floats would be found equal to one of integers. To compare
+    types and values takes as long as a small convolution, so the last call with the same shapes is
+    tried first: the same objects, if they cannot change, are the same options.
+    """
+    remembered = lru_cache(maxsize=1024)(check)
+    last: dict[tuple[Shape | None, ...], tuple[Any, ...]] = {}
+
+    def plan(
+        shapes: tuple[Shape | None, ...],
+        stride: object,
+        padding: object,
+        dilation: object,
+        groups: object,
+        padding_mode: object,
+        layout: object,
+        size: object = 0,
+    ) -> Plan:
+        found = last.get(shapes)
+        if (
+            found is not None
+            and found[1] is stride
+            and found[2] is padding
+            and found[3] is dilation
+            and found[4] is groups
+            and found[5] is padding_mode
+            and found[6] is layout
+            and found[7] is size
+        ):
+            return found[0]  # type: ignore[no-any-return]
+        options = Options(stride, padding, dilation, groups, padding_mode, layout, size)
+        if (
+            type(stride) is type(dilation) is type(groups) is type(size) is int
+            and (
+                type(padding) is int
+                or type(padding) is str
+                or (type(padding) is tuple and all(type(side) is int for side in padding))
+            )
+            and type(padding_mode) is type(layout) is str
+        ):
+            new = remembered(shapes, options)
+            if len(last) >= 1024:
+                last.clear()
+            last[shapes] = new, *options
+            return new
+        return check(shapes, options)
+
+    return plan
+
+
+def _check_layout(function: str, layout: object) -> None:
+    if not isinstance(layout, str) or layout not in LAYOUTS:
+        kind = ValueError if isinstance(layout, str) else TypeError
+        raise kind(f"{function}: layout must be 'NCL' or 'NLC', not {layout!r}")
+
+
+def _batched(function: str, name: str, shape: Shape, layout: object) -> Shape:
+    """The user's shape of a signal as (N, C, L)."""
+    _check_layout(function, layout)
+    if not 1 <= len(shape) <= 3:
+        inner = "channels, length" if layout == "NCL" else "length, channels"
+        raise ValueError(
+            f"{function}: {name} must have shape (batch, {inner}), ({inner}) or (length,), "
+            f"not {shape}"
+        )
+    return (1,) * (3 - len(shape)) + _swapped(shape, layout == "NLC")
+
+
+def _swapped(shape: Shape, swapped: bool) -> Shape:
+    """With the last two exchanged, if they are to be and there are two."""
+    return (*shape[:-2], shape[-1], shape[-2]) if swapped and len(shape) > 1 else shape
+
+
+def _weights(function: str, shape: Shape) -> Shape:
+    """(k,), (K, C/groups, k) or (N, K, C/groups, k) as (K, C/groups, k)."""
+    if len(shape) not in (1, 3, 4):
+        channels = (
+            "in channels, out channels / groups"
+            if "transpose" in function
+            else "out channels, in channels / groups"
+        )
+        raise ValueError(
+            f"{function}: weight must have shape ({channels}, taps), (taps,) or, with one for each "
+            f"sample, (batch, {channels}, taps), not {shape}"
+        )
+    if shape[-1] == 0:
+        raise ValueError(f"{function}: weight must have at least 1 tap, but its shape is {shape}")
+    if prod(max(size, 1) for size in shape) > MAX_SIZE:  # of one number, by strides of 0, say
+        raise ValueError(
+            f"{function}: weight must have at most 2**48 numbers, but its shape is {shape}"
+        )
+    return (1,) * (3 - len(shape)) + shape[-3:]
+
+
+def _one_rank(function: str, name: str, shape: Shape, other_name: str, other: Shape) -> None:
+    """Refuse a lone signal beside channels; two signals must agree about the batch, too.
+
+    So must a signal and a weight for each sample.
+    """
+    if other_name == "weight" and len(other) == 4 and (len(shape) != 3 or shape[0] != other[0]):
+        raise ValueError(
+            f"{function}: a weight of shape {other} is one for each of {other[0]} samples, but "
+            f"{name} has shape {shape}"
+        )
+    lone = len(shape) == 1, len(other) == 1
+    if lone[0] != lone[1] or (other_name != "weight" and len(shape) != len(other)):
+        raise ValueError(
+            f"{function}: {name} and {other_name} must both have channels (and a batch) or "
+            f"neither, but {name} has shape {shape} and {other_name} {other}"
+        )
+
+
+def _check_groups(function: str, groups: object, **channels: int) -> int:
+    number = integer(function, "groups", groups, 1)
+    for name, count in channels.items():
+        if count % number:
+            raise ValueError(
+                f"{function}: the {count} {name.replace('_', ' ')} cannot be divided into "
+                f"{number} groups"
+            )
+    return number
+
+
+def _check_channels(
+    function: str, weight: Shape, groups: int, taken: int, in_channels: int
+) -> None:
+    if in_channels != taken:
+        raise ValueError(
+            f"{function}: a weight of shape {weight} with groups {groups} takes "
+            f"{taken} input channels, but input has {in_channels}"
+        )
+
+
+def _check_bias(function: str, bias: Shape | None, expected: Shape) -> None:
+    """Refuse a bias that is neither one for all samples nor, as the weight, one for each."""
+    if bias is not None and bias != expected and bias != expected[-1:]:
+        each = f" or {expected}" if len(expected) > 1 else ""
+        raise ValueError(
+            f"{function}: bias must have shape {expected[-1:]}{each}, one number for each output "
+            f"channel, not {bias}"
+        )
+
+
+def _plan(
+    axes: int,
+    layout: object,
+    x: Shape,
+    w: Shape,
+    outs: int,
+    geometry: Geometry,
+    groups: int,
+    each: bool = False,
+) -> Plan:
+    """The plan for (N, C, L) and (K, C/groups, k), where the user's signals have so many axes."""
+    y = x[0], outs, geometry.output_length
+    swapped = layout == "NLC" and axes > 1
+    samples = x[:1] if each else ()
+    return Plan(
+        _swapped(x, swapped)[3 - axes :],
+        samples + w if axes > 1 else w[2:],
+        _swapped(y, swapped)[3 - axes :],
+        (*samples, outs),
+        geometry,
+        groups,
+        each,
+        swapped,
+        prod(y) * prod(w[1:]) < SMALL_PRODUCTS,
+    )
+
+
+def _geometry(function: str, length: object, taps: object, options: Options) -> Geometry:
+    stride, padding, dilation = options[:3]
+    return resolve(function, length, taps, stride, padding, dilation, options.padding_mode)
+
+
+def _plan_of(
+    function: str,
+    x: Shape,
+    w: Shape,
+    options: Options,
+) -> Plan:
+    """The plan for an input and a weight in the user's shapes."""
+    x3, w3 = _batched(function, "input", x, options.layout), _weights(function, w)
+    _one_rank(function, "input", x, "weight", w)
+    geometry = _geometry(function, x3[2], w3[2], options)
+    number = _check_groups(function, options.groups, input_channels=x3[1], output_channels=w3[0])
+    _check_channels(function, w3, number, w3[1] * number, x3[1])
+    return _plan(len(x), options.layout, x3, w3, w3[0], geometry, number, len(w) == 4)
+
+
+def _plan_of_transpose(
+    function: str,
+    x: Shape,
+    w: Shape,
+    options: Options,
+) -> Plan:
+    """The plan of the `conv1d` of whose input the transposed convolution is the gradient."""
+    x3, w3 = _batched(function, "input", x, options.layout), _weights(function, w)
+    _one_rank(function, "input", x, "weight", w)
+    if x3[2] == 0:
+        raise ValueError(f"{function}: input must have at least 1 sample, but its shape is {x}")
+    stride, padding, dilation = options[:3]
+    geometry = resolve_transposed(function, x3[2], w3[2], stride, padding, options.size, dilation)
+    number = _check_groups(function, options.groups, input_channels=x3[1])
+    _check_channels(function, w3, number, w3[0], x3[1])
+    y3 = x3[0], w3[1] * number, geometry.input_length
+    plan = _plan(len(x), options.layout, y3, w3, w3[0], geometry, number, len(w) == 4)
+    return plan._replace(bias=(*plan.bias[:-1], y3[1]))
+
+
+def _check_grad_output(
+    function: str, grad_output: Shape, expected: Shape, lengths: tuple[int, int]
+) -> None:
+    """Refuse a `grad_output` that has not the shape of the output; `lengths` of in- and output."""
+    if grad_output != expected:
+        raise ValueError(
+            f"{function}: grad_output must have shape {expected}, not {grad_output}; "
+            f"{lengths[1]} is the output length for input length {lengths[0]}"
+        )
+
+
+@_remember
+def _plan_forward(
+    shapes: tuple[Shape, Shape, Shape | None],
+    options: Options,
+) -> Plan:
+    function = "conv1d"
+    x, w, b = shapes
+    plan = _plan_of(function, x, w, options)
+    _check_bias(function, b, plan.bias)
+    return plan
+
+
+@_remember
+def _plan_backward(
+    shapes: tuple[Shape, Shape, Shape],
+    options: Options,
+) -> Plan:
+    function = "conv1d_backward"
+    dy, x, w = shapes
+    plan = _plan_of(function, x, w, options)
+    _batched(function, "grad_output", dy, options.layout)
+    _one_rank(function, "grad_output", dy, "input", x)
+    _check_grad_output(function, dy, plan.output, plan.geometry[:2])
+    return plan
+
+
+@_remember
+def _plan_backward_input(
+    shapes: tuple[Shape, Shape],
+    options: Options,
+) -> Plan:
+    function = "conv1d_backward_input"
+    dy, w = shapes
+    dy3, w3 = _batched(function, "grad_output", dy, options.layout), _weights(function, w)
+    _one_rank(function, "grad_output", dy, "weight", w)
+    geometry = _geometry(function, options.size, w3[2], options)
+    number = _check_groups(function, options.groups, output_channels=w3[0])
+    x3 = dy3[0], number * w3[1], geometry.input_length
+    plan = _plan(len(dy), options.layout, x3, w3, w3[0], geometry, number, len(w) == 4)
+    _check_grad_output(function, dy, plan.output, plan.geometry[:2])
+    return plan
+
+
+@_remember
+def _plan_backward_weight(
+    shapes: tuple[Shape, Shape],
+    options: Options,
+) -> Plan:
+    function = "conv1d_backward_weight"
+    dy, x = shapes
+    dy3 = _batched(function, "grad_output", dy, options.layout)
+    x3 = _batched(function, "input", x, options.layout)
+    _one_rank(function, "grad_output", dy, "input", x)
+    taps = integer(function, "kernel_size", options.size, 1)
+    geometry = _geometry(function, x3[2], taps, options)
+    number = _check_groups(function, options.groups, input_channels=x3[1], output_channels=dy3[1])
+    plan = _plan(
+        len(x), options.layout, x3, (dy3[1], x3[1] // number, taps), dy3[1], geometry, number
+    )
+    _check_grad_output(function, dy, plan.output, plan.geometry[:2])
+    return plan
+
+
+@_remember
+def _plan_transpose(
+    shapes: tuple[Shape, Shape, Shape | None],
+    options: Options,
+) -> Plan:
+    function = "conv_transpose1d"
+    x, w, b = shapes
+    plan = _plan_of_transpose(function, x, w, options)
+    _check_bias(function, b, plan.bias)
+    return plan
+
+
+@_remember
+def _plan_transpose_backward(
+    shapes: tuple[Shape, Shape, Shape],
+    options: Options,
+) -> Plan:
+    function = "conv_transpose1d_backward"
+    dy, x, w = shapes
+    plan = _plan_of_transpose(function, x, w, options)
+    _batched(function, "grad_output", dy, options.layout)
+    _one_rank(function, "grad_output", dy, "input", x)
+    _check_grad_output(function, dy, plan.input, plan.geometry[1::-1])
+    return plan
