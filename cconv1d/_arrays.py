@@ -12,7 +12,7 @@ Array = NDArray[Any]
 ndarray = np.ndarray
 
 #: Numeric dtypes in native byte order.
-_READY = frozenset(np.dtype(char) for char in np.typecodes["AllInteger"] + np.typecodes["AllFloat"])
+READY = frozenset(np.dtype(char) for char in np.typecodes["AllInteger"] + np.typecodes["AllFloat"])
 
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
@@ -20,7 +20,7 @@ def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "V" and dtype.name == "bfloat16"
 
 
-def _from_python(function: str, name: str, value: object, dtype: np.dtype[Any]) -> Array:
+def from_sequence(function: str, name: str, value: object, dtype: np.dtype[Any]) -> Array:
     """Nested lists of numbers as an array of `dtype`, refused where that is another kind."""
     try:
         array = np.asarray(value)
@@ -41,16 +41,16 @@ def _from_python(function: str, name: str, value: object, dtype: np.dtype[Any]) 
     return converted
 
 
-def _ready(first: Any, second: Any) -> bool:
-    """Whether two arguments are what `_arrays` would return: the usual case, quickly."""
+def same_dtype(first: Any, second: Any) -> bool:
+    """Whether two arguments are what `as_arrays` would return: the usual case, quickly."""
     return (
         type(first) is ndarray is type(second)
         and first.dtype is second.dtype
-        and first.dtype in _READY
+        and first.dtype in READY
     )
 
 
-def _arrays(function: str, **arguments: Any) -> Sequence[Any]:
+def as_arrays(function: str, **arguments: Any) -> Sequence[Any]:
     """The arguments as arrays of one dtype in native byte order.
 
     A copy is made of lists and of data in the other byte order, and of nothing else.
@@ -75,6 +75,6 @@ def _arrays(function: str, **arguments: Any) -> Sequence[Any]:
         raise TypeError(f"{function}: all arrays must have one dtype, not {seen}")
     dtype = dtypes.pop() if dtypes else np.dtype(np.float64)
     return [
-        arrays[name] if name in arrays else _from_python(function, name, value, dtype)
+        arrays[name] if name in arrays else from_sequence(function, name, value, dtype)
         for name, value in arguments.items()
     ]

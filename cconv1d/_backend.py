@@ -20,7 +20,7 @@ import numpy as np
 
 from . import _complex, _reference
 from ._arrays import is_bfloat16
-from ._kernels import Kernels, _of_halves
+from ._kernels import Kernels, half_kernels
 
 BACKENDS = ("auto", "native", "reference")
 
@@ -34,13 +34,13 @@ load_error: ImportError | None = None
 _kernels: dict[np.dtype[Any], Kernels] = {}
 
 
-def _never(*arguments: object) -> bool:
+def no_raw_entry(*arguments: object) -> bool:
     return False
 
 
 #: A shorter way to the compiled maps, by their places in `Kernels`, for arrays of any rank;
 #: it returns false where there is none for these arrays, having done nothing.
-small: Callable[..., bool] = _never
+small: Callable[..., bool] = no_raw_entry
 _warning_due = False
 
 
@@ -61,7 +61,7 @@ def select(backend: str) -> None:
             load_error = error
     _warning_due = load_error is not None
     _kernels.clear()
-    small = _never
+    small = no_raw_entry
     if core is not None:
         small = core.small
         for dtype, suffix in ((np.float32, "f32"), (np.float64, "f64")):
@@ -70,7 +70,7 @@ def select(backend: str) -> None:
             )
         for char, suffix in (("F", "c64"), ("D", "c128")):
             _kernels[np.dtype(char)] = Kernels(**_complex.maps(core, suffix))
-        _kernels[np.dtype(np.float16)] = _of_halves(core, brain=False)
+        _kernels[np.dtype(np.float16)] = half_kernels(core, brain=False)
 
 
 def kernels_for(dtype: np.dtype[Any]) -> Kernels:
@@ -78,7 +78,7 @@ def kernels_for(dtype: np.dtype[Any]) -> Kernels:
     if _warning_due:
         _warn()
     if core is not None and dtype not in _kernels and is_bfloat16(dtype):
-        _kernels[dtype] = _of_halves(core, brain=True)
+        _kernels[dtype] = half_kernels(core, brain=True)
     return _kernels.get(dtype, REFERENCE)
 
 

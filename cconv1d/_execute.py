@@ -41,7 +41,7 @@ class Gradients(NamedTuple):
     bias: Array | None
 
 
-def _empty(function: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def empty(function: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     try:
         return np.empty(shape, dtype)
     except ValueError:
@@ -51,7 +51,7 @@ def _empty(function: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array
         ) from None
 
 
-def _overlap(one: Array, other: Array) -> bool:
+def overlap(one: Array, other: Array) -> bool:
     """Whether two arrays have memory in common, or might for all that can be told quickly."""
     if one.flags.owndata and other.flags.owndata:  # blocks that were allocated for them
         return one is other
@@ -63,7 +63,7 @@ def _overlap(one: Array, other: Array) -> bool:
         return True
 
 
-def _overlaps_itself(array: Array) -> bool:
+def overlaps_itself(array: Array) -> bool:
     """Whether two of its numbers may lie in the same place.
 
     That is never so for what slicing and exchanging axes make of an ordinary array: there, one
@@ -77,12 +77,12 @@ def _overlaps_itself(array: Array) -> bool:
     return False
 
 
-def _check_accumulate(function: str, accumulate: object) -> None:
+def check_accumulate(function: str, accumulate: object) -> None:
     if not isinstance(accumulate, (bool, np.bool)):
         raise TypeError(f"{function}: accumulate must be True or False, not {accumulate!r}")
 
 
-def _check_out(
+def check_out(
     function: str,
     name: str,
     out: object,
@@ -99,17 +99,17 @@ def _check_out(
         raise ValueError(f"{function}: {name} must have shape {shape}, not {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{function}: {name} must be writeable, but it is read-only")
-    if not out.flags.c_contiguous and _overlaps_itself(out):
+    if not out.flags.c_contiguous and overlaps_itself(out):
         raise ValueError(
             f"{function}: {name} must not overlap itself in memory, but it has shape {shape} and "
             f"strides {out.strides} of items of {out.itemsize} bytes"
         )
     for other_name, other in others.items():
-        if other is not None and _overlap(out, np.asarray(other)):
+        if other is not None and overlap(out, np.asarray(other)):
             raise ValueError(f"{function}: {name} must not overlap {other_name} in memory")
 
 
-def _target(
+def prepare_out(
     function: str,
     shape: Shape,
     dtype: np.dtype[Any],
@@ -118,22 +118,22 @@ def _target(
     arguments: dict[str, Any],
     at_once: bool,
 ) -> Array:
-    """What a map is to fill, for `_deliver`: `out` if that can be filled at once, or a new array.
+    """What a map is to fill, for `finish_out`: `out` if that can be filled at once, or a new array.
 
     The arguments are those that the user gave, of which `out` must not be a part.
     """
-    _check_accumulate(function, accumulate)
+    check_accumulate(function, accumulate)
     if out is None:
         if not accumulate:
-            return _empty(function, shape, dtype)
+            return empty(function, shape, dtype)
         raise ValueError(f"{function}: accumulate needs out, the array to add to")
-    _check_out(function, "out", out, shape, dtype, arguments)
+    check_out(function, "out", out, shape, dtype, arguments)
     if accumulate or not at_once or not out.flags.aligned:
-        return _empty(function, shape, dtype)
+        return empty(function, shape, dtype)
     return np.asarray(out)  # not a subclass, which may have shapes of its own
 
 
-def _deliver(result: Array, out: Array, accumulate: bool) -> Array:
+def finish_out(result: Array, out: Array, accumulate: bool) -> Array:
     """`out` with the result. Nothing here can fail: it is changed as a whole or not at all."""
     if result is out:
         return out
@@ -146,16 +146,16 @@ def _deliver(result: Array, out: Array, accumulate: bool) -> Array:
     return out
 
 
-def _at_once(which: int, plan: Plan) -> bool:
+def at_once(which: int, plan: Plan) -> bool:
     """Whether a map stores nothing before all that may fail is done.
 
     Memory may run out from one sample to the next, if they have weights of their own, and
     while what copies of samples receive is folded back.
     """
-    return not plan.each and (which != BACKWARD_INPUT or plan.geometry.mode == 0)
+    return not plan.per_sample and (which != BACKWARD_INPUT or plan.geometry.mode == 0)
 
 
-def _compute(
+def compute(
     which: int, plan: Plan, first: Array, second: Any, bias: Array | None, out: Array
 ) -> None:
     """Fill `out` by one of the maps, with what the map has of a second operand and a bias.
@@ -167,13 +167,13 @@ def _compute(
     they are computed one after the other.
     """
     geometry, groups = plan.geometry, plan.groups
-    if plan.swapped:  # the nests see strides only
+    if plan.channels_last:  # the nests see strides only
         first = first.swapaxes(-1, -2)
         if which == BACKWARD_WEIGHT and second is not None:
             second = second.swapaxes(-1, -2)
         elif which != BACKWARD_BIAS:
             out = out.swapaxes(-1, -2)
-    if plan.each:
+    if plan.per_sample:
         if out.size == 0:
             return
         samples = len(out)
@@ -182,10 +182,10 @@ def _compute(
         viewed = [first, out]
         if which == BACKWARD_WEIGHT and second is not None:  # elsewhere the second is a weight
             viewed.append(second)
-        if not all(map(_joined, viewed)):
-            plan = plan._replace(each=False, swapped=False)
+        if not all(map(can_merge_batch, viewed)):
+            plan = plan._replace(per_sample=False, channels_last=False)
             for n in range(samples):
-                _compute(
+                compute(
                     which,
                     plan,
                     first[n],
@@ -195,21 +195,21 @@ def _compute(
                 )
             return
         groups *= samples
-        first, out = _join(first), _join(out)
-        second = None if second is None else _join(second)
-        bias = None if bias is None else _join(bias)
-    if plan.small and _backend.small(which, first, second, bias, out, geometry, groups):
+        first, out = merge_batch(first), merge_batch(out)
+        second = None if second is None else merge_batch(second)
+        bias = None if bias is None else merge_batch(bias)
+    if plan.is_small and _backend.small(which, first, second, bias, out, geometry, groups):
         return
     kernel = kernels_for(out.dtype)[which]
     if bias is not None and not bias.flags.aligned:
         bias = bias.copy()
-    first = _three(first)
+    first = as_3d(first)
     if second is None:
         kernel(first, out)
         return
     if isinstance(second, np.ndarray):
-        second = _three(second)
-    out = _three(out)
+        second = as_3d(second)
+    out = as_3d(out)
     if which == FORWARD:
         kernel(first, second, bias, out, geometry, groups)
     elif which == BACKWARD_INPUT:
@@ -218,35 +218,35 @@ def _compute(
         kernel(first, second, out, geometry, groups)
 
 
-def _joined(array: Array) -> bool:
+def can_merge_batch(array: Array) -> bool:
     """Whether the first two axes can become one without a copy."""
     (outer, inner), (far, near) = array.shape[:2], array.strides[:2]
     return outer == 1 or inner == 1 or bool(far == inner * near)
 
 
-def _join(array: Array) -> Array:
+def merge_batch(array: Array) -> Array:
     outer, inner, *others = array.shape
     return array.reshape(outer * inner, *others)
 
 
-def _three(array: Array) -> Array:
+def as_3d(array: Array) -> Array:
     """With three axes, those that are left out in front; a copy of unaligned data."""
     if not array.flags.aligned:
         array = array.copy()
     return array if array.ndim == 3 else array.reshape((1,) * (3 - array.ndim) + array.shape)
 
 
-class Task(NamedTuple):
+class GradientTask(NamedTuple):
     """One gradient: the map and what it takes, and the shape of the result."""
 
     which: int
     first: Array
-    second: Any  # see `_compute`
+    second: Any  # see `compute`
     shape: Shape
     conjugate: bool = False  # the result
 
 
-def _check_needs(function: str, needs: Sequence[bool]) -> Sequence[bool]:
+def check_needs(function: str, needs: Sequence[bool]) -> Sequence[bool]:
     """Which gradients are needed, as three truth values."""
     if type(needs) is tuple and tuple(map(type, needs)) == (bool, bool, bool):  # as a rule
         return needs
@@ -263,19 +263,19 @@ def _check_needs(function: str, needs: Sequence[bool]) -> Sequence[bool]:
     return needed
 
 
-def _gradients(
+def gradients(
     function: str,
     plan: Plan,
-    tasks: tuple[Task, Task, Task],
+    tasks: tuple[GradientTask, GradientTask, GradientTask],
     needs: Sequence[bool],
     out: Sequence[Array | None] | None,
     accumulate: bool,
     **arguments: Any,
 ) -> Gradients:
     """The gradients that are needed, each in its `out`, if it has one."""
-    needed = _check_needs(function, needs)
+    needed = check_needs(function, needs)
     dtype = tasks[0].first.dtype
-    outs = _check_outs(function, tasks, needed, out, accumulate, dtype, arguments)
+    outs = check_outs(function, tasks, needed, out, accumulate, dtype, arguments)
 
     # Memory may run out, and then every out must be as it was: what is computed last is the only
     # one that may be written to at once. The gradient of the input is the largest, as a rule.
@@ -288,13 +288,13 @@ def _gradients(
                 array is not None
                 and not accumulate
                 and not any(needed[:i])
-                and _at_once(which, plan)
+                and at_once(which, plan)
                 and array.flags.aligned
             ):
                 result = np.asarray(array)
             else:
-                result = _empty(function, shape, dtype)
-            _compute(which, plan, first, second, None, result)
+                result = empty(function, shape, dtype)
+            compute(which, plan, first, second, None, result)
             if conjugate and dtype.kind == "c":
                 np.conjugate(result, out=result)
             results[i] = result
@@ -302,15 +302,15 @@ def _gradients(
         return Gradients(*results)
     return Gradients(
         *(
-            result if result is None or array is None else _deliver(result, array, accumulate)
+            result if result is None or array is None else finish_out(result, array, accumulate)
             for result, array in zip(results, outs, strict=True)
         )
     )
 
 
-def _check_outs(
+def check_outs(
     function: str,
-    tasks: tuple[Task, Task, Task],
+    tasks: tuple[GradientTask, GradientTask, GradientTask],
     needed: Sequence[bool],
     out: Sequence[Array | None] | None,
     accumulate: bool,
@@ -320,7 +320,7 @@ def _check_outs(
     """The arrays for the gradients, or None for each that is to be a new one."""
     if out is None and accumulate is False:
         return (None, None, None)
-    _check_accumulate(function, accumulate)
+    check_accumulate(function, accumulate)
     if out is None:
         out = (None, None, None)
     elif not isinstance(out, (tuple, list)) or len(out) != 3:
@@ -334,7 +334,7 @@ def _check_outs(
         if array is not None:
             if not need:
                 raise ValueError(f"{function}: {name} is given, but needs is {needed!r}")
-            _check_out(function, name, array, task.shape, dtype, arguments)
+            check_out(function, name, array, task.shape, dtype, arguments)
             arguments[name] = array
         elif need and accumulate:
             raise ValueError(f"{function}: accumulate needs {name}, the array to add to")

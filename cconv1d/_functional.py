@@ -11,18 +11,27 @@ from typing import Any, SupportsIndex
 
 from numpy.typing import ArrayLike
 
-from ._arrays import Array, _arrays, _ready
-from ._execute import Gradients, Task, _at_once, _compute, _deliver, _empty, _gradients, _target
+from ._arrays import Array, as_arrays, same_dtype
+from ._execute import (
+    Gradients,
+    GradientTask,
+    at_once,
+    compute,
+    empty,
+    finish_out,
+    gradients,
+    prepare_out,
+)
 from ._geometry import IntLike, Padding, PaddingMode, Pads
 from ._kernels import BACKWARD_BIAS, BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD
 from ._plans import (
     Layout,
-    _plan_backward,
-    _plan_backward_input,
-    _plan_backward_weight,
-    _plan_forward,
-    _plan_transpose,
-    _plan_transpose_backward,
+    plan_backward,
+    plan_backward_input,
+    plan_backward_weight,
+    plan_forward,
+    plan_transpose,
+    plan_transpose_backward,
 )
 
 __all__ = [
@@ -169,21 +178,21 @@ def conv1d(
     x: Any = input
     w: Any = weight
     b: Any = bias
-    if not (_ready(x, w) and (b is None or _ready(w, b))):
+    if not (same_dtype(x, w) and (b is None or same_dtype(w, b))):
         if b is None:
-            x, w = _arrays(function, input=x, weight=w)
+            x, w = as_arrays(function, input=x, weight=w)
         else:
-            x, w, b = _arrays(function, input=x, weight=w, bias=b)
+            x, w, b = as_arrays(function, input=x, weight=w, bias=b)
     shapes = x.shape, w.shape, None if b is None else b.shape
-    plan = _plan_forward(shapes, stride, padding, dilation, groups, padding_mode, layout)
+    plan = plan_forward(shapes, stride, padding, dilation, groups, padding_mode, layout)
     if out is None and accumulate is False:
-        y = _empty(function, plan.output, x.dtype)
+        y = empty(function, plan.y_shape, x.dtype)
     else:
         given = {"input": input, "weight": weight, "bias": bias}
-        once = _at_once(FORWARD, plan)
-        y = _target(function, plan.output, x.dtype, out, accumulate, given, once)
-    _compute(FORWARD, plan, x, w, b, y)
-    return y if out is None else _deliver(y, out, accumulate)
+        once = at_once(FORWARD, plan)
+        y = prepare_out(function, plan.y_shape, x.dtype, out, accumulate, given, once)
+    compute(FORWARD, plan, x, w, b, y)
+    return y if out is None else finish_out(y, out, accumulate)
 
 
 def conv1d_backward(
@@ -266,16 +275,16 @@ def conv1d_backward(
     dy: Any = grad_output
     x: Any = input
     w: Any = weight
-    if not (_ready(dy, x) and _ready(x, w)):
-        dy, x, w = _arrays(function, grad_output=dy, input=x, weight=w)
+    if not (same_dtype(dy, x) and same_dtype(x, w)):
+        dy, x, w = as_arrays(function, grad_output=dy, input=x, weight=w)
     shapes = dy.shape, x.shape, w.shape
-    plan = _plan_backward(shapes, stride, padding, dilation, groups, padding_mode, layout)
+    plan = plan_backward(shapes, stride, padding, dilation, groups, padding_mode, layout)
     tasks = (
-        Task(BACKWARD_INPUT, dy, w, plan.input),
-        Task(BACKWARD_WEIGHT, dy, x, plan.weight),
-        Task(BACKWARD_BIAS, dy, None, plan.bias),
+        GradientTask(BACKWARD_INPUT, dy, w, plan.x_shape),
+        GradientTask(BACKWARD_WEIGHT, dy, x, plan.w_shape),
+        GradientTask(BACKWARD_BIAS, dy, None, plan.b_shape),
     )
-    return _gradients(
+    return gradients(
         function,
         plan,
         tasks,
@@ -353,19 +362,19 @@ def conv1d_backward_input(
     function = "conv1d_backward_input"
     dy: Any = grad_output
     w: Any = weight
-    if not _ready(dy, w):
-        dy, w = _arrays(function, grad_output=dy, weight=w)
-    plan = _plan_backward_input(
+    if not same_dtype(dy, w):
+        dy, w = as_arrays(function, grad_output=dy, weight=w)
+    plan = plan_backward_input(
         (dy.shape, w.shape), stride, padding, dilation, groups, padding_mode, layout, input_length
     )
     if out is None and accumulate is False:
-        dx = _empty(function, plan.input, dy.dtype)
+        dx = empty(function, plan.x_shape, dy.dtype)
     else:
         given = {"grad_output": grad_output, "weight": weight}
-        once = _at_once(BACKWARD_INPUT, plan)
-        dx = _target(function, plan.input, dy.dtype, out, accumulate, given, once)
-    _compute(BACKWARD_INPUT, plan, dy, w, None, dx)
-    return dx if out is None else _deliver(dx, out, accumulate)
+        once = at_once(BACKWARD_INPUT, plan)
+        dx = prepare_out(function, plan.x_shape, dy.dtype, out, accumulate, given, once)
+    compute(BACKWARD_INPUT, plan, dy, w, None, dx)
+    return dx if out is None else finish_out(dx, out, accumulate)
 
 
 def conv1d_backward_weight(
@@ -437,9 +446,9 @@ def conv1d_backward_weight(
     function = "conv1d_backward_weight"
     dy: Any = grad_output
     x: Any = input
-    if not _ready(dy, x):
-        dy, x = _arrays(function, grad_output=dy, input=x)
-    plan = _plan_backward_weight(
+    if not same_dtype(dy, x):
+        dy, x = as_arrays(function, grad_output=dy, input=x)
+    plan = plan_backward_weight(
         (dy.shape, x.shape), stride, padding, dilation, groups, padding_mode, layout, kernel_size
     )
     if per_sample is not False:
@@ -450,15 +459,15 @@ def conv1d_backward_weight(
                 f"{function}: per_sample needs samples, but input has shape {x.shape}, "
                 f"without a batch"
             )
-        plan = plan._replace(weight=(len(x), *plan.weight), each=True)
+        plan = plan._replace(w_shape=(len(x), *plan.w_shape), per_sample=True)
     if out is None and accumulate is False:
-        dw = _empty(function, plan.weight, dy.dtype)
+        dw = empty(function, plan.w_shape, dy.dtype)
     else:
         given = {"grad_output": grad_output, "input": input}
-        once = _at_once(BACKWARD_WEIGHT, plan)
-        dw = _target(function, plan.weight, dy.dtype, out, accumulate, given, once)
-    _compute(BACKWARD_WEIGHT, plan, dy, x, None, dw)
-    return dw if out is None else _deliver(dw, out, accumulate)
+        once = at_once(BACKWARD_WEIGHT, plan)
+        dw = prepare_out(function, plan.w_shape, dy.dtype, out, accumulate, given, once)
+    compute(BACKWARD_WEIGHT, plan, dy, x, None, dw)
+    return dw if out is None else finish_out(dw, out, accumulate)
 
 
 def conv_transpose1d(
@@ -557,23 +566,23 @@ def conv_transpose1d(
     x: Any = input
     w: Any = weight
     b: Any = bias
-    if not (_ready(x, w) and (b is None or _ready(w, b))):
+    if not (same_dtype(x, w) and (b is None or same_dtype(w, b))):
         if b is None:
-            x, w = _arrays(function, input=x, weight=w)
+            x, w = as_arrays(function, input=x, weight=w)
         else:
-            x, w, b = _arrays(function, input=x, weight=w, bias=b)
+            x, w, b = as_arrays(function, input=x, weight=w, bias=b)
     shapes = x.shape, w.shape, None if b is None else b.shape
-    plan = _plan_transpose(
+    plan = plan_transpose(
         shapes, stride, padding, dilation, groups, "zeros", layout, output_padding
     )
     if out is None and accumulate is False:
-        y = _empty(function, plan.input, x.dtype)
+        y = empty(function, plan.x_shape, x.dtype)
     else:
         given = {"input": input, "weight": weight, "bias": bias}
-        once = _at_once(BACKWARD_INPUT, plan)
-        y = _target(function, plan.input, x.dtype, out, accumulate, given, once)
-    _compute(BACKWARD_INPUT, plan, x, w.conj(), b, y)  # the map conjugates, the sum does not
-    return y if out is None else _deliver(y, out, accumulate)
+        once = at_once(BACKWARD_INPUT, plan)
+        y = prepare_out(function, plan.x_shape, x.dtype, out, accumulate, given, once)
+    compute(BACKWARD_INPUT, plan, x, w.conj(), b, y)  # the map conjugates, the sum does not
+    return y if out is None else finish_out(y, out, accumulate)
 
 
 def conv_transpose1d_backward(
@@ -645,9 +654,9 @@ def conv_transpose1d_backward(
     dy: Any = grad_output
     x: Any = input
     w: Any = weight
-    if not (_ready(dy, x) and _ready(x, w)):
-        dy, x, w = _arrays(function, grad_output=dy, input=x, weight=w)
-    plan = _plan_transpose_backward(
+    if not (same_dtype(dy, x) and same_dtype(x, w)):
+        dy, x, w = as_arrays(function, grad_output=dy, input=x, weight=w)
+    plan = plan_transpose_backward(
         (dy.shape, x.shape, w.shape),
         stride,
         padding,
@@ -658,11 +667,11 @@ def conv_transpose1d_backward(
         output_padding,
     )
     tasks = (
-        Task(FORWARD, dy, w.conj(), plan.output),
-        Task(BACKWARD_WEIGHT, x, dy, plan.weight, conjugate=True),
-        Task(BACKWARD_BIAS, dy, None, plan.bias),
+        GradientTask(FORWARD, dy, w.conj(), plan.y_shape),
+        GradientTask(BACKWARD_WEIGHT, x, dy, plan.w_shape, conjugate=True),
+        GradientTask(BACKWARD_BIAS, dy, None, plan.b_shape),
     )
-    return _gradients(
+    return gradients(
         function,
         plan,
         tasks,

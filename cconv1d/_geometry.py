@@ -118,7 +118,7 @@ def _pads(
     raise ValueError(f"{function}: padding must be {PAIR_OR_WORD}, not {padding!r}")
 
 
-def _alone(value: object) -> object:
+def unwrap_single(value: object) -> object:
     """The integer in a sequence of one: how PyTorch's layers keep stride, padding, dilation."""
     return value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
 
@@ -160,11 +160,12 @@ def check_options(
 
     That is integers and pairs of them, in objects that cannot change.
     """
-    step = integer(function, "stride", _alone(stride), 1)
-    spacing = integer(function, "dilation", _alone(dilation), 1)
-    pads = _alone(padding)
-    sides = _pads(function, pads, 0, 1, 1)
-    return step, pads if isinstance(pads, str) else sides, spacing, _mode(function, padding_mode)
+    stride = integer(function, "stride", unwrap_single(stride), 1)
+    dilation = integer(function, "dilation", unwrap_single(dilation), 1)
+    padding = unwrap_single(padding)
+    pads = _pads(function, padding, 0, 1, 1)
+    padding = padding if isinstance(padding, str) else pads
+    return stride, padding, dilation, _mode(function, padding_mode)
 
 
 def resolve(
@@ -179,10 +180,10 @@ def resolve(
     """The geometry of a convolution, or the error that `function` owes its caller."""
     length = integer(function, "input_length", input_length, 0)
     taps = integer(function, "kernel_size", kernel_size, 1)
-    step = integer(function, "stride", _alone(stride), 1)
-    spacing = integer(function, "dilation", _alone(dilation), 1)
-    span = spacing * (taps - 1) + 1
-    left, right = _pads(function, _alone(padding), length, span, step)
+    stride = integer(function, "stride", unwrap_single(stride), 1)
+    dilation = integer(function, "dilation", unwrap_single(dilation), 1)
+    span = dilation * (taps - 1) + 1
+    left, right = _pads(function, unwrap_single(padding), length, span, stride)
     mode = _mode(function, padding_mode)
     _check_mode(function, mode, length, left, right)
     padded = length + left + right
@@ -191,11 +192,11 @@ def resolve(
         raise ValueError(
             f"{function}: {limit}the padded input has {padded} positions "
             f"{'and' if limit else 'but'} the dilated kernel spans {span} "
-            f"(kernel_size {taps}, dilation {spacing}); "
+            f"(kernel_size {taps}, dilation {dilation}); "
             f"input length {length}, padding ({left}, {right})"
         )
-    number = PADDING_MODES.index(mode)
-    return Geometry(length, (padded - span) // step + 1, step, spacing, left, number)
+    mode_number = PADDING_MODES.index(mode)
+    return Geometry(length, (padded - span) // stride + 1, stride, dilation, left, mode_number)
 
 
 def resolve_transposed(
@@ -210,21 +211,21 @@ def resolve_transposed(
     """The geometry of the `conv1d` from the output of a transposed convolution to its input."""
     length = integer(function, "input_length", input_length, 1)
     taps = integer(function, "kernel_size", kernel_size, 1)
-    step = integer(function, "stride", _alone(stride), 1)
-    spacing = integer(function, "dilation", _alone(dilation), 1)
-    extra = integer(function, "output_padding", _alone(output_padding), 0)
+    stride = integer(function, "stride", unwrap_single(stride), 1)
+    dilation = integer(function, "dilation", unwrap_single(dilation), 1)
+    extra = integer(function, "output_padding", unwrap_single(output_padding), 0)
     if isinstance(padding, str):
         raise ValueError(f"{function}: padding must be {PAIR}, not {padding!r}")
-    left, right = _sides(function, _alone(padding), PAIR)
-    if extra >= max(step, spacing):
+    left, right = _sides(function, unwrap_single(padding), PAIR)
+    if extra >= max(stride, dilation):
         raise ValueError(
             f"{function}: output_padding must be less than stride or dilation, but it is {extra}, "
-            f"stride {step}, dilation {spacing}"
+            f"stride {stride}, dilation {dilation}"
         )
-    whole = (length - 1) * step + spacing * (taps - 1) + 1 + extra
+    whole = (length - 1) * stride + dilation * (taps - 1) + 1 + extra
     made_by = (
         f"the output length without padding for input length {length}, kernel_size {taps}, "
-        f"stride {step}, dilation {spacing}, output_padding {extra}"
+        f"stride {stride}, dilation {dilation}, output_padding {extra}"
     )
     if whole > MAX_SIZE:
         raise ValueError(
@@ -236,7 +237,7 @@ def resolve_transposed(
             f"{function}: padding ({left}, {right}) leaves nothing of {whole} positions, which is "
             f"{made_by}"
         )
-    return Geometry(whole - left - right, length, step, spacing, left)
+    return Geometry(whole - left - right, length, stride, dilation, left)
 
 
 def conv1d_output_length(

@@ -26,7 +26,7 @@ MAPS = ("forward", "backward_input", "backward_weight", "backward_bias")
 FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS = map(Kernels._fields.index, MAPS)
 
 
-def _of_halves(core: ModuleType, brain: bool) -> Kernels:
+def half_kernels(core: ModuleType, brain: bool) -> Kernels:
     """The kernels for float16 or bfloat16, whose arrays the extension takes as integers."""
 
     def on_integers(kernel: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,18 +22,19 @@ SMALL_PRODUCTS = 2**20
 class Plan(NamedTuple):
     """What a call comes to: the shapes of its arrays as the user has them, and the geometry.
 
-    The names are those of `conv1d`; `conv_transpose1d` takes its `output` and returns its `input`.
+    The roles are those of `conv1d`, also in the plan of a transposed convolution, which takes y
+    and returns x.
     """
 
-    input: Shape
-    weight: Shape
-    output: Shape
-    bias: Shape
+    x_shape: Shape
+    w_shape: Shape
+    y_shape: Shape
+    b_shape: Shape
     geometry: Geometry
     groups: int
-    each: bool  # sample has a weight of its own
-    swapped: bool  # signals have their channels last
-    small: bool  # see `_compute`
+    per_sample: bool  # one weight for each sample
+    channels_last: bool  # in memory, and in the user's shapes
+    is_small: bool  # see `compute`
 
 
 class Options(NamedTuple):
@@ -48,7 +49,7 @@ class Options(NamedTuple):
     size: object  # what no array tells: the kernel size or the input length, or output_padding
 
 
-def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
+def remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
     """Keep what `check` found for shapes and options: one convolution is called many times.
 
     Options other than plain integers, words and pairs of integers are checked every time: a list
@@ -101,30 +102,30 @@ def _remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
     return plan
 
 
-def _check_layout(function: str, layout: object) -> None:
+def check_layout(function: str, layout: object) -> None:
     if not isinstance(layout, str) or layout not in LAYOUTS:
         kind = ValueError if isinstance(layout, str) else TypeError
         raise kind(f"{function}: layout must be 'NCL' or 'NLC', not {layout!r}")
 
 
-def _batched(function: str, name: str, shape: Shape, layout: object) -> Shape:
+def batched(function: str, name: str, shape: Shape, layout: object) -> Shape:
     """The user's shape of a signal as (N, C, L)."""
-    _check_layout(function, layout)
+    check_layout(function, layout)
     if not 1 <= len(shape) <= 3:
         inner = "channels, length" if layout == "NCL" else "length, channels"
         raise ValueError(
             f"{function}: {name} must have shape (batch, {inner}), ({inner}) or (length,), "
             f"not {shape}"
         )
-    return (1,) * (3 - len(shape)) + _swapped(shape, layout == "NLC")
+    return (1,) * (3 - len(shape)) + swap_axes(shape, layout == "NLC")
 
 
-def _swapped(shape: Shape, swapped: bool) -> Shape:
+def swap_axes(shape: Shape, swapped: bool) -> Shape:
     """With the last two exchanged, if they are to be and there are two."""
     return (*shape[:-2], shape[-1], shape[-2]) if swapped and len(shape) > 1 else shape
 
 
-def _weights(function: str, shape: Shape) -> Shape:
+def weights(function: str, shape: Shape) -> Shape:
     """(k,), (K, C/groups, k) or (N, K, C/groups, k) as (K, C/groups, k)."""
     if len(shape) not in (1, 3, 4):
         channels = (
@@ -145,7 +146,7 @@ def _weights(function: str, shape: Shape) -> Shape:
     return (1,) * (3 - len(shape)) + shape[-3:]
 
 
-def _one_rank(function: str, name: str, shape: Shape, other_name: str, other: Shape) -> None:
+def check_ranks(function: str, name: str, shape: Shape, other_name: str, other: Shape) -> None:
     """Refuse a lone signal beside channels; two signals must agree about the batch, too.
 
     So must a signal and a weight for each sample.
@@ -163,20 +164,18 @@ def _one_rank(function: str, name: str, shape: Shape, other_name: str, other: Sh
         )
 
 
-def _check_groups(function: str, groups: object, **channels: int) -> int:
-    number = integer(function, "groups", groups, 1)
+def check_groups(function: str, groups: object, **channels: int) -> int:
+    groups = integer(function, "groups", groups, 1)
     for name, count in channels.items():
-        if count % number:
+        if count % groups:
             raise ValueError(
                 f"{function}: the {count} {name.replace('_', ' ')} cannot be divided into "
-                f"{number} groups"
+                f"{groups} groups"
             )
-    return number
+    return groups
 
 
-def _check_channels(
-    function: str, weight: Shape, groups: int, taken: int, in_channels: int
-) -> None:
+def check_channels(function: str, weight: Shape, groups: int, taken: int, in_channels: int) -> None:
     if in_channels != taken:
         raise ValueError(
             f"{function}: a weight of shape {weight} with groups {groups} takes "
@@ -184,7 +183,7 @@ def _check_channels(
         )
 
 
-def _check_bias(function: str, bias: Shape | None, expected: Shape) -> None:
+def check_bias(function: str, bias: Shape | None, expected: Shape) -> None:
     """Refuse a bias that is neither one for all samples nor, as the weight, one for each."""
     if bias is not None and bias != expected and bias != expected[-1:]:
         each = f" or {expected}" if len(expected) > 1 else ""
@@ -194,7 +193,7 @@ def _check_bias(function: str, bias: Shape | None, expected: Shape) -> None:
         )
 
 
-def _plan(
+def make_plan(
     axes: int,
     layout: object,
     x: Shape,
@@ -202,66 +201,66 @@ def _plan(
     outs: int,
     geometry: Geometry,
     groups: int,
-    each: bool = False,
+    per_sample: bool = False,
 ) -> Plan:
     """The plan for (N, C, L) and (K, C/groups, k), where the user's signals have so many axes."""
     y = x[0], outs, geometry.output_length
-    swapped = layout == "NLC" and axes > 1
-    samples = x[:1] if each else ()
+    channels_last = layout == "NLC" and axes > 1
+    samples = x[:1] if per_sample else ()
     return Plan(
-        _swapped(x, swapped)[3 - axes :],
+        swap_axes(x, channels_last)[3 - axes :],
         samples + w if axes > 1 else w[2:],
-        _swapped(y, swapped)[3 - axes :],
+        swap_axes(y, channels_last)[3 - axes :],
         (*samples, outs),
         geometry,
         groups,
-        each,
-        swapped,
+        per_sample,
+        channels_last,
         prod(y) * prod(w[1:]) < SMALL_PRODUCTS,
     )
 
 
-def _geometry(function: str, length: object, taps: object, options: Options) -> Geometry:
+def geometry_of(function: str, length: object, taps: object, options: Options) -> Geometry:
     stride, padding, dilation = options[:3]
     return resolve(function, length, taps, stride, padding, dilation, options.padding_mode)
 
 
-def _plan_of(
+def plan_of(
     function: str,
     x: Shape,
     w: Shape,
     options: Options,
 ) -> Plan:
     """The plan for an input and a weight in the user's shapes."""
-    x3, w3 = _batched(function, "input", x, options.layout), _weights(function, w)
-    _one_rank(function, "input", x, "weight", w)
-    geometry = _geometry(function, x3[2], w3[2], options)
-    number = _check_groups(function, options.groups, input_channels=x3[1], output_channels=w3[0])
-    _check_channels(function, w3, number, w3[1] * number, x3[1])
-    return _plan(len(x), options.layout, x3, w3, w3[0], geometry, number, len(w) == 4)
+    x3, w3 = batched(function, "input", x, options.layout), weights(function, w)
+    check_ranks(function, "input", x, "weight", w)
+    geometry = geometry_of(function, x3[2], w3[2], options)
+    groups = check_groups(function, options.groups, input_channels=x3[1], output_channels=w3[0])
+    check_channels(function, w3, groups, w3[1] * groups, x3[1])
+    return make_plan(len(x), options.layout, x3, w3, w3[0], geometry, groups, len(w) == 4)
 
 
-def _plan_of_transpose(
+def plan_of_transpose(
     function: str,
     x: Shape,
     w: Shape,
     options: Options,
 ) -> Plan:
     """The plan of the `conv1d` of whose input the transposed convolution is the gradient."""
-    x3, w3 = _batched(function, "input", x, options.layout), _weights(function, w)
-    _one_rank(function, "input", x, "weight", w)
+    x3, w3 = batched(function, "input", x, options.layout), weights(function, w)
+    check_ranks(function, "input", x, "weight", w)
     if x3[2] == 0:
         raise ValueError(f"{function}: input must have at least 1 sample, but its shape is {x}")
     stride, padding, dilation = options[:3]
     geometry = resolve_transposed(function, x3[2], w3[2], stride, padding, options.size, dilation)
-    number = _check_groups(function, options.groups, input_channels=x3[1])
-    _check_channels(function, w3, number, w3[0], x3[1])
-    y3 = x3[0], w3[1] * number, geometry.input_length
-    plan = _plan(len(x), options.layout, y3, w3, w3[0], geometry, number, len(w) == 4)
-    return plan._replace(bias=(*plan.bias[:-1], y3[1]))
+    groups = check_groups(function, options.groups, input_channels=x3[1])
+    check_channels(function, w3, groups, w3[0], x3[1])
+    y3 = x3[0], w3[1] * groups, geometry.input_length
+    plan = make_plan(len(x), options.layout, y3, w3, w3[0], geometry, groups, len(w) == 4)
+    return plan._replace(b_shape=(*plan.b_shape[:-1], y3[1]))
 
 
-def _check_grad_output(
+def check_grad_output(
     function: str, grad_output: Shape, expected: Shape, lengths: tuple[int, int]
 ) -> None:
     """Refuse a `grad_output` that has not the shape of the output; `lengths` of in- and output."""
@@ -272,90 +271,90 @@ def _check_grad_output(
         )
 
 
-@_remember
-def _plan_forward(
+@remember
+def plan_forward(
     shapes: tuple[Shape, Shape, Shape | None],
     options: Options,
 ) -> Plan:
     function = "conv1d"
     x, w, b = shapes
-    plan = _plan_of(function, x, w, options)
-    _check_bias(function, b, plan.bias)
+    plan = plan_of(function, x, w, options)
+    check_bias(function, b, plan.b_shape)
     return plan
 
 
-@_remember
-def _plan_backward(
+@remember
+def plan_backward(
     shapes: tuple[Shape, Shape, Shape],
     options: Options,
 ) -> Plan:
     function = "conv1d_backward"
     dy, x, w = shapes
-    plan = _plan_of(function, x, w, options)
-    _batched(function, "grad_output", dy, options.layout)
-    _one_rank(function, "grad_output", dy, "input", x)
-    _check_grad_output(function, dy, plan.output, plan.geometry[:2])
+    plan = plan_of(function, x, w, options)
+    batched(function, "grad_output", dy, options.layout)
+    check_ranks(function, "grad_output", dy, "input", x)
+    check_grad_output(function, dy, plan.y_shape, plan.geometry[:2])
     return plan
 
 
-@_remember
-def _plan_backward_input(
+@remember
+def plan_backward_input(
     shapes: tuple[Shape, Shape],
     options: Options,
 ) -> Plan:
     function = "conv1d_backward_input"
     dy, w = shapes
-    dy3, w3 = _batched(function, "grad_output", dy, options.layout), _weights(function, w)
-    _one_rank(function, "grad_output", dy, "weight", w)
-    geometry = _geometry(function, options.size, w3[2], options)
-    number = _check_groups(function, options.groups, output_channels=w3[0])
-    x3 = dy3[0], number * w3[1], geometry.input_length
-    plan = _plan(len(dy), options.layout, x3, w3, w3[0], geometry, number, len(w) == 4)
-    _check_grad_output(function, dy, plan.output, plan.geometry[:2])
+    dy3, w3 = batched(function, "grad_output", dy, options.layout), weights(function, w)
+    check_ranks(function, "grad_output", dy, "weight", w)
+    geometry = geometry_of(function, options.size, w3[2], options)
+    groups = check_groups(function, options.groups, output_channels=w3[0])
+    x3 = dy3[0], groups * w3[1], geometry.input_length
+    plan = make_plan(len(dy), options.layout, x3, w3, w3[0], geometry, groups, len(w) == 4)
+    check_grad_output(function, dy, plan.y_shape, plan.geometry[:2])
     return plan
 
 
-@_remember
-def _plan_backward_weight(
+@remember
+def plan_backward_weight(
     shapes: tuple[Shape, Shape],
     options: Options,
 ) -> Plan:
     function = "conv1d_backward_weight"
     dy, x = shapes
-    dy3 = _batched(function, "grad_output", dy, options.layout)
-    x3 = _batched(function, "input", x, options.layout)
-    _one_rank(function, "grad_output", dy, "input", x)
+    dy3 = batched(function, "grad_output", dy, options.layout)
+    x3 = batched(function, "input", x, options.layout)
+    check_ranks(function, "grad_output", dy, "input", x)
     taps = integer(function, "kernel_size", options.size, 1)
-    geometry = _geometry(function, x3[2], taps, options)
-    number = _check_groups(function, options.groups, input_channels=x3[1], output_channels=dy3[1])
-    plan = _plan(
-        len(x), options.layout, x3, (dy3[1], x3[1] // number, taps), dy3[1], geometry, number
+    geometry = geometry_of(function, x3[2], taps, options)
+    groups = check_groups(function, options.groups, input_channels=x3[1], output_channels=dy3[1])
+    plan = make_plan(
+        len(x), options.layout, x3, (dy3[1], x3[1] // groups, taps), dy3[1], geometry, groups
     )
-    _check_grad_output(function, dy, plan.output, plan.geometry[:2])
+    check_grad_output(function, dy, plan.y_shape, plan.geometry[:2])
     return plan
 
 
-@_remember
-def _plan_transpose(
+@remember
+def plan_transpose(
     shapes: tuple[Shape, Shape, Shape | None],
     options: Options,
 ) -> Plan:
     function = "conv_transpose1d"
     x, w, b = shapes
-    plan = _plan_of_transpose(function, x, w, options)
-    _check_bias(function, b, plan.bias)
+    plan = plan_of_transpose(function, x, w, options)
+    check_bias(function, b, plan.b_shape)
     return plan
 
 
-@_remember
-def _plan_transpose_backward(
+@remember
+def plan_transpose_backward(
     shapes: tuple[Shape, Shape, Shape],
     options: Options,
 ) -> Plan:
     function = "conv_transpose1d_backward"
     dy, x, w = shapes
-    plan = _plan_of_transpose(function, x, w, options)
-    _batched(function, "grad_output", dy, options.layout)
-    _one_rank(function, "grad_output", dy, "input", x)
-    _check_grad_output(function, dy, plan.input, plan.geometry[1::-1])
+    plan = plan_of_transpose(function, x, w, options)
+    batched(function, "grad_output", dy, options.layout)
+    check_ranks(function, "grad_output", dy, "input", x)
+    check_grad_output(function, dy, plan.x_shape, plan.geometry[1::-1])
     return plan

@@ -10,30 +10,30 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _backend
-from ._arrays import _arrays, _ready
+from ._arrays import as_arrays, same_dtype
 from ._execute import (
     Gradients,
-    Task,
-    _at_once,
-    _check_needs,
-    _compute,
-    _deliver,
-    _empty,
-    _gradients,
-    _target,
-    _three,
+    GradientTask,
+    as_3d,
+    at_once,
+    check_needs,
+    compute,
+    empty,
+    finish_out,
+    gradients,
+    prepare_out,
 )
 from ._geometry import IntLike, Padding, PaddingMode, check_options
 from ._kernels import BACKWARD_BIAS, BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD
 from ._plans import (
     Layout,
     Plan,
-    _check_bias,
-    _check_groups,
-    _check_layout,
-    _plan_backward,
-    _plan_forward,
-    _weights,
+    check_bias,
+    check_groups,
+    check_layout,
+    plan_backward,
+    plan_forward,
+    weights,
 )
 
 __all__ = ["PreparedConv1d"]
@@ -108,27 +108,29 @@ class PreparedConv1d:
     ) -> None:
         function = "PreparedConv1d"
         if bias is None:
-            arrays = _arrays(function, weight=weight)
+            arrays = as_arrays(function, weight=weight)
         else:
-            arrays = _arrays(function, weight=weight, bias=bias)
+            arrays = as_arrays(function, weight=weight, bias=bias)
         snapshots = [np.array(array, order="C") for array in arrays]
         for array in snapshots:
             array.setflags(write=False)  # flags.writeable = False leaks in NumPy 2.4.6
         shape = snapshots[0].shape
-        outs = _weights(function, shape)[0]
+        outs = weights(function, shape)[0]
         if len(shape) == 4:
             raise ValueError(
                 f"{function}: weight must have shape (out channels, in channels / groups, taps) or "
                 f"(taps,), not one for each sample, {shape}"
             )
         if bias is not None:
-            _check_bias(function, snapshots[1].shape, (outs,))
-        step, pads, spacing, mode = check_options(function, stride, padding, dilation, padding_mode)
-        number = _check_groups(function, groups, output_channels=outs)
-        _check_layout(function, layout)
+            check_bias(function, snapshots[1].shape, (outs,))
+        stride, pads, dilation, mode = check_options(
+            function, stride, padding, dilation, padding_mode
+        )
+        groups = check_groups(function, groups, output_channels=outs)
+        check_layout(function, layout)
         self._weight: Array = snapshots[0]
         self._bias: Array | None = None if bias is None else snapshots[1]
-        self._options = step, pads, spacing, number, mode, layout
+        self._options = stride, pads, dilation, groups, mode, layout
         self._packed: dict[tuple[int, str], Any] = {}
 
     @property
@@ -163,7 +165,7 @@ class PreparedConv1d:
         if packed is None:
             kernels = _backend.kernels_for(self._weight.dtype)
             packed = kernels.pack(
-                _three(self._weight), plan.geometry, plan.groups, which == BACKWARD_INPUT
+                as_3d(self._weight), plan.geometry, plan.groups, which == BACKWARD_INPUT
             )
             self._packed[key] = packed
         return packed
@@ -193,16 +195,18 @@ class PreparedConv1d:
         function = "conv1d"
         w, b = self._weight, self._bias
         x: Any = input
-        if not _ready(x, w):
-            x, _ = _arrays(function, input=x, weight=w)
-        plan = _plan_forward((x.shape, w.shape, None if b is None else b.shape), *self._options)
+        if not same_dtype(x, w):
+            x, _ = as_arrays(function, input=x, weight=w)
+        plan = plan_forward((x.shape, w.shape, None if b is None else b.shape), *self._options)
         if out is None and accumulate is False:
-            y = _empty(function, plan.output, x.dtype)
+            y = empty(function, plan.y_shape, x.dtype)
         else:
-            once = _at_once(FORWARD, plan)
-            y = _target(function, plan.output, x.dtype, out, accumulate, {"input": input}, once)
-        _compute(FORWARD, plan, x, self._pack(FORWARD, plan), b, y)
-        return y if out is None else _deliver(y, out, accumulate)
+            once = at_once(FORWARD, plan)
+            y = prepare_out(
+                function, plan.y_shape, x.dtype, out, accumulate, {"input": input}, once
+            )
+        compute(FORWARD, plan, x, self._pack(FORWARD, plan), b, y)
+        return y if out is None else finish_out(y, out, accumulate)
 
     def backward(
         self,
@@ -238,20 +242,20 @@ class PreparedConv1d:
         w = self._weight
         dy: Any = grad_output
         x: Any = input
-        if not (_ready(dy, x) and _ready(x, w)):
-            dy, x, _ = _arrays(function, grad_output=dy, input=x, weight=w)
-        plan = _plan_backward((dy.shape, x.shape, w.shape), *self._options)
-        needed = _check_needs(function, needs)
+        if not (same_dtype(dy, x) and same_dtype(x, w)):
+            dy, x, _ = as_arrays(function, grad_output=dy, input=x, weight=w)
+        plan = plan_backward((dy.shape, x.shape, w.shape), *self._options)
+        needed = check_needs(function, needs)
         tasks = (
-            Task(
+            GradientTask(
                 BACKWARD_INPUT,
                 dy,
                 self._pack(BACKWARD_INPUT, plan) if needed[0] else None,
-                plan.input,
+                plan.x_shape,
             ),
-            Task(BACKWARD_WEIGHT, dy, x, plan.weight),
-            Task(BACKWARD_BIAS, dy, None, plan.bias),
+            GradientTask(BACKWARD_WEIGHT, dy, x, plan.w_shape),
+            GradientTask(BACKWARD_BIAS, dy, None, plan.b_shape),
         )
-        return _gradients(
+        return gradients(
             function, plan, tasks, needed, out, accumulate, grad_output=grad_output, input=input
         )

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from ._arrays import Array
 from ._backend import REFERENCE, kernels_for
-from ._execute import _empty
+from ._execute import empty
 from ._geometry import Geometry
 
 __all__ = ["convolve", "correlate"]
@@ -119,7 +119,7 @@ def convolve(a: ArrayLike, v: ArrayLike, mode: Mode = "full", *, axis: SupportsI
     array([[3., 5.],
            [1., 1.]])
     """
-    return _slide("convolve", a, v, mode, axis)
+    return convolve_any("convolve", a, v, mode, axis)
 
 
 def correlate(
@@ -189,13 +189,13 @@ def correlate(
     >>> correlate(channels, patterns).argmax(axis=1)
     array([1, 3])
     """
-    return _slide("correlate", a, v, mode, axis)
+    return convolve_any("correlate", a, v, mode, axis)
 
 
 # --- arguments ------------------------------------------------------------------------------
 
 
-def _array(function: str, name: str, value: ArrayLike) -> Array:
+def as_array(function: str, name: str, value: ArrayLike) -> Array:
     """`value` as an array of numbers or objects with at least one axis."""
     if value is None:
         raise TypeError(f"{function}: {name} must be an array, not None")
@@ -212,7 +212,7 @@ def _array(function: str, name: str, value: ArrayLike) -> Array:
     return array
 
 
-def _operands(function: str, a: ArrayLike, v: ArrayLike) -> tuple[Array, Array, np.dtype[Any]]:
+def operands(function: str, a: ArrayLike, v: ArrayLike) -> tuple[Array, Array, np.dtype[Any]]:
     """Both as aligned arrays of the dtype that NumPy promotes theirs to, which comes third.
 
     A copy is made of lists, of unaligned data and of other dtypes, the other byte order among
@@ -229,12 +229,12 @@ def _operands(function: str, a: ArrayLike, v: ArrayLike) -> tuple[Array, Array, 
         and v.ndim
     ):
         return a, v, dtype
-    x, w = _array(function, "a", a), _array(function, "v", v)
+    x, w = as_array(function, "a", a), as_array(function, "v", v)
     dtype = np.promote_types(x.dtype, w.dtype)
     return np.require(x, dtype, "A"), np.require(w, dtype, "A"), dtype
 
 
-def _mode(function: str, mode: object) -> str:
+def mode_word(function: str, mode: object) -> str:
     """The word for a mode that is not one: what else there is, the installed NumPy knows."""
     try:
         length = len(NUMPY["correlate"]([0, 0, 0], [0, 0], mode))
@@ -247,7 +247,7 @@ def _mode(function: str, mode: object) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _part(function: str, samples: int, taps: int, mode: str) -> Geometry:
+def mode_geometry(function: str, samples: int, taps: int, mode: str) -> Geometry:
     """The part of "full" that `mode` means, in the terms of the map backward_input."""
     if samples == 0 or taps == 0:
         raise ValueError(f"{function}: {'a' if samples == 0 else 'v'} cannot be empty")
@@ -266,9 +266,11 @@ def _part(function: str, samples: int, taps: int, mode: str) -> Geometry:
 # --- the sums -------------------------------------------------------------------------------
 
 
-def _slide(function: str, a: ArrayLike, v: ArrayLike, mode: object, axis: SupportsIndex) -> Array:
+def convolve_any(
+    function: str, a: ArrayLike, v: ArrayLike, mode: object, axis: SupportsIndex
+) -> Array:
     """`convolve`, or `correlate`, which convolves with `v` conjugated and turned round."""
-    x, w, dtype = _operands(function, a, v)
+    x, w, dtype = operands(function, a, v)
     try:
         axis = index(axis)
     except TypeError:
@@ -279,44 +281,44 @@ def _slide(function: str, a: ArrayLike, v: ArrayLike, mode: object, axis: Suppor
         axis = axis % x.ndim - x.ndim
         x = np.moveaxis(x, axis, -1)
     if type(mode) is not str or mode not in MODES:
-        mode = _mode(function, mode)
-    part = _part(function, x.shape[-1], w.shape[-1], mode)
+        mode = mode_word(function, mode)
+    part = mode_geometry(function, x.shape[-1], w.shape[-1], mode)
     kernels = kernels_for(dtype)
     if kernels is REFERENCE:
-        return _by_numpy(function, x, w, mode, axis, part.input_length)
+        return call_numpy(function, x, w, mode, axis, part.input_length)
 
     if function == "correlate":
         w = w.conj()[..., ::-1]
-    lone = x.ndim == w.ndim == 1
+    is_1d = x.ndim == w.ndim == 1
     rows: tuple[int, ...] = ()
-    if not lone:
-        x, w, rows = _side_by_side(function, x, w)
+    if not is_1d:
+        x, w, rows = broadcast_rows(function, x, w)
     if w.shape[-1] > x.shape[-1]:
         x, w = w, x
     if dtype.kind == "c":
         w = w.conj()  # which the map conjugates again
-    y = _empty(function, (*rows, part.input_length), dtype)
-    if lone:
+    y = empty(function, (*rows, part.input_length), dtype)
+    if is_1d:
         kernels.backward_input(x[None, None], w[None, None], y[None, None], part, 1)
         return y
     if y.size:
-        _by_rows(kernels.backward_input, x, w, y, part)
+        call_by_rows(kernels.backward_input, x, w, y, part)
     return y if axis == -1 else np.moveaxis(y, -1, axis)
 
 
-def _by_numpy(function: str, a: Array, v: Array, mode: str, axis: int, length: int) -> Array:
+def call_numpy(function: str, a: Array, v: Array, mode: str, axis: int, length: int) -> Array:
     """What is not compiled is left to NumPy, row by row: the reference would be slower."""
     if a.ndim == v.ndim == 1:
         return NUMPY[function](a, v, mode)
-    a, v, rows = _side_by_side(function, a, v)
+    a, v, rows = broadcast_rows(function, a, v)
     a, v = (np.broadcast_to(array, (*rows, array.shape[-1])) for array in (a, v))
-    y = _empty(function, (*rows, length), np.result_type(a, v))
+    y = empty(function, (*rows, length), np.result_type(a, v))
     for i in np.ndindex(rows):
         y[i] = NUMPY[function](a[i], v[i], mode)
     return np.moveaxis(y, -1, axis)
 
 
-def _side_by_side(function: str, a: Array, v: Array) -> tuple[Array, Array, tuple[int, ...]]:
+def broadcast_rows(function: str, a: Array, v: Array) -> tuple[Array, Array, tuple[int, ...]]:
     """Both with as many axes, of which all but the last broadcast to those that come third."""
     rank = max(a.ndim, v.ndim)
     a, v = a[(None,) * (rank - a.ndim)], v[(None,) * (rank - v.ndim)]
@@ -329,12 +331,12 @@ def _side_by_side(function: str, a: Array, v: Array) -> tuple[Array, Array, tupl
     return a, v, tuple(m if n == 1 else n for n, m in pairs)
 
 
-def _steps(array: Array) -> list[int]:
+def strides_or_0(array: Array) -> list[int]:
     """Strides, 0 along axes of length 1."""
     return [step if n > 1 else 0 for n, step in zip(array.shape, array.strides, strict=True)]
 
 
-def _by_rows(kernel: Callable[..., None], x: Array, w: Array, y: Array, part: Geometry) -> None:
+def call_by_rows(kernel: Callable[..., None], x: Array, w: Array, y: Array, part: Geometry) -> None:
     """Fill the rows of `y`, as many of them in a call of the kernel as its arguments can say.
 
     Those are one axis along which there is one `w`, the batch, and one along which it varies:
@@ -345,7 +347,7 @@ def _by_rows(kernel: Callable[..., None], x: Array, w: Array, y: Array, part: Ge
     axis = 0
     while axis < y.ndim - 2:
         outer, inner = y.shape[axis : axis + 2]
-        steps = [_steps(array)[axis : axis + 2] for array in (x, w, y)]
+        steps = [strides_or_0(array)[axis : axis + 2] for array in (x, w, y)]
         if outer == 1 or inner == 1 or all(far == near * inner for far, near in steps):
             x, w, y = (
                 array.reshape(*array.shape[:axis], -1, *array.shape[axis + 2 :])

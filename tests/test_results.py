@@ -313,7 +313,7 @@ def test_overlap_that_is_hard_to_tell_is_taken_for_one():
     )
     with pytest.raises(np.exceptions.TooHardError):
         np.shares_memory(x, y, max_work=1000)
-    assert _execute._overlap(x, y)
+    assert _execute.overlap(x, y)
 
 
 @given(
@@ -326,11 +326,11 @@ def test_arrays_that_overlap_themselves(shape, strides):
     view = np.lib.stride_tricks.as_strided(np.zeros(200)[100:], shape, [8 * s for s in strides])
     places = [np.dot(index, strides) for index in np.ndindex(*shape)]
     if len(set(places)) < len(places):
-        assert _execute._overlaps_itself(view)
+        assert _execute.overlaps_itself(view)
     for axes in permutations(range(len(shape))):
         whole = np.zeros([abs(s) * n for s, n in zip(strides, shape, strict=True)])
         slices = tuple(slice(None, None, s or 1) for s in strides)
-        assert not _execute._overlaps_itself(whole[slices].transpose(axes))
+        assert not _execute.overlaps_itself(whole[slices].transpose(axes))
 
 
 @pytest.mark.parametrize("accumulate", [False, True])
@@ -365,17 +365,17 @@ def test_an_error_while_computing_leaves_every_out_alone(backend, name, accumula
 def test_an_error_between_samples_leaves_out_alone(backend, monkeypatch):
     """With channels last, samples with weights of their own are computed one after another."""
     x, w, out = np.ones((3, 9, 2)), np.ones((3, 4, 2, 3)), np.full((3, 7, 4), 7.0)
-    real = _execute._compute
+    real = _execute.compute
     calls = []
 
     def failing(which, plan, *arguments):
-        calls.append(plan.each)
+        calls.append(plan.per_sample)
         if len(calls) == 3:
             raise MemoryError("none left")
         return real(which, plan, *arguments)
 
     for room in (_execute, _functional):
-        monkeypatch.setattr(room, "_compute", failing)
+        monkeypatch.setattr(room, "compute", failing)
     with pytest.raises(MemoryError, match="none left"):
         conv1d(x, w, layout="NLC", out=out)
     assert calls == [True, False, False]

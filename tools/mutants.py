@@ -82,8 +82,8 @@ FAULTS = [
     Fault(
         "out written before all that may fail is done",
         "cconv1d/_execute.py",
-        "return not plan.each and (which != BACKWARD_INPUT or plan.geometry.mode == 0)",
-        "return not plan.each",
+        "return not plan.per_sample and (which != BACKWARD_INPUT or plan.geometry.mode == 0)",
+        "return not plan.per_sample",
         "results options",
     ),
     Fault(
@@ -111,8 +111,8 @@ FAULTS = [
     Fault(
         "a transposed convolution with conjugated weights",
         "cconv1d/_functional.py",
-        "_compute(BACKWARD_INPUT, plan, x, w.conj(), b, y)",
-        "_compute(BACKWARD_INPUT, plan, x, w, b, y)",
+        "compute(BACKWARD_INPUT, plan, x, w.conj(), b, y)",
+        "compute(BACKWARD_INPUT, plan, x, w, b, y)",
         "transpose complex",
     ),
     Fault(
