@@ -8,6 +8,7 @@ reference. ``CCONV1D_REQUIRE_EXTENSION=1`` and wheel builders make a failed buil
 import os
 import sys
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -24,7 +25,11 @@ extension = Extension(
         *("src/half.h", "src/pool.h", "src/simd.h", "src/tile.h", "src/tiles.h"),
         "cconv1d/include/cconv1d.h",
     ],
-    include_dirs=["src", "cconv1d/include"],
+    include_dirs=["src", "cconv1d/include", numpy.get_include()],
+    # Built with any NumPy, it runs with all from 2.0 on.
+    define_macros=[
+        (name, "NPY_2_0_API_VERSION") for name in ("NPY_NO_DEPRECATED_API", "NPY_TARGET_VERSION")
+    ],
     extra_compile_args=FLAGS,
     extra_link_args=[] if MSVC else ["-pthread"],
 )

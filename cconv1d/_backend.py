@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from importlib import import_module
 from types import FrameType, ModuleType
 from typing import Any
@@ -34,21 +33,16 @@ load_error: ImportError | None = None
 _kernels: dict[np.dtype[Any], Kernels] = {}
 
 
-def no_raw_entry(*arguments: object) -> bool:
-    return False
-
-
-#: A shorter way to the compiled maps, by their places in `Kernels`, for arrays of any rank;
-#: it returns false where there is none for these arrays, having done nothing.
-small: Callable[..., bool] = no_raw_entry
 _warning_due = False
 
 
 def select(backend: str) -> None:
     """Use the backend of that name from now on; the tests switch with it."""
-    global core, load_error, small, _warning_due
+    global core, load_error, _warning_due
     if backend not in BACKENDS:
         raise ImportError(f"CCONV1D_BACKEND must be one of {', '.join(BACKENDS)}, not {backend!r}")
+    if core is not None:
+        core.use_known_calls(False)
     core, load_error = None, None
     if backend != "reference":
         try:
@@ -61,9 +55,8 @@ def select(backend: str) -> None:
             load_error = error
     _warning_due = load_error is not None
     _kernels.clear()
-    small = no_raw_entry
     if core is not None:
-        small = core.small
+        core.use_known_calls(True)
         for dtype, suffix in ((np.float32, "f32"), (np.float64, "f64")):
             _kernels[np.dtype(dtype)] = Kernels(
                 *(getattr(core, f"{name}_{suffix}") for name in Kernels._fields)
@@ -79,6 +72,7 @@ def kernels_for(dtype: np.dtype[Any]) -> Kernels:
         _warn()
     if core is not None and dtype not in _kernels and is_bfloat16(dtype):
         _kernels[dtype] = half_kernels(core, brain=True)
+        core.know_bfloat16(dtype.num)
     return _kernels.get(dtype, REFERENCE)
 
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _backend
 from ._arrays import Array
 from ._backend import kernels_for
 from ._kernels import BACKWARD_BIAS, BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD
@@ -116,9 +115,9 @@ def prepare_out(
     out: Array | None,
     accumulate: bool,
     arguments: dict[str, Any],
-    at_once: bool,
+    by_a_copy: bool,
 ) -> Array:
-    """What a map is to fill, for `finish_out`: `out` if that can be filled at once, or a new array.
+    """What a map is to fill, for `finish_out`: `out` if that may be filled at once, or a new array.
 
     The arguments are those that the user gave, of which `out` must not be a part.
     """
@@ -128,7 +127,7 @@ def prepare_out(
             return empty(function, shape, dtype)
         raise ValueError(f"{function}: accumulate needs out, the array to add to")
     check_out(function, "out", out, shape, dtype, arguments)
-    if accumulate or not at_once or not out.flags.aligned:
+    if accumulate or by_a_copy or not out.flags.aligned:
         return empty(function, shape, dtype)
     return np.asarray(out)  # not a subclass, which may have shapes of its own
 
@@ -146,27 +145,40 @@ def finish_out(result: Array, out: Array, accumulate: bool) -> Array:
     return out
 
 
-def at_once(which: int, plan: Plan) -> bool:
-    """Whether a map stores nothing before all that may fail is done.
+def may_fail_midway(which_map: int, plan: Plan) -> bool:
+    """Whether a map may run out of memory when it has stored some of its results.
 
-    Memory may run out from one sample to the next, if they have weights of their own, and
-    while what copies of samples receive is folded back.
+    That is from one sample to the next, if they have weights of their own, and while the gradients
+    of copies of samples are added to those of the samples.
     """
-    return not plan.per_sample and (which != BACKWARD_INPUT or plan.geometry.mode == 0)
+    return plan.per_sample or (which_map == BACKWARD_INPUT and plan.geometry.mode != 0)
 
 
 def compute(
-    which: int, plan: Plan, first: Array, second: Any, bias: Array | None, out: Array
+    which: int,
+    plan: Plan,
+    first: Array,
+    second: Any,
+    bias: Array | None,
+    out: Array,
+    transposed: bool = False,
 ) -> None:
     """Fill `out` by one of the maps, with what the map has of a second operand and a bias.
 
-    The second is an array, None, or a weight as `Kernels.pack` returns it.
+    The second is an array, None, or a weight as `Kernels.pack` returns it. A transposed
+    convolution and its gradients conjugate weights where `conv1d` and its gradients do not, and
+    the reverse.
 
-    Small calls go to the kernels by an entry that is quicker at opening arrays. Samples with
-    weights of their own are groups of one sample, in a view; where strides do not allow that,
-    they are computed one after the other.
+    Samples with weights of their own are groups of one sample, in a view; where strides do not
+    allow that, they are computed one after the other.
     """
     geometry, groups = plan.geometry, plan.groups
+    if transposed and out.dtype.kind == "c":
+        if which == BACKWARD_WEIGHT:
+            compute(which, plan, first, second, bias, out)
+            np.conjugate(out, out=out)
+            return
+        second = second.conj()
     if plan.channels_last:  # the nests see strides only
         first = first.swapaxes(-1, -2)
         if which == BACKWARD_WEIGHT and second is not None:
@@ -198,8 +210,6 @@ def compute(
         first, out = merge_batch(first), merge_batch(out)
         second = None if second is None else merge_batch(second)
         bias = None if bias is None else merge_batch(bias)
-    if plan.is_small and _backend.small(which, first, second, bias, out, geometry, groups):
-        return
     kernel = kernels_for(out.dtype)[which]
     if bias is not None and not bias.flags.aligned:
         bias = bias.copy()
@@ -236,6 +246,32 @@ def as_3d(array: Array) -> Array:
     return array if array.ndim == 3 else array.reshape((1,) * (3 - array.ndim) + array.shape)
 
 
+def one(
+    function: str,
+    which_map: int,
+    plan: Plan,
+    shape: Shape,
+    operands: tuple[Array, Any, Array | None],
+    out: Array | None,
+    accumulate: bool,
+    given: dict[str, Any],
+    transposed: bool = False,
+) -> Array:
+    """The result of one map: a new array, or `out`, which is changed as a whole or not at all.
+
+    Of the operands (the first, the second and the bias, see `compute`) the first has the dtype of
+    the result; `given` are the arguments as the user gave them, by name.
+    """
+    dtype = operands[0].dtype
+    if out is None and accumulate is False:
+        result = empty(function, shape, dtype)
+    else:
+        by_a_copy = may_fail_midway(which_map, plan)
+        result = prepare_out(function, shape, dtype, out, accumulate, given, by_a_copy)
+    compute(which_map, plan, *operands, result, transposed)
+    return result if out is None else finish_out(result, out, accumulate)
+
+
 class GradientTask(NamedTuple):
     """One gradient: the map and what it takes, and the shape of the result."""
 
@@ -243,7 +279,7 @@ class GradientTask(NamedTuple):
     first: Array
     second: Any  # see `compute`
     shape: Shape
-    conjugate: bool = False  # the result
+    transposed: bool = False  # see `compute`
 
 
 def check_needs(function: str, needs: Sequence[bool]) -> Sequence[bool]:
@@ -282,21 +318,19 @@ def gradients(
     results: list[Array | None] = [None, None, None]
     for i in (2, 1, 0):
         if needed[i]:
-            which, first, second, shape, conjugate = tasks[i]
+            which, first, second, shape, transposed = tasks[i]
             array = outs[i]
             if (
                 array is not None
                 and not accumulate
                 and not any(needed[:i])
-                and at_once(which, plan)
+                and not may_fail_midway(which, plan)
                 and array.flags.aligned
             ):
                 result = np.asarray(array)
             else:
                 result = empty(function, shape, dtype)
-            compute(which, plan, first, second, None, result)
-            if conjugate and dtype.kind == "c":
-                np.conjugate(result, out=result)
+            compute(which, plan, first, second, None, result, transposed)
             results[i] = result
     if out is None:
         return Gradients(*results)

@@ -15,24 +15,21 @@ from ._arrays import Array, as_arrays, same_dtype
 from ._execute import (
     Gradients,
     GradientTask,
-    at_once,
-    compute,
-    empty,
-    finish_out,
     gradients,
-    prepare_out,
+    one,
 )
 from ._geometry import IntLike, Padding, PaddingMode, Pads
 from ._kernels import BACKWARD_BIAS, BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD
 from ._plans import (
     Layout,
-    plan_backward,
-    plan_backward_input,
-    plan_backward_weight,
-    plan_forward,
-    plan_transpose,
-    plan_transpose_backward,
+    plan_conv1d,
+    plan_conv1d_backward,
+    plan_conv1d_backward_input,
+    plan_conv1d_backward_weight,
+    plan_conv_transpose1d,
+    plan_conv_transpose1d_backward,
 )
+from ._usual import usual_calls
 
 __all__ = [
     "conv1d",
@@ -42,6 +39,17 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose1d_backward",
 ]
+
+usual_conv1d = plan_conv1d.tells(usual_calls(FORWARD, "y"))
+usual_conv1d_backward = plan_conv1d_backward.tells(usual_calls(BACKWARD_INPUT, "x"))
+usual_conv1d_backward_input = plan_conv1d_backward_input.tells(usual_calls(BACKWARD_INPUT, "x"))
+usual_conv1d_backward_weight = plan_conv1d_backward_weight.tells(usual_calls(BACKWARD_WEIGHT, "w"))
+usual_conv_transpose1d = plan_conv_transpose1d.tells(
+    usual_calls(BACKWARD_INPUT, "x", transposed=True)
+)
+usual_conv_transpose1d_backward = plan_conv_transpose1d_backward.tells(
+    usual_calls(FORWARD, "y", transposed=True)
+)
 
 
 def conv1d(
@@ -174,6 +182,23 @@ def conv1d(
         ...
     ValueError: conv1d: bias must have shape (8,), one number for each output channel, not (2,)
     """
+    if accumulate is False:
+        usual = usual_conv1d.one(
+            input,
+            weight,
+            bias,
+            None,
+            stride,
+            padding,
+            dilation,
+            groups,
+            padding_mode,
+            layout,
+            0,
+            out,
+        )
+        if usual is not None:
+            return usual
     function = "conv1d"
     x: Any = input
     w: Any = weight
@@ -184,15 +209,9 @@ def conv1d(
         else:
             x, w, b = as_arrays(function, input=x, weight=w, bias=b)
     shapes = x.shape, w.shape, None if b is None else b.shape
-    plan = plan_forward(shapes, stride, padding, dilation, groups, padding_mode, layout)
-    if out is None and accumulate is False:
-        y = empty(function, plan.y_shape, x.dtype)
-    else:
-        given = {"input": input, "weight": weight, "bias": bias}
-        once = at_once(FORWARD, plan)
-        y = prepare_out(function, plan.y_shape, x.dtype, out, accumulate, given, once)
-    compute(FORWARD, plan, x, w, b, y)
-    return y if out is None else finish_out(y, out, accumulate)
+    plan = plan_conv1d(shapes, stride, padding, dilation, groups, padding_mode, layout)
+    given = {"input": input, "weight": weight, "bias": bias}
+    return one(function, FORWARD, plan, plan.y_shape, (x, w, b), out, accumulate, given)
 
 
 def conv1d_backward(
@@ -271,6 +290,23 @@ def conv1d_backward(
     >>> grads.bias
     array([3.])
     """
+    if out is None and accumulate is False:
+        usual = usual_conv1d_backward.gradients(
+            grad_output,
+            input,
+            weight,
+            None,
+            stride,
+            padding,
+            dilation,
+            groups,
+            padding_mode,
+            layout,
+            0,
+            needs,
+        )
+        if usual is not None:
+            return usual
     function = "conv1d_backward"
     dy: Any = grad_output
     x: Any = input
@@ -278,7 +314,7 @@ def conv1d_backward(
     if not (same_dtype(dy, x) and same_dtype(x, w)):
         dy, x, w = as_arrays(function, grad_output=dy, input=x, weight=w)
     shapes = dy.shape, x.shape, w.shape
-    plan = plan_backward(shapes, stride, padding, dilation, groups, padding_mode, layout)
+    plan = plan_conv1d_backward(shapes, stride, padding, dilation, groups, padding_mode, layout)
     tasks = (
         GradientTask(BACKWARD_INPUT, dy, w, plan.x_shape),
         GradientTask(BACKWARD_WEIGHT, dy, x, plan.w_shape),
@@ -359,22 +395,33 @@ def conv1d_backward_input(
     >>> conv1d_backward_input([1.0, 10.0, 100.0], [2.0, 3.0], input_length=4)
     array([  2.,  23., 230., 300.])
     """
+    if accumulate is False:
+        usual = usual_conv1d_backward_input.one(
+            grad_output,
+            weight,
+            None,
+            None,
+            stride,
+            padding,
+            dilation,
+            groups,
+            padding_mode,
+            layout,
+            input_length,
+            out,
+        )
+        if usual is not None:
+            return usual
     function = "conv1d_backward_input"
     dy: Any = grad_output
     w: Any = weight
     if not same_dtype(dy, w):
         dy, w = as_arrays(function, grad_output=dy, weight=w)
-    plan = plan_backward_input(
+    plan = plan_conv1d_backward_input(
         (dy.shape, w.shape), stride, padding, dilation, groups, padding_mode, layout, input_length
     )
-    if out is None and accumulate is False:
-        dx = empty(function, plan.x_shape, dy.dtype)
-    else:
-        given = {"grad_output": grad_output, "weight": weight}
-        once = at_once(BACKWARD_INPUT, plan)
-        dx = prepare_out(function, plan.x_shape, dy.dtype, out, accumulate, given, once)
-    compute(BACKWARD_INPUT, plan, dy, w, None, dx)
-    return dx if out is None else finish_out(dx, out, accumulate)
+    given = {"grad_output": grad_output, "weight": weight}
+    return one(function, BACKWARD_INPUT, plan, plan.x_shape, (dy, w, None), out, accumulate, given)
 
 
 def conv1d_backward_weight(
@@ -443,12 +490,29 @@ def conv1d_backward_weight(
     array([[21., 32.],
            [54., 65.]])
     """
+    if accumulate is False and per_sample is False:
+        usual = usual_conv1d_backward_weight.one(
+            grad_output,
+            input,
+            None,
+            None,
+            stride,
+            padding,
+            dilation,
+            groups,
+            padding_mode,
+            layout,
+            kernel_size,
+            out,
+        )
+        if usual is not None:
+            return usual
     function = "conv1d_backward_weight"
     dy: Any = grad_output
     x: Any = input
     if not same_dtype(dy, x):
         dy, x = as_arrays(function, grad_output=dy, input=x)
-    plan = plan_backward_weight(
+    plan = plan_conv1d_backward_weight(
         (dy.shape, x.shape), stride, padding, dilation, groups, padding_mode, layout, kernel_size
     )
     if per_sample is not False:
@@ -460,14 +524,8 @@ def conv1d_backward_weight(
                 f"without a batch"
             )
         plan = plan._replace(w_shape=(len(x), *plan.w_shape), per_sample=True)
-    if out is None and accumulate is False:
-        dw = empty(function, plan.w_shape, dy.dtype)
-    else:
-        given = {"grad_output": grad_output, "input": input}
-        once = at_once(BACKWARD_WEIGHT, plan)
-        dw = prepare_out(function, plan.w_shape, dy.dtype, out, accumulate, given, once)
-    compute(BACKWARD_WEIGHT, plan, dy, x, None, dw)
-    return dw if out is None else finish_out(dw, out, accumulate)
+    given = {"grad_output": grad_output, "input": input}
+    return one(function, BACKWARD_WEIGHT, plan, plan.w_shape, (dy, x, None), out, accumulate, given)
 
 
 def conv_transpose1d(
@@ -562,6 +620,23 @@ def conv_transpose1d(
     >>> conv_transpose1d(coarse, kernels, stride=2, padding=1).shape
     (2, 3, 200)
     """
+    if accumulate is False:
+        usual = usual_conv_transpose1d.one(
+            input,
+            weight,
+            bias,
+            None,
+            stride,
+            padding,
+            dilation,
+            groups,
+            "zeros",
+            layout,
+            output_padding,
+            out,
+        )
+        if usual is not None:
+            return usual
     function = "conv_transpose1d"
     x: Any = input
     w: Any = weight
@@ -572,17 +647,21 @@ def conv_transpose1d(
         else:
             x, w, b = as_arrays(function, input=x, weight=w, bias=b)
     shapes = x.shape, w.shape, None if b is None else b.shape
-    plan = plan_transpose(
+    plan = plan_conv_transpose1d(
         shapes, stride, padding, dilation, groups, "zeros", layout, output_padding
     )
-    if out is None and accumulate is False:
-        y = empty(function, plan.x_shape, x.dtype)
-    else:
-        given = {"input": input, "weight": weight, "bias": bias}
-        once = at_once(BACKWARD_INPUT, plan)
-        y = prepare_out(function, plan.x_shape, x.dtype, out, accumulate, given, once)
-    compute(BACKWARD_INPUT, plan, x, w.conj(), b, y)  # the map conjugates, the sum does not
-    return y if out is None else finish_out(y, out, accumulate)
+    given = {"input": input, "weight": weight, "bias": bias}
+    return one(
+        function,
+        BACKWARD_INPUT,
+        plan,
+        plan.x_shape,
+        (x, w, b),
+        out,
+        accumulate,
+        given,
+        transposed=True,
+    )
 
 
 def conv_transpose1d_backward(
@@ -650,13 +729,30 @@ def conv_transpose1d_backward(
     >>> grads.bias
     array([111.])
     """
+    if out is None and accumulate is False:
+        usual = usual_conv_transpose1d_backward.gradients(
+            grad_output,
+            input,
+            weight,
+            None,
+            stride,
+            padding,
+            dilation,
+            groups,
+            "zeros",
+            layout,
+            output_padding,
+            needs,
+        )
+        if usual is not None:
+            return usual
     function = "conv_transpose1d_backward"
     dy: Any = grad_output
     x: Any = input
     w: Any = weight
     if not (same_dtype(dy, x) and same_dtype(x, w)):
         dy, x, w = as_arrays(function, grad_output=dy, input=x, weight=w)
-    plan = plan_transpose_backward(
+    plan = plan_conv_transpose1d_backward(
         (dy.shape, x.shape, w.shape),
         stride,
         padding,
@@ -667,8 +763,8 @@ def conv_transpose1d_backward(
         output_padding,
     )
     tasks = (
-        GradientTask(FORWARD, dy, w.conj(), plan.y_shape),
-        GradientTask(BACKWARD_WEIGHT, x, dy, plan.w_shape, conjugate=True),
+        GradientTask(FORWARD, dy, w, plan.y_shape, transposed=True),
+        GradientTask(BACKWARD_WEIGHT, x, dy, plan.w_shape, transposed=True),
         GradientTask(BACKWARD_BIAS, dy, None, plan.b_shape),
     )
     return gradients(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from ._geometry import MAX_SIZE, Geometry, integer, resolve, resolve_transposed
 
@@ -14,8 +14,8 @@ Shape = tuple[int, ...]
 Layout = Literal["NCL", "NLC"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 
-#: Work that a processor does in some 20 microseconds, of which the kernels' usual entry, with a
-#: typed memoryview of each array, would be a part that counts.
+#: Work that a processor does in some 20 microseconds, of which the long way through the shim
+#: would be a part that counts.
 SMALL_PRODUCTS = 2**20
 
 
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
     groups: int
     per_sample: bool  # one weight for each sample
     channels_last: bool  # in memory, and in the user's shapes
-    is_small: bool  # see `compute`
+    is_small: bool  # see _usual.py
 
 
 class Options(NamedTuple):
@@ -49,18 +49,39 @@ class Options(NamedTuple):
     size: object  # what no array tells: the kernel size or the input length, or output_padding
 
 
-def remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
-    """Keep what `check` found for shapes and options: one convolution is called many times.
+class Learner(Protocol):
+    """What wants to know of plans: `_usual.UsualCalls`, which is above this module."""
+
+    def learn(
+        self, shapes: tuple[Shape | None, ...], options: tuple[object, ...], plan: Plan
+    ) -> None: ...
+
+
+AnyLearner = TypeVar("AnyLearner", bound=Learner)
+
+
+class Planner:
+    """The plans of one public function, which are remembered: one convolution is called many times.
 
     Options other than plain integers, words and pairs of integers are checked every time: a list
-    may not be a key, and a pair of floats would be found equal to one of integers. To compare
-    types and values takes as long as a small convolution, so the last call with the same shapes is
-    tried first: the same objects, if they cannot change, are the same options.
+    may not be a key, and a pair of floats would be found equal to one of integers.
     """
-    remembered = lru_cache(maxsize=1024)(check)
-    last: dict[tuple[Shape | None, ...], tuple[Any, ...]] = {}
 
-    def plan(
+    __slots__ = ("_check", "_learner", "_remembered", "function")
+
+    def __init__(self, function: str, check: Callable[[str, Any, Options], Plan]) -> None:
+        self.function = function
+        self._check = check
+        self._remembered = lru_cache(maxsize=1024)(partial(check, function))
+        self._learner: Learner | None = None
+
+    def tells(self, learner: AnyLearner) -> AnyLearner:
+        """Let it learn every plan that is remembered."""
+        self._learner = learner
+        return learner
+
+    def __call__(
+        self,
         shapes: tuple[Shape | None, ...],
         stride: object,
         padding: object,
@@ -70,20 +91,8 @@ def remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
         layout: object,
         size: object = 0,
     ) -> Plan:
-        found = last.get(shapes)
-        if (
-            found is not None
-            and found[1] is stride
-            and found[2] is padding
-            and found[3] is dilation
-            and found[4] is groups
-            and found[5] is padding_mode
-            and found[6] is layout
-            and found[7] is size
-        ):
-            return found[0]  # type: ignore[no-any-return]
         options = Options(stride, padding, dilation, groups, padding_mode, layout, size)
-        if (
+        if not (
             type(stride) is type(dilation) is type(groups) is type(size) is int
             and (
                 type(padding) is int
@@ -92,14 +101,11 @@ def remember(check: Callable[..., Plan]) -> Callable[..., Plan]:
             )
             and type(padding_mode) is type(layout) is str
         ):
-            new = remembered(shapes, options)
-            if len(last) >= 1024:
-                last.clear()
-            last[shapes] = new, *options
-            return new
-        return check(shapes, options)
-
-    return plan
+            return self._check(self.function, shapes, options)
+        plan = self._remembered(shapes, options)
+        if self._learner is not None:
+            self._learner.learn(shapes, options, plan)
+        return plan
 
 
 def check_layout(function: str, layout: object) -> None:
@@ -271,24 +277,18 @@ def check_grad_output(
         )
 
 
-@remember
-def plan_forward(
-    shapes: tuple[Shape, Shape, Shape | None],
-    options: Options,
+def check_conv1d(
+    function: str, shapes: tuple[Shape, Shape, Shape | None], options: Options
 ) -> Plan:
-    function = "conv1d"
     x, w, b = shapes
     plan = plan_of(function, x, w, options)
     check_bias(function, b, plan.b_shape)
     return plan
 
 
-@remember
-def plan_backward(
-    shapes: tuple[Shape, Shape, Shape],
-    options: Options,
+def check_conv1d_backward(
+    function: str, shapes: tuple[Shape, Shape, Shape], options: Options
 ) -> Plan:
-    function = "conv1d_backward"
     dy, x, w = shapes
     plan = plan_of(function, x, w, options)
     batched(function, "grad_output", dy, options.layout)
@@ -297,12 +297,9 @@ def plan_backward(
     return plan
 
 
-@remember
-def plan_backward_input(
-    shapes: tuple[Shape, Shape],
-    options: Options,
+def check_conv1d_backward_input(
+    function: str, shapes: tuple[Shape, Shape], options: Options
 ) -> Plan:
-    function = "conv1d_backward_input"
     dy, w = shapes
     dy3, w3 = batched(function, "grad_output", dy, options.layout), weights(function, w)
     check_ranks(function, "grad_output", dy, "weight", w)
@@ -314,12 +311,9 @@ def plan_backward_input(
     return plan
 
 
-@remember
-def plan_backward_weight(
-    shapes: tuple[Shape, Shape],
-    options: Options,
+def check_conv1d_backward_weight(
+    function: str, shapes: tuple[Shape, Shape], options: Options
 ) -> Plan:
-    function = "conv1d_backward_weight"
     dy, x = shapes
     dy3 = batched(function, "grad_output", dy, options.layout)
     x3 = batched(function, "input", x, options.layout)
@@ -334,27 +328,31 @@ def plan_backward_weight(
     return plan
 
 
-@remember
-def plan_transpose(
-    shapes: tuple[Shape, Shape, Shape | None],
-    options: Options,
+def check_conv_transpose1d(
+    function: str, shapes: tuple[Shape, Shape, Shape | None], options: Options
 ) -> Plan:
-    function = "conv_transpose1d"
     x, w, b = shapes
     plan = plan_of_transpose(function, x, w, options)
     check_bias(function, b, plan.b_shape)
     return plan
 
 
-@remember
-def plan_transpose_backward(
-    shapes: tuple[Shape, Shape, Shape],
-    options: Options,
+def check_conv_transpose1d_backward(
+    function: str, shapes: tuple[Shape, Shape, Shape], options: Options
 ) -> Plan:
-    function = "conv_transpose1d_backward"
     dy, x, w = shapes
     plan = plan_of_transpose(function, x, w, options)
     batched(function, "grad_output", dy, options.layout)
     check_ranks(function, "grad_output", dy, "input", x)
     check_grad_output(function, dy, plan.x_shape, plan.geometry[1::-1])
     return plan
+
+
+plan_conv1d = Planner("conv1d", check_conv1d)
+plan_conv1d_backward = Planner("conv1d_backward", check_conv1d_backward)
+plan_conv1d_backward_input = Planner("conv1d_backward_input", check_conv1d_backward_input)
+plan_conv1d_backward_weight = Planner("conv1d_backward_weight", check_conv1d_backward_weight)
+plan_conv_transpose1d = Planner("conv_transpose1d", check_conv_transpose1d)
+plan_conv_transpose1d_backward = Planner(
+    "conv_transpose1d_backward", check_conv_transpose1d_backward
+)

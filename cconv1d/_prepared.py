@@ -11,18 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _backend
 from ._arrays import as_arrays, same_dtype
-from ._execute import (
-    Gradients,
-    GradientTask,
-    as_3d,
-    at_once,
-    check_needs,
-    compute,
-    empty,
-    finish_out,
-    gradients,
-    prepare_out,
-)
+from ._execute import Gradients, GradientTask, as_3d, check_needs, gradients, one
+from ._functional import usual_conv1d, usual_conv1d_backward
 from ._geometry import IntLike, Padding, PaddingMode, check_options
 from ._kernels import BACKWARD_BIAS, BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD
 from ._plans import (
@@ -31,8 +21,8 @@ from ._plans import (
     check_bias,
     check_groups,
     check_layout,
-    plan_backward,
-    plan_forward,
+    plan_conv1d,
+    plan_conv1d_backward,
     weights,
 )
 
@@ -131,7 +121,7 @@ class PreparedConv1d:
         self._weight: Array = snapshots[0]
         self._bias: Array | None = None if bias is None else snapshots[1]
         self._options = stride, pads, dilation, groups, mode, layout
-        self._packed: dict[tuple[int, str], Any] = {}
+        self._packed: dict[int, Any] = {}
 
     @property
     def weight(self) -> Array:
@@ -160,14 +150,13 @@ class PreparedConv1d:
         """The weight as a map takes it. Two threads may pack it at once; either result will do."""
         if _backend.core is None:
             return self._weight
-        key = which, _backend.core.isa()
-        packed = self._packed.get(key)
-        if packed is None:
+        packed = self._packed.get(which)
+        if packed is None or not (isinstance(packed, np.ndarray) or packed.is_current()):
             kernels = _backend.kernels_for(self._weight.dtype)
             packed = kernels.pack(
                 as_3d(self._weight), plan.geometry, plan.groups, which == BACKWARD_INPUT
             )
-            self._packed[key] = packed
+            self._packed[which] = packed
         return packed
 
     def __call__(
@@ -192,21 +181,22 @@ class PreparedConv1d:
         TypeError, ValueError, MemoryError
             As `conv1d`.
         """
+        packed = self._packed.get(FORWARD)
+        if packed is not None and accumulate is False:
+            usual = usual_conv1d.one(
+                input, self._weight, self._bias, packed, *self._options, 0, out
+            )
+            if usual is not None:
+                return usual
         function = "conv1d"
         w, b = self._weight, self._bias
         x: Any = input
         if not same_dtype(x, w):
             x, _ = as_arrays(function, input=x, weight=w)
-        plan = plan_forward((x.shape, w.shape, None if b is None else b.shape), *self._options)
-        if out is None and accumulate is False:
-            y = empty(function, plan.y_shape, x.dtype)
-        else:
-            once = at_once(FORWARD, plan)
-            y = prepare_out(
-                function, plan.y_shape, x.dtype, out, accumulate, {"input": input}, once
-            )
-        compute(FORWARD, plan, x, self._pack(FORWARD, plan), b, y)
-        return y if out is None else finish_out(y, out, accumulate)
+        plan = plan_conv1d((x.shape, w.shape, None if b is None else b.shape), *self._options)
+        operands = x, self._pack(FORWARD, plan), b
+        given = {"input": input}
+        return one(function, FORWARD, plan, plan.y_shape, operands, out, accumulate, given)
 
     def backward(
         self,
@@ -238,13 +228,20 @@ class PreparedConv1d:
         TypeError, ValueError, MemoryError
             As `conv1d_backward`.
         """
+        packed = self._packed.get(BACKWARD_INPUT)
+        if packed is not None and out is None and accumulate is False:
+            usual = usual_conv1d_backward.gradients(
+                grad_output, input, self._weight, packed, *self._options, 0, needs
+            )
+            if usual is not None:
+                return usual
         function = "conv1d_backward"
         w = self._weight
         dy: Any = grad_output
         x: Any = input
         if not (same_dtype(dy, x) and same_dtype(x, w)):
             dy, x, _ = as_arrays(function, grad_output=dy, input=x, weight=w)
-        plan = plan_backward((dy.shape, x.shape, w.shape), *self._options)
+        plan = plan_conv1d_backward((dy.shape, x.shape, w.shape), *self._options)
         needed = check_needs(function, needs)
         tasks = (
             GradientTask(

@@ -23,6 +23,9 @@ from ._arrays import Array
 from ._backend import REFERENCE, kernels_for
 from ._execute import empty
 from ._geometry import Geometry
+from ._kernels import BACKWARD_INPUT
+from ._plans import SMALL_PRODUCTS, Options, Plan, Shape
+from ._usual import usual_calls
 
 __all__ = ["convolve", "correlate"]
 
@@ -119,6 +122,10 @@ def convolve(a: ArrayLike, v: ArrayLike, mode: Mode = "full", *, axis: SupportsI
     array([[3., 5.],
            [1., 1.]])
     """
+    if axis == -1:
+        usual = usual_convolve.slide(a, v, mode, False)
+        if usual is not None:
+            return usual
     return convolve_any("convolve", a, v, mode, axis)
 
 
@@ -189,8 +196,15 @@ def correlate(
     >>> correlate(channels, patterns).argmax(axis=1)
     array([1, 3])
     """
+    if axis == -1:
+        usual = usual_correlate.slide(a, v, mode, True)
+        if usual is not None:
+            return usual
     return convolve_any("correlate", a, v, mode, axis)
 
+
+usual_convolve = usual_calls(BACKWARD_INPUT, "x", transposed=True)
+usual_correlate = usual_calls(BACKWARD_INPUT, "x")
 
 # --- arguments ------------------------------------------------------------------------------
 
@@ -287,9 +301,11 @@ def convolve_any(
     if kernels is REFERENCE:
         return call_numpy(function, x, w, mode, axis, part.input_length)
 
+    is_1d = x.ndim == w.ndim == 1
+    if is_1d:
+        learn(function, x.shape, w.shape, mode, part)
     if function == "correlate":
         w = w.conj()[..., ::-1]
-    is_1d = x.ndim == w.ndim == 1
     rows: tuple[int, ...] = ()
     if not is_1d:
         x, w, rows = broadcast_rows(function, x, w)
@@ -304,6 +320,15 @@ def convolve_any(
     if y.size:
         call_by_rows(kernels.backward_input, x, w, y, part)
     return y if axis == -1 else np.moveaxis(y, -1, axis)
+
+
+def learn(function: str, a: Shape, v: Shape, mode: str, part: Geometry) -> None:
+    """Let the next call of this kind be a usual one (see `UsualCalls.slide`)."""
+    usual = usual_correlate if function == "correlate" else usual_convolve
+    longer, shorter = max(a, v), min(a, v)
+    small = part.input_length * shorter[0] < SMALL_PRODUCTS
+    plan = Plan((part.input_length,), shorter, longer, (1,), part, 1, False, False, small)
+    usual.learn((a, v), Options(None, None, None, None, mode, None, None), plan)
 
 
 def call_numpy(function: str, a: Array, v: Array, mode: str, axis: int, length: int) -> Array:

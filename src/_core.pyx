@@ -31,10 +31,11 @@ terms, so that chains and their order are the same however the terms are cut.
 import os
 import threading
 
-from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.pycapsule cimport PyCapsule_New
+from cpython.ref cimport Py_INCREF, PyObject, PyTypeObject
 from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport fma, fmaf, isfinite
 from libc.stdint cimport INT32_MAX, int32_t, uint16_t, uintptr_t
@@ -47,6 +48,7 @@ cdef extern from *:
     PyInterpreterState *PyInterpreterState_Main()
     unsigned long PyThread_get_thread_ident() nogil
     int PyErr_CheckSignals()  # its exception stays set
+    PyObject *PyDict_GetItemWithError(object dict, object key) except? NULL
 
 cdef extern from "tiles.h" nogil:
     enum:
@@ -188,28 +190,37 @@ cdef int handle_signals() noexcept nogil:
         return PyErr_CheckSignals()
 
 
-cdef int compute(
-    Map which, View first, View second, View bias, View out, object geometry, Py_ssize_t groups,
-    Py_ssize_t size
+cdef int run_map(
+    Map which, const View *views, const Geometry *g, Py_ssize_t groups, Py_ssize_t size
 ) except -1:
-    """`apply_map`; before MemoryError nothing is stored, but for a gradient that has a border.
+    """`apply_map`, of the first operand, the second, the bias and the result.
 
-    What the handler of a signal raises ends it in between.
+    Before MemoryError nothing is stored, but for a gradient that has a border. What the handler of
+    a signal raises ends it in between.
     """
     cdef bint done
     cdef bint interruptible = PyThread_get_thread_ident() == main_thread
-    cdef Geometry g
-    if which != BACKWARD_BIAS:
-        g = as_geometry(geometry, out.shape[2] if which == BACKWARD_WEIGHT else second.shape[2])
     if interruptible:
         cc_pool_interruptible(handle_signals)
     with nogil:
-        done = apply_map(which, &first, &second, &bias, &out, &g, groups, size)
+        done = apply_map(which, &views[0], &views[1], &views[2], &views[3], g, groups, size)
     if interruptible and cc_pool_interruptible(NULL):
         return -1  # with the exception that the handler has raised
     if not done:
         raise MemoryError("cconv1d: no memory for the packed weights and panels")
     return 0
+
+
+cdef int compute(
+    Map which, View first, View second, View bias, View out, object geometry, Py_ssize_t groups,
+    Py_ssize_t size
+) except -1:
+    """`run_map` for a geometry of _geometry.py."""
+    cdef View *views = [first, second, bias, out]
+    cdef Geometry g
+    if which != BACKWARD_BIAS:
+        g = as_geometry(geometry, out.shape[2] if which == BACKWARD_WEIGHT else second.shape[2])
+    return run_map(which, views, &g, groups, size)
 
 
 cdef class PackedWeights:
@@ -229,6 +240,15 @@ cdef class PackedWeights:
 
     def __dealloc__(self):
         PyMem_RawFree(self.memory)
+
+    cdef bint is_for_level(self, Py_ssize_t size) noexcept:
+        """Whether the tiles of the present level for numbers of `size` bytes read them."""
+        return self.view.packed == NULL or self.packed.tiles == (
+            level.f32 if size == sizeof(float) else level.f64)
+
+    def is_current(self):
+        return self.is_for_level(sizeof(double) if self.itemsize == sizeof(double)
+                                 else sizeof(float))
 
     cdef View view_as(self, Py_ssize_t itemsize):
         if itemsize != self.itemsize:
@@ -334,40 +354,6 @@ def backward_bias_f64(const double[:, :, :] dy, double[:] db):
     compute(BACKWARD_BIAS, view_of(dy), nothing, nothing, line_of(db), None, 1, sizeof(double))
 
 
-def small(Map which, first, second, bias, out, geometry, Py_ssize_t groups):
-    """Any map, by raw buffers: typed memoryviews take longer than a small call's arithmetic.
-
-    Takes arrays of one dtype with one to three axes, where those that are left out are in front;
-    false, with nothing done, unless they are aligned and of a compiled dtype.
-    """
-    cdef Py_buffer buffers[4]
-    cdef View views[4]
-    cdef int i, held = 0
-    cdef Py_ssize_t size
-    try:
-        # NumPy takes as long to write a format as for all the rest, so one is asked for.
-        if not (open_view(out, PyBUF_WRITABLE | PyBUF_FORMAT, buffers, &held, &views[3])
-                and buffers[0].format[0] in b"fde" and buffers[0].format[1] == 0
-                and open_view(first, 0, buffers, &held, &views[0])
-                and (type(second) is PackedWeights
-                     or open_view(second, 0, buffers, &held, &views[1]))
-                and open_view(bias, 0, buffers, &held, &views[2])):
-            return False
-        if type(second) is PackedWeights:
-            views[1] = (<PackedWeights> second).view_as(buffers[0].itemsize)
-        if buffers[0].format[0] == b"e":
-            size = sizeof(float)
-            for i in range(4):
-                views[i].half = level.float16
-        else:
-            size = buffers[0].itemsize
-        compute(which, views[0], views[1], views[2], views[3], geometry, groups, size)
-    finally:
-        for i in range(held):
-            PyBuffer_Release(&buffers[i])
-    return True
-
-
 # Half precision comes as integers of 16 bits, which is what memoryviews can hold of it.
 
 cdef const cc_half *half_of(bint brain) noexcept:
@@ -449,6 +435,9 @@ def backward_bias_c64(const complex64[:, :, :] dy, float[:] db):
 
 def backward_bias_c128(const complex128[:, :, :] dy, double[:] db):
     compute(BACKWARD_BIAS, view_of(dy), nothing, nothing, line_of(db), None, 1, sizeof(double))
+
+
+include "usual_calls.pxi"
 
 
 # --- threads -------------------------------------------------------------------------------------

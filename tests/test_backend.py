@@ -14,7 +14,6 @@ import pytest
 
 import cconv1d
 from cconv1d import _backend, _kernels, _reference, conv1d, conv1d_backward, show_config
-from cconv1d._geometry import resolve
 
 try:
     from cconv1d import _core
@@ -320,42 +319,6 @@ def test_the_public_functions_use_the_selected_backend(backend, monkeypatch):
     x, w = np.ones((1, 2, 30)), np.ones((2, 2, 7))  # a shape that no other test has used
     conv1d_backward(conv1d(x, w), x, w)
     assert sorted(calls) == sorted(_kernels.MAPS)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_small_calls_take_the_short_way(native, dtype, monkeypatch):
-    """All of the maps do, and large calls none."""
-    calls = []
-
-    def spied(which, *arguments):
-        calls.append(_kernels.Kernels._fields[which])
-        return _core.small(which, *arguments)
-
-    monkeypatch.setattr(_backend, "small", spied)
-    x, w = np.ones((2, 30), dtype), np.ones((2, 2, 7), dtype)
-    conv1d_backward(conv1d(x, w), x, w)
-    assert sorted(calls) == sorted(_kernels.MAPS)
-    conv1d(np.ones((16, 300), dtype), np.ones((16, 16, 15), dtype))  # 1.1 million products
-    assert len(calls) == 4
-
-
-@pytest.mark.parametrize("odd", ["longdouble", "int32", "complex64", ">f4", "unaligned", "axes"])
-@pytest.mark.parametrize("place", range(4))
-def test_the_short_way_leaves_other_arrays_alone(native, odd, place):
-    x, w, b, y = arrays = [np.full(size, 3, np.float32) for size in (4, 2, 1, 3)]
-    if odd == "unaligned":
-        raw = np.zeros(x.nbytes + 1, np.uint8)
-        arrays[place] = raw[1 : 1 + 4 * arrays[place].size].view(np.float32)
-    elif odd == "axes":
-        arrays[place] = arrays[place].reshape(1, 1, 1, -1)
-    else:  # all of them: that arrays have one dtype is for the public functions to see
-        arrays = [array.astype(odd) for array in arrays]
-    before = [array.tobytes() for array in arrays]
-    geometry = resolve("test", 4, 2, 1, 0, 1)
-    assert _core.small(0, *arrays, geometry, 1) is False
-    assert [array.tobytes() for array in arrays] == before
-    assert _core.small(0, x, w, b, y, geometry, 1) is True
-    assert y.tolist() == [21, 21, 21]
 
 
 def test_levels_are_listed_from_low_to_high(native):

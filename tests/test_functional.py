@@ -42,7 +42,7 @@ from cconv1d import (
     conv_transpose1d_output_length,
 )
 from cconv1d._geometry import resolve
-from cconv1d._plans import Options, remember
+from cconv1d._plans import Options, Planner
 
 same = np.testing.assert_array_equal
 
@@ -353,7 +353,7 @@ def test_an_option_that_changes_between_calls(backend):
 def test_a_plan_is_remembered_for_all_of_its_options(option, others):
     """Each in turn with a value that may be equal to the usual one, but is another."""
     usual = Options(2, (1, 2), 1, 1, "zeros", "NCL", 0)
-    plan = remember(lambda shapes, options: (shapes, options))  # as it was called
+    plan = Planner("", lambda name, shapes, options: (shapes, options))  # as it was called
     for other in others:
         changed = usual._replace(**{option: other})
         for options in (usual, changed, changed, usual, usual):

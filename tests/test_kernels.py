@@ -259,31 +259,6 @@ def test_a_sample_alone_and_in_a_batch(native, case, seed, dtype):
             same(got, dx[one])
 
 
-@FUZZ
-@given(data=st.data(), case=cases(work=2**14), seed=seeds, dtype=dtypes)
-def test_the_short_way_of_small_calls(native, data, case, seed, dtype):
-    """The kernels' other entry: axes left out in front, arrays as they lie in memory."""
-    g = case.geometry
-    x, w, b, dy = case.normal(seed, dtype)
-    expected = kernel_maps(x, w, b, dy, g, case.groups)
-    outputs = [Fenced(array.shape, dtype) for array in (dy, x, w, b)]
-
-    def fewer_axes(array):
-        ones = next((i for i, size in enumerate(array.shape[:-1]) if size != 1), array.ndim - 1)
-        return array[(0,) * data.draw(st.integers(0, ones))]
-
-    def laid_out(array):
-        return array if array is None else LAYOUTS[data.draw(layouts)](fewer_axes(array))
-
-    layouts = st.sampled_from(list(LAYOUTS))
-    operands = (x, w, b), (dy, w, None), (dy, x, None), (dy, None, None)
-    for which, (three, output) in enumerate(zip(operands, outputs, strict=True)):
-        out = fewer_axes(output.array)
-        assert _backend.small(which, *map(laid_out, three), out, g, case.groups)
-    for name, output, e in zip(MAPS, outputs, expected, strict=True):
-        same(output.result(), e, err_msg=name)
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 @given(case=bit_cases, seed=seeds, dtype=dtypes)
 def test_any_layout_of_the_arrays(native, layout, case, seed, dtype):

@@ -193,8 +193,6 @@ def test_packed_weights_of_another_kind_are_refused(native):
     x, b = x.astype(np.float32), b.astype(np.float32)
     with pytest.raises(TypeError, match="items of 8 bytes, not 4"):
         _backend.kernels_for(np.dtype(np.float32)).forward(x, packed, b, y, CASE.geometry, 2)
-    with pytest.raises(TypeError, match="items of 8 bytes, not 4"):
-        _backend.small(0, x, packed, b, y, CASE.geometry, 2)
 
 
 def test_calls_from_many_threads(backend):

@@ -67,23 +67,23 @@ FAULTS = [
     # what is remembered, and where results go
     Fault(
         "a plan for another dilation",
-        "cconv1d/_plans.py",
-        "            and found[3] is dilation\n",
-        "",
-        "functional options",
+        "src/usual_calls.pxi",
+        "and same_option(call.dilation, dilation) and same_option(call.groups, groups)",
+        "and same_option(call.groups, groups)",
+        "usual functional options",
     ),
     Fault(
         "accumulate adds out's own result to it",
         "cconv1d/_execute.py",
-        "if accumulate or not at_once or",
-        "if not at_once or",
+        "if accumulate or by_a_copy or",
+        "if by_a_copy or",
         "results options",
     ),
     Fault(
         "out written before all that may fail is done",
         "cconv1d/_execute.py",
-        "return not plan.per_sample and (which != BACKWARD_INPUT or plan.geometry.mode == 0)",
-        "return not plan.per_sample",
+        "return plan.per_sample or (which_map == BACKWARD_INPUT and plan.geometry.mode != 0)",
+        "return plan.per_sample",
         "results options",
     ),
     Fault(
@@ -110,9 +110,9 @@ FAULTS = [
     # conjugation
     Fault(
         "a transposed convolution with conjugated weights",
-        "cconv1d/_functional.py",
-        "compute(BACKWARD_INPUT, plan, x, w.conj(), b, y)",
-        "compute(BACKWARD_INPUT, plan, x, w, b, y)",
+        "cconv1d/_execute.py",
+        "        second = second.conj()\n",
+        "        pass\n",
         "transpose complex",
     ),
     Fault(

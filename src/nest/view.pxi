@@ -62,40 +62,6 @@ nothing.part = 0
 nothing.packed = NULL
 
 
-cdef bint open_view(
-    object array, int flags, Py_buffer *buffers, int *held, View *view
-) except -1:
-    """A view of an array, or of None, by one more buffer that is held.
-
-    False if that is unaligned or cannot be had.
-    """
-    cdef Py_buffer *buffer = &buffers[held[0]]
-    cdef int axis, missing
-    cdef uintptr_t places
-    view[0] = nothing
-    if array is None:
-        return True
-    try:
-        PyObject_GetBuffer(array, buffer, PyBUF_STRIDES | flags)
-    except ValueError:
-        return False  # bfloat16 has no format
-    held[0] += 1
-    if not 1 <= buffer.ndim <= 3:
-        return False
-    view.data = <char *> buffer.buf
-    missing = 3 - buffer.ndim
-    places = <uintptr_t> view.data
-    for axis in range(2, -1, -1):
-        if axis >= missing:
-            view.shape[axis] = buffer.shape[axis - missing]
-            view.strides[axis] = buffer.strides[axis - missing]
-        else:
-            view.shape[axis] = 1
-            view.strides[axis] = view.shape[axis + 1] * view.strides[axis + 1]
-        places |= <uintptr_t> view.strides[axis]
-    return places % buffer.itemsize == 0
-
-
 cdef inline char *at(const View *view, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k) noexcept nogil:
     return (view.data + i * view.strides[0] + (j >> view.pair) * view.strides[1]
             + (j & view.pair) * view.part + k * view.strides[2])
