@@ -158,6 +158,7 @@ include "nest/backward_bias.pxi"
 include "nest/pack_weights.pxi"
 include "nest/channels_last.pxi"
 include "nest/correlate.pxi"
+include "nest/choose.pxi"
 include "nest/padding_adjoint.pxi"
 include "nest/maps.pxi"
 include "nest/c_api.pxi"
@@ -480,9 +481,6 @@ def set_serial_products(Py_ssize_t products):
 
 
 # --- the level of instruction set ----------------------------------------------------------------
-
-cdef const cc_level *level = &cc_levels[0]
-
 
 def available_isas():
     """The levels that this processor and its operating system support, lowest first."""

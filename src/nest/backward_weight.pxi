@@ -1,4 +1,4 @@
-# backward_weight and the gradient of the bias: positions summed, in the order of the samples.
+# backward_weight: positions summed, in the order of the samples.
 
 cdef struct WeightGradient:
     # A job for the pool. Its chunks are blocks of dw: some output channels (rows) of one group by

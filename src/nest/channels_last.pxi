@@ -8,7 +8,8 @@
 cdef struct Across:
     # A job for the pool. Its chunks are panels of positions of one group of one sample or, if each
     # channel is a group of its own, of all groups.
-    Correlation sum            # whose phases, terms and order these are
+    Sum sum                    # with a phase for each class
+    View array, out
     bint each                  # channel is a group of its own
     Py_ssize_t sets            # groups, or 1 if these are channels
     Py_ssize_t channels, outs  # of a set
@@ -66,7 +67,7 @@ cdef inline const Py_ssize_t *ahead_of_phase(
 
 cdef bint pack_across(const View *w, const Across *job, real *packed) noexcept nogil:
     """packed[phase][set][block][term][lane], zeros in lanes without a channel; true if finite."""
-    cdef const Correlation *of = &job.sum
+    cdef const Sum *of = &job.sum
     cdef Py_ssize_t number, group, block, channel, klass, u, tap, t, lane, lanes
     cdef Py_ssize_t row_step = w.strides[1 if of.transposed and not job.each else 0]
     cdef const char *weight
@@ -128,7 +129,7 @@ cdef void gather(
     Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t m, Py_ssize_t count, real *panel
 ) noexcept nogil:
     """panel[sample][lane]; else panel[term][position], or ...[lane] if each channel is a group."""
-    cdef const View *array = &job.sum.array
+    cdef const View *array = &job.array
     cdef const Py_ssize_t *ahead = ahead_of_phase(job, phase)
     cdef Py_ssize_t t, channel, step = phase.terms.in_step, width = 1, channels = 1
     if job.each:
@@ -149,8 +150,8 @@ cdef void across_strip(
     Py_ssize_t m, Py_ssize_t count, bint inside, real *panel, real *stage
 ) noexcept nogil:
     """`count` positions from m on, from the array if what they read lies inside of it."""
-    cdef const View *array = &job.sum.array
-    cdef const View *out = &job.sum.out
+    cdef const View *array = &job.array
+    cdef const View *out = &job.out
     cdef Py_ssize_t total = phase.terms.channels * phase.terms.per_channel
     cdef Py_ssize_t row = neighbours_distance(job, sizeof(real)) * phase.terms.in_step
     cdef Py_ssize_t out_step = out.strides[2] * job.sum.step
@@ -222,7 +223,7 @@ cdef void across_chunk(
         for i in range(0 if job.reach else phase.terms.per_channel):
             # positions that read nothing beyond the ends
             first = max(first, ceiling(-ahead[i], phase.terms.in_step))
-            last = min(last, ceiling(job.sum.array.shape[2] - ahead[i], phase.terms.in_step))
+            last = min(last, ceiling(job.array.shape[2] - ahead[i], phase.terms.in_step))
         while m < end:
             if first <= m < last:
                 count = min(last - m, job.strip)
@@ -238,7 +239,7 @@ cdef inline Py_ssize_t neighbours_distance(
     const Across *job, Py_ssize_t size
 ) noexcept nogil:
     """Numbers from a sample to the next one, in the panel of all samples or in the array."""
-    return job.lanes if job.reach else job.sum.array.strides[2] // size
+    return job.lanes if job.reach else job.array.strides[2] // size
 
 
 cdef inline Py_ssize_t ceiling(Py_ssize_t amount, Py_ssize_t step) noexcept nogil:
@@ -261,15 +262,17 @@ cdef bint lies_across(const View *view, Py_ssize_t size) noexcept nogil:
             and view.strides[2] % size == 0)
 
 
-cdef bint plan_across(Across *job, const Correlation *sum, Py_ssize_t size) noexcept nogil:
+cdef bint plan_across(
+    Across *job, const Sum *sum, const View *array, const View *out, Py_ssize_t size
+) noexcept nogil:
     """Whether such a job is one for this nest, and then how."""
     cdef const cc_tiles *tiles = sum.tiles
     cdef Py_ssize_t longest, row, reach
-    if not (lies_across(&sum.array, size) and lies_across(&sum.out, size)) or sum.terms == 0:
+    if not (lies_across(array, size) and lies_across(out, size)) or sum.terms == 0:
         return False
     if sum.transposed and sum.g.classes < sum.g.stride:
         return False  # phases that meet no tap
-    job.sum = sum[0]
+    job.sum, job.array, job.out = sum[0], array[0], out[0]
     job.sum.merged, job.sum.phases = False, sum.g.classes if sum.transposed else 1
     job.each = sum.channels == sum.outs == 1
     job.sets, job.channels, job.outs = sum.groups, sum.channels, sum.outs
@@ -280,17 +283,17 @@ cdef bint plan_across(Across *job, const Correlation *sum, Py_ssize_t size) noex
     if job.outs * 4 < job.blocks * job.lanes * 3:
         return False  # too many lanes would be idle
     # offsets fit int32
-    row = max(sum.array.strides[2], -sum.array.strides[2]) // size
+    row = max(array.strides[2], -array.strides[2]) // size
     reach = (sum.g.taps + 1) * (sum.g.dilation + sum.g.stride) + sum.g.pad_left
     if row > INT32_MAX // 2 // max(reach, 1):
         return False
-    longest = (sum.out.shape[2] + sum.step - 1) // sum.step
-    if not job.each and (longest < job.rows or longest * sum.out.shape[0] < ACROSS_LEAST):
+    longest = (out.shape[2] + sum.step - 1) // sum.step
+    if not job.each and (longest < job.rows or longest * out.shape[0] < ACROSS_LEAST):
         return False
     job.strip = job.rows if job.each else ACROSS_STRIP // job.rows * job.rows
     job.panel_size = CC_BLOCK * job.rows * (job.lanes if job.each else 1)
     job.reach = 0
-    job.positions = min(NARROW, longest * sum.out.shape[0] * job.sets
+    job.positions = min(NARROW, longest * out.shape[0] * job.sets
                         // (PARTS * <Py_ssize_t> cc_pool_threads()) + 1)
     if job.each:
         plan_panel(job, STRIP_BYTES // (job.lanes * size))
@@ -316,11 +319,11 @@ cdef int across(
     Across *job, const View *w, const real *bias, Py_ssize_t bias_stride
 ) noexcept nogil:
     """As `correlate`; -1, with nothing stored, where a weight that meets zeros is not finite."""
-    cdef Correlation *of = &job.sum
+    cdef Sum *of = &job.sum
     cdef Py_ssize_t size = sizeof(real), row = neighbours_distance(job, size), number, group, t
     cdef Py_ssize_t lanes = job.sets * job.blocks * job.lanes
-    cdef Py_ssize_t chunks = of.out.shape[0] * job.sets * job.panels
-    cdef int workers = threads_for(of.out.shape[0] * of.out.shape[1] * of.out.shape[2],
+    cdef Py_ssize_t chunks = job.out.shape[0] * job.sets * job.panels
+    cdef int workers = threads_for(job.out.shape[0] * job.out.shape[1] * job.out.shape[2],
                                    of.terms // of.step)
     cdef Scratch scratch
     cdef Phase phase

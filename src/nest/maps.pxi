@@ -1,5 +1,9 @@
 # One function for all maps and dtypes.
 
+# The level whose tiles compute.
+cdef const cc_level *level = &cc_levels[0]
+
+
 cdef enum Map: FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS
 
 
@@ -23,7 +27,7 @@ cdef bint apply_map(
         return input_gradient[double](level.f64, first, second, <const double *> bias.data,
                                       bias.strides[2], out, g, groups)
     if single:
-        return correlate[float](level.f32, first, second, <const float *> bias.data,
+        return sum_terms[float](level.f32, first, second, <const float *> bias.data,
                                 bias.strides[2], out, g, groups, False)
-    return correlate[double](level.f64, first, second, <const double *> bias.data,
+    return sum_terms[double](level.f64, first, second, <const double *> bias.data,
                              bias.strides[2], out, g, groups, False)

@@ -94,7 +94,7 @@ cdef bint fold_border(
                 CC_BLOCK - (position - edge) % CC_BLOCK if side else
                 (edge - position - 1) % CC_BLOCK + 1))
             inner.pad_left = g.pad_left + position
-            if not correlate[real](tiles, dy, w, bias, 0, &some, &inner, groups, True):
+            if not sum_terms[real](tiles, dy, w, bias, 0, &some, &inner, groups, True):
                 return False
             add_copies[real](&some, position, dx, g.mode, first, length, 0)
             position += some.shape[2]
@@ -126,7 +126,7 @@ cdef bint input_gradient(
     cdef Scratch scratch
     cdef bint done
     if g.mode == ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
-        return correlate[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
+        return sum_terms[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
     width = min(width, CC_BLOCK)
     # so many groups of so many samples fit the scratch
     border.strides[2] = sizeof(real)
@@ -148,7 +148,7 @@ cdef bint input_gradient(
         whole_w.packed = &packed
     border.data = scratch.next
     block.data = border.data + samples * border.strides[0]
-    done = done and correlate[real](tiles, dy, &whole_w, bias, bias_stride, dx, g, groups, True)
+    done = done and sum_terms[real](tiles, dy, &whole_w, bias, bias_stride, dx, g, groups, True)
     for n from 0 <= n < dx.shape[0] by samples:
         samples = min(samples, dx.shape[0] - n)
         for group from 0 <= group < groups by together:
@@ -169,7 +169,7 @@ cdef bint input_gradient(
                 elif has_copies(g, first, first + some_dx.shape[2], length):
                     block.shape = some_dx.shape
                     inner.pad_left = g.pad_left + first
-                    done = (correlate[real](tiles, &some_dy, &some_w, <const real *> NULL, 0,
+                    done = (sum_terms[real](tiles, &some_dy, &some_w, <const real *> NULL, 0,
                                             &block, &inner, count, True)
                             and fold_border[real](tiles, &some_dy, &some_w, &block, g, count, first,
                                                   length, &border, <const real *> NULL))

@@ -1,7 +1,7 @@
 # Arrays as nests see them, and numbers as they are stored.
 
 cdef struct Packed:
-    # Weights as the tiles read them, and what their order depends on: see lay_out_weights.
+    # Weights as the tiles read them, and what their order depends on: see plan_sum.
     const cc_tiles *tiles
     bint transposed
     Py_ssize_t groups, outs, channels, taps, stride, dilation
