@@ -96,8 +96,8 @@ FAULTS = [
     Fault(
         "packed weights taken for finite ones",
         "src/nest/correlate.pxi",
-        "job.packed, finite = w.packed.numbers, w.packed.finite",
-        "job.packed, finite = w.packed.numbers, True",
+        "job.packed, finite = <void *> w.packed.numbers, w.packed.finite",
+        "job.packed, finite = <void *> w.packed.numbers, True",
         "prepared",
     ),
     Fault(

@@ -11,11 +11,49 @@ cdef struct Correlation:
     Py_ssize_t budget, most            # of samples in a panel, of terms in a chunk
     Py_ssize_t panel_size, offset_size, sums_size
     Py_ssize_t distance                # samples between channels, or 0 if panels must be packed
-    const int32_t *places              # [phase][term] in the array, where `distance` is not 0
-    const void *packed                 # [group][phase][block of rows][term][row of the block]
-    const void *biases
-    char *workers                      # the threads' own scratch
+    Py_ssize_t size                    # of a number, in bytes
+    int threads
+    bint kept, biased                  # packed before; with a bias
+    int32_t *order                     # of the sum's terms, if they are not summed as they come
+    int32_t *places                    # [phase][term] in the array, where `distance` is not 0
+    void *packed                       # [group][phase][block of rows][term][row of the block]
+    void *biases                       # [group][row], or NULL
+    uintptr_t workers                  # the threads' own scratch
     Py_ssize_t worker_size
+
+
+cdef struct CorrelationScratch:
+    # What a thread has for itself.
+    void *panel
+    int32_t *offset
+    void *stage                        # a tile
+    void *sums                         # of a chunk, if they go aside
+
+
+cdef uintptr_t carve_own_correlation(
+    const Correlation *job, CorrelationScratch *own, uintptr_t next
+) noexcept nogil:
+    own.panel = carve(&next, job.panel_size * job.size)
+    own.offset = <int32_t *> carve(&next, job.offset_size * sizeof(int32_t))
+    own.stage = carve(&next, CC_TILE * job.size)
+    own.sums = carve(&next, job.sums_size * job.size)
+    return next
+
+
+cdef uintptr_t carve_correlation(Correlation *job, uintptr_t next) noexcept nogil:
+    cdef CorrelationScratch own
+    cdef Py_ssize_t terms = job.sum.terms * sizeof(int32_t)
+    job.packed = job.biases = job.order = job.places = NULL
+    if not job.kept:
+        job.packed = carve(&next, job.sum.size * job.size)
+    if job.biased:
+        job.biases = carve(&next, job.sum.groups * job.sum.most_rows * job.size)
+    if job.sum.ordered:
+        job.order = <int32_t *> carve(&next, terms)
+    if job.distance:
+        job.places = <int32_t *> carve(&next, terms)
+    job.workers, job.worker_size = next, carve_own_correlation(job, &own, 0)
+    return next + job.threads * job.worker_size
 
 
 cdef void copy_tile(
@@ -133,7 +171,7 @@ cdef void correlate_range(
         wide.out.data = <char *> sums - row * wide.out.strides[1]
         wide.sum.step, wide.sum.merged, wide_phase.first_result = 1, False, 0
         if job.biases != NULL:
-            wide.biases = <const real *> job.biases + group * job.sum.most_rows
+            wide.biases = <real *> job.biases + group * job.sum.most_rows
         target, target_phase, target_n, target_group, target_first = &wide, &wide_phase, 0, 0, 0
     for t0 from 0 <= t0 < total by cut.chunk:
         t1 = min(t0 + cut.chunk, total)
@@ -153,15 +191,11 @@ cdef void correlate_range(
                             sums + t0 * job.apart, row_size(job.positions), True)
 
 
-cdef void correlate_chunk(
+cdef void correlate_positions(
     const Correlation *job, const real *packed, Py_ssize_t chunk, int worker
 ) noexcept nogil:
     """A chunk's positions of all phases: those at the ends of the array need a panel."""
-    cdef char *scratch = job.workers + worker * job.worker_size
-    cdef real *panel = <real *> take(&scratch, job.panel_size * sizeof(real))
-    cdef int32_t *offset = <int32_t *> take(&scratch, job.offset_size * sizeof(int32_t))
-    cdef real *stage = <real *> take(&scratch, CC_TILE * sizeof(real))
-    cdef real *sums = <real *> take(&scratch, job.sums_size * sizeof(real))
+    cdef CorrelationScratch own
     cdef Py_ssize_t part = chunk % job.parts
     cdef Py_ssize_t begin = chunk // job.parts % job.panels * job.positions
     cdef Py_ssize_t group = chunk // (job.parts * job.panels) % job.sum.groups
@@ -169,6 +203,7 @@ cdef void correlate_chunk(
     cdef Py_ssize_t signals = min(job.together, job.array.shape[0] - n), number, i, inside, end
     cdef Py_ssize_t[4] ends
     cdef Phase phase
+    carve_own_correlation(job, &own, job.workers + worker * job.worker_size)
     for number in range(job.sum.phases):
         phase = phase_of(&job.sum, number)
         # ends of what is packed, read in place, and packed again
@@ -185,19 +220,18 @@ cdef void correlate_chunk(
                 ends[1], ends[2] = inside, end
         for i in range(3):
             if ends[i] < ends[i + 1]:
-                correlate_range[real](job, &phase, i == 1, panel, offset, stage, sums,
-                                      packed + weights_before(&job.sum, group, &phase), part, n,
-                                      signals, group, ends[i], ends[i + 1])
+                correlate_range[real](
+                    job, &phase, i == 1, <real *> own.panel, own.offset, <real *> own.stage,
+                    <real *> own.sums, packed + weights_before(&job.sum, group, &phase), part, n,
+                    signals, group, ends[i], ends[i + 1])
 
 
-cdef void correlate_chunk_f32(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef const Correlation *correlation = <const Correlation *> job
-    correlate_chunk[float](correlation, <const float *> correlation.packed, chunk, worker)
-
-
-cdef void correlate_chunk_f64(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef const Correlation *correlation = <const Correlation *> job
-    correlate_chunk[double](correlation, <const double *> correlation.packed, chunk, worker)
+cdef void correlate_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const Correlation *job = <const Correlation *> context
+    if job.size == sizeof(float):
+        correlate_positions[float](job, <const float *> job.packed, chunk, worker)
+    else:
+        correlate_positions[double](job, <const double *> job.packed, chunk, worker)
 
 
 cdef bint correlate(
@@ -212,17 +246,17 @@ cdef bint correlate(
     cdef const cc_tiles *tiles = sum.tiles
     cdef const Geometry *g = sum.g
     cdef Py_ssize_t groups = sum.groups
-    cdef Py_ssize_t longest = 1, halo = 0, group, number, row, units, narrow, most, places, size
+    cdef Py_ssize_t longest = 1, halo = 0, group, number, row, units, narrow, most
     cdef Phase phase
     cdef Cut cut
-    cdef Scratch scratch
-    cdef real *packed
-    cdef real *biases = NULL
-    cdef bint kept = fits(w.packed, sum), finite, together
-    cdef int workers
+    cdef Arena arena
+    cdef uintptr_t start
+    cdef real *biases
+    cdef bint finite, together
 
-    job.sum, job.array, job.out = sum[0], array[0], out[0]
-    job.places, job.distance = NULL, 0
+    job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], sizeof(real)
+    job.kept, job.biased = fits(w.packed, sum), bias != NULL
+    job.distance = 0
     for number in range(sum.phases):
         phase = phase_of(&job.sum, number)
         longest = max(longest, phase.last_position - phase.first_position)
@@ -264,66 +298,53 @@ cdef bint correlate(
         job.offset_size = max(job.offset_size, cut.chunk)
 
     units = (out.shape[0] + job.together - 1) // job.together * groups * job.panels
-    workers = threads_for(out.shape[0] * out.shape[1] * out.shape[2], sum.terms // sum.step)
-    job.parts = 1 if workers == 1 else min((PARTS * workers + units - 1) // units,
-                                           (sum.rows[0].blocks + PART_BLOCKS - 1) // PART_BLOCKS)
+    job.threads = threads_for(out.shape[0] * out.shape[1] * out.shape[2], sum.terms // sum.step)
+    job.parts = 1
+    if job.threads > 1:
+        job.parts = min((PARTS * job.threads + units - 1) // units,
+                        (sum.rows[0].blocks + PART_BLOCKS - 1) // PART_BLOCKS)
     job.sums_size = 0
     if job.aside:
         row = (sum.most_rows + tiles.correlate_rows - 1) // tiles.correlate_rows
         job.parts = max(job.parts, min(row, sum.most_rows * job.positions // most + 1))
         row = min(sum.most_rows, (row + job.parts - 1) // job.parts * tiles.correlate_rows)
         job.sums_size = row * row_size(job.positions)
-    workers = <int> min(workers, units * job.parts)
+    job.threads = <int> min(job.threads, units * job.parts)
 
     # A single tile for all rows reads the samples as often from the array as from a panel.
     if (sum.rows[0].blocks == 1 and phase.terms.in_step == 1
             and sum.channels <= IN_PLACE_CHANNELS and job.together == 1):
         job.distance = distance_of_rows(&job.array, sum.channels, g.taps * g.step, sizeof(real))
-    places = sum.terms * sizeof(int32_t)
-    size = 0 if kept else sum.size * sizeof(real)
 
-    job.worker_size = (piece(job.panel_size * sizeof(real))
-                       + piece(job.offset_size * sizeof(int32_t)) + piece(CC_TILE * sizeof(real))
-                       + piece(job.sums_size * sizeof(real)))
-    if not reserve(&scratch, piece(size)
-                   + piece(groups * sum.most_rows * sizeof(real))
-                   + sum.ordered * piece(places) + (job.distance != 0) * piece(places)
-                   + workers * job.worker_size):
+    start = open_arena(&arena, carve_correlation(&job, 0))
+    if start == 0:
         return False
-    packed = <real *> take(&scratch.next, size)
-    job.biases = NULL
-    if bias != NULL:
-        job.biases = biases = <real *> take(
-            &scratch.next, groups * sum.most_rows * sizeof(real))
+    carve_correlation(&job, start)
+    biases = <real *> job.biases
+    if job.biased:
         for group in range(groups):
             for row in range(sum.most_rows):
                 load_row[real](w, <const char *> bias
                                + (group * sum.outs + row % sum.outs) * bias_stride, 0, 1,
                                biases + (group * sum.most_rows + row))
     if sum.ordered:
-        order_terms(&job.sum, <int32_t *> take(&scratch.next, places))
+        order_terms(&job.sum, job.order)
     if job.distance:
-        job.places = <int32_t *> take(&scratch.next, places)
         for number in range(sum.phases):
             phase = phase_of(&job.sum, number)
-            point_at_terms(&phase.terms, job.distance, <int32_t *> job.places + phase.first_term)
-    job.workers = scratch.next
-
-    if kept:
-        job.packed, finite = w.packed.numbers, w.packed.finite
+            point_at_terms(&phase.terms, job.distance, job.places + phase.first_term)
+    if job.kept:
+        job.packed, finite = <void *> w.packed.numbers, w.packed.finite  # which are only read
     else:
-        job.packed, finite = packed, pack_weights[real](w, &job.sum, workers, packed)
+        finite = pack_weights[real](w, &job.sum, job.threads, <real *> job.packed)
     if sum.channels == 0 or (sum.transposed and g.classes < g.stride):
         # no terms, or phases of the output that meet no tap
         fill[real](&job.out, biases, sum.outs, sum.most_rows)
     if sum.channels > 0:
-        if real is float:
-            cc_pool_run(correlate_chunk_f32, &job, units * job.parts, workers)
-        else:
-            cc_pool_run(correlate_chunk_f64, &job, units * job.parts, workers)
+        cc_pool_run(correlate_chunk, &job, units * job.parts, job.threads)
         if sum.transposed and not finite:
             mend_edges[real](array, w, out, &job, biases)
-    PyMem_RawFree(scratch.memory)
+    close_arena(&arena)
     return True
 
 

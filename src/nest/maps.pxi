@@ -14,9 +14,8 @@ cdef bint apply_map(
     """One of the maps, summed in numbers of `size` bytes; false if memory ran out."""
     cdef bint single = size == sizeof(float)
     if which == BACKWARD_BIAS:
-        if single:
-            return bias_gradient[float](level.f32, first, <float *> out.data, out.strides[2])
-        return bias_gradient[double](level.f64, first, <double *> out.data, out.strides[2])
+        return bias_gradient(level.f32 if single else level.f64, first, out.data, out.strides[2],
+                             size)
     if which == BACKWARD_WEIGHT:
         return weight_gradient(level.f32 if single else level.f64, first, second, out, g, groups,
                                size)

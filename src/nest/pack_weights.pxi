@@ -203,18 +203,20 @@ cdef bint keep_weights(
 ) noexcept nogil:
     """Pack weights for calls to come; false if memory ran out."""
     cdef Sum sum
-    cdef Scratch scratch
+    cdef Arena arena
+    cdef uintptr_t start
     plan_sum(&sum, tiles, w, g, groups, transposed)
-    if not reserve(&scratch, sum.ordered * piece(sum.terms * sizeof(int32_t))):
+    start = open_arena(&arena, sum.terms * sizeof(int32_t) if sum.ordered else 0)
+    if start == 0:
         return False
     if sum.ordered:
-        order_terms(&sum, <int32_t *> scratch.next)
+        order_terms(&sum, <int32_t *> start)
     kept.tiles, kept.transposed, kept.groups = tiles, transposed, groups
     kept.outs, kept.channels = sum.outs, sum.channels
     kept.taps, kept.stride, kept.dilation = g.taps, g.stride, g.dilation
     kept.finite = pack_weights[real](w, &sum, cc_pool_threads(), packed)
     kept.numbers = packed
-    PyMem_RawFree(scratch.memory)
+    close_arena(&arena)
     return True
 
 

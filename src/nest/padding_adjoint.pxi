@@ -101,6 +101,20 @@ cdef bint fold_border(
     return True
 
 
+cdef struct BorderScratch:
+    Py_ssize_t packed_size, border_size, block_size  # in bytes
+    void *packed                       # the weights, unless they were packed before
+    void *border                       # what some copies receive
+    void *block                        # a part of dx, where that is in half precision
+
+
+cdef uintptr_t carve_border(BorderScratch *own, uintptr_t next) noexcept nogil:
+    own.packed = carve(&next, own.packed_size)
+    own.border = carve(&next, own.border_size)
+    own.block = carve(&next, own.block_size)
+    return next
+
+
 cdef bint input_gradient(
     const cc_tiles *tiles, const View *dy, const View *w, const real *bias, Py_ssize_t bias_stride,
     const View *dx, const Geometry *g, Py_ssize_t groups
@@ -119,12 +133,13 @@ cdef bint input_gradient(
     cdef Py_ssize_t width = max(g.pad_left, end_of_reads(g) - length)
     cdef View border = nothing, whole_w = w[0], some_dy, some_w, some_dx, block
     cdef Packed packed
-    cdef Py_ssize_t size = 0 if w.packed != NULL else w.shape[0] * channels * w.shape[2]
     cdef Geometry inner = g[0]
     cdef Py_ssize_t i, channel
     cdef bint wide = dx.half == NULL
-    cdef Scratch scratch
-    cdef bint done
+    cdef BorderScratch own
+    cdef Arena arena
+    cdef uintptr_t start
+    cdef bint done = True
     if g.mode == ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
         return sum_terms[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
     width = min(width, CC_BLOCK)
@@ -138,16 +153,16 @@ cdef bint input_gradient(
     samples = min(dx.shape[0], max(1, units // groups))
     border.strides[0] = together * channels * border.strides[1]
     block.strides[0] = together * channels * block.strides[1]
-    if not reserve(&scratch, piece(size * sizeof(real))
-                   + samples * (border.strides[0] + block.strides[0])):
+    own.packed_size = 0 if w.packed != NULL else w.shape[0] * channels * w.shape[2] * sizeof(real)
+    own.border_size, own.block_size = samples * border.strides[0], samples * block.strides[0]
+    start = open_arena(&arena, carve_border(&own, 0))
+    if start == 0:
         return False
-    done = True
-    if size > 0:  # the borders take the same weights as all the rest
-        done = keep_weights[real](tiles, w, g, groups, True, &packed,
-                                  <real *> take(&scratch.next, size * sizeof(real)))
+    carve_border(&own, start)
+    border.data, block.data = <char *> own.border, <char *> own.block
+    if own.packed_size > 0:  # the borders take the same weights as all the rest
+        done = keep_weights[real](tiles, w, g, groups, True, &packed, <real *> own.packed)
         whole_w.packed = &packed
-    border.data = scratch.next
-    block.data = border.data + samples * border.strides[0]
     done = done and sum_terms[real](tiles, dy, &whole_w, bias, bias_stride, dx, g, groups, True)
     for n from 0 <= n < dx.shape[0] by samples:
         samples = min(samples, dx.shape[0] - n)
@@ -178,5 +193,5 @@ cdef bint input_gradient(
                             store_row[real](&some_dx, at(&some_dx, i, channel, 0),
                                             some_dx.strides[2], block.shape[2],
                                             <const real *> at(&block, i, channel, 0))
-    PyMem_RawFree(scratch.memory)
+    close_arena(&arena)
     return done
