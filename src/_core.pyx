@@ -452,6 +452,20 @@ def backward_bias_c128(const complex128[:, :, :] dy, double[:] db):
     compute(BACKWARD_BIAS, view_of(dy), nothing, nothing, line_of(db), None, 1, sizeof(double))
 
 
+#: What both sides count or bound alike, for a test that they do.
+CONSTANTS = {
+    "zeros": CCONV1D_ZEROS,
+    "reflect": CCONV1D_REFLECT,
+    "replicate": CCONV1D_REPLICATE,
+    "circular": CCONV1D_CIRCULAR,
+    "forward": FORWARD,
+    "backward_input": BACKWARD_INPUT,
+    "backward_weight": BACKWARD_WEIGHT,
+    "backward_bias": BACKWARD_BIAS,
+    "max_size": CCONV1D_MAX_SIZE,
+}
+
+
 # --- threads -------------------------------------------------------------------------------------
 
 def cpus():

@@ -19,11 +19,11 @@ cdef Range copies_of(
     copies.first, copies.end = length if right else -g.pad_left, 0
     if right:
         copies.end = end_of_reads(g)
-    if g.mode == REFLECT:
+    if g.mode == CCONV1D_REFLECT:
         shift = 2 * (length - 1) if right else 0
         copies.first = max(copies.first, shift - end + 1)
         copies.end = min(copies.end, shift - first + 1)
-    elif g.mode == CIRCULAR:
+    elif g.mode == CCONV1D_CIRCULAR:
         shift = length if right else -length
         copies.first = max(copies.first, first + shift)
         copies.end = min(copies.end, end + shift)
@@ -62,7 +62,7 @@ cdef void add_copies(
             chain = 0
             for i in range(copies.shape[2]):
                 chain += (<const real *> at(copies, n, channel, i))[0]
-                if mode != REPLICATE or i == copies.shape[2] - 1:
+                if mode != CCONV1D_REPLICATE or i == copies.shape[2] - 1:
                     (<real *> at(dx, n, channel,
                                  source(mode, position + i, length) - first))[0] += chain
                     chain = 0
@@ -140,7 +140,7 @@ cdef bint input_gradient(
     cdef Arena arena
     cdef uintptr_t start
     cdef bint done = True
-    if g.mode == ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
+    if g.mode == CCONV1D_ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
         return sum_terms[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
     width = min(width, CC_BLOCK)
     # so many groups of so many samples fit the scratch
