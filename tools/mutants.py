@@ -96,8 +96,8 @@ FAULTS = [
     Fault(
         "packed weights taken for finite ones",
         "src/nest/correlate.pxi",
-        "job.packed, finite = w.packed.numbers, w.packed.finite",
-        "job.packed, finite = w.packed.numbers, True",
+        "job.packed, finite = <void *> kept.numbers, kept.finite",
+        "job.packed, finite = <void *> kept.numbers, True",
         "prepared",
     ),
     Fault(
@@ -191,14 +191,14 @@ FAULTS = [
     Fault(
         "merged phases stored beyond the end",
         "src/nest/correlate.pxi",
-        "max(0, -place), min(count, results_of(job, klass) - place)",
+        "max(0, -place), min(count, results_of(&job.sum, klass) - place)",
         "max(0, -place), count",
         "kernels transpose",
     ),
     Fault(
         "dilation forgotten at the end of what is read in place",
         "src/nest/correlate.pxi",
-        "- (phase.terms.per_channel - 1) * job.g.step)",
+        "- (phase.terms.per_channel - 1) * job.sum.g.step)",
         "- (phase.terms.per_channel - 1))",
         "kernels",
     ),

@@ -8,7 +8,7 @@ cdef bint bounded(Py_ssize_t a, Py_ssize_t b, Py_ssize_t c) noexcept nogil:
     """Whether three sizes may be those of an array; a size of 0 hides none that is too large."""
     if a < 0 or b < 0 or c < 0:
         return False
-    return max(a, 1) <= most // max(b, 1) // max(c, 1)
+    return max(a, 1) <= CCONV1D_MAX_SIZE // max(b, 1) // max(c, 1)
 
 
 cdef bint is_line(const cconv1d_array *array, Py_ssize_t count) noexcept nogil:

@@ -1,22 +1,78 @@
 # forward and backward_input: results along positions, terms summed one after another.
 
+cdef struct Correlation:
+    # A job for the pool. Its chunks are panels of positions of one group of one sample, or of
+    # several short ones, and, where these are few, parts of the blocks of rows.
+    Sum sum
+    View array, out
+    Py_ssize_t positions, panels, parts
+    Py_ssize_t together, apart         # short signals in a panel, and positions between them
+    bint aside                         # results that lie apart or are halves wait for all terms
+    Py_ssize_t budget, most            # of samples in a panel, of terms in a chunk
+    Py_ssize_t panel_size, offset_size, sums_size
+    Py_ssize_t distance                # samples between channels, or 0 if panels must be packed
+    Py_ssize_t size                    # of a number, in bytes
+    int threads
+    bint kept, biased                  # packed before; with a bias
+    int32_t *order                     # of the sum's terms, if they are not summed as they come
+    int32_t *places                    # [phase][term] in the array, where `distance` is not 0
+    void *packed                       # [group][phase][block of rows][term][row of the block]
+    void *biases                       # [group][row], or NULL
+    uintptr_t workers                  # the threads' own scratch
+    Py_ssize_t worker_size
+
+
+cdef struct CorrelationScratch:
+    # What a thread has for itself.
+    void *panel
+    int32_t *offset
+    void *stage                        # a tile
+    void *sums                         # of a chunk, if they go aside
+
+
+cdef uintptr_t carve_own_correlation(
+    const Correlation *job, CorrelationScratch *own, uintptr_t next
+) noexcept nogil:
+    own.panel = carve(&next, job.panel_size * job.size)
+    own.offset = <int32_t *> carve(&next, job.offset_size * sizeof(int32_t))
+    own.stage = carve(&next, CC_TILE * job.size)
+    own.sums = carve(&next, job.sums_size * job.size)
+    return next
+
+
+cdef uintptr_t carve_correlation(Correlation *job, uintptr_t next) noexcept nogil:
+    cdef CorrelationScratch own
+    cdef Py_ssize_t terms = job.sum.terms * sizeof(int32_t)
+    job.packed = job.biases = job.order = job.places = NULL
+    if not job.kept:
+        job.packed = carve(&next, job.sum.size * job.size)
+    if job.biased:
+        job.biases = carve(&next, job.sum.groups * job.sum.most_rows * job.size)
+    if job.sum.ordered:
+        job.order = <int32_t *> carve(&next, terms)
+    if job.distance:
+        job.places = <int32_t *> carve(&next, terms)
+    job.workers, job.worker_size = next, carve_own_correlation(job, &own, 0)
+    return next + job.threads * job.worker_size
+
+
 cdef void copy_tile(
     const Correlation *job, const Phase *phase, Py_ssize_t n, Py_ssize_t group, Py_ssize_t row,
     Py_ssize_t rows, Py_ssize_t m, Py_ssize_t count, real *stage, Py_ssize_t stage_row, bint store
 ) noexcept nogil:
     """A tile of results that `out` does not hold side by side, from the stage or to it."""
     cdef const View *out = &job.out
-    cdef Py_ssize_t r, i, stride = out.strides[2] * job.step, klass, place, channel = row
-    cdef Py_ssize_t first = 0, last = count, result = phase.first_result + m * job.step
+    cdef Py_ssize_t r, i, stride = out.strides[2] * job.sum.step, klass, place, channel = row
+    cdef Py_ssize_t first = 0, last = count, result = phase.first_result + m * job.sum.step
     cdef char *results
     for r in range(row, row + rows):
-        if job.merged:  # a class may begin earlier than the first one, or end later
-            klass = phase.klass + r // job.outs
-            channel = r % job.outs
-            place = m + ahead_of(job, klass, phase.klass)
-            first, last = max(0, -place), min(count, results_of(job, klass) - place)
-            result = first_result(job, klass) + (place + first) * job.step
-        results = at(out, n, group * job.outs + channel, result)
+        if job.sum.merged:  # a class may begin earlier than the first one, or end later
+            klass = phase.klass + r // job.sum.outs
+            channel = r % job.sum.outs
+            place = m + ahead_of(&job.sum, klass, phase.klass)
+            first, last = max(0, -place), min(count, results_of(&job.sum, klass) - place)
+            result = first_result(&job.sum, klass) + (place + first) * job.sum.step
+        results = at(out, n, group * job.sum.outs + channel, result)
         if store:
             store_row[real](out, results, stride, last - first, stage + first)
         else:  # never halves, which are stored once all terms are in
@@ -37,27 +93,27 @@ cdef void correlate_panel(
     A strip of positions comes first, then rows: the samples of all terms that a strip reads stay in
     the first-level cache, and the weights stream past them.
     """
-    cdef const cc_tiles *tiles = job.tiles
+    cdef const cc_tiles *tiles = job.sum.tiles
     cdef const View *out = &job.out
     cdef const Rows *rows = phase.rows
     cdef const real *bias = NULL
-    cdef Py_ssize_t channel = group * job.outs, size = sizeof(real)
+    cdef Py_ssize_t channel = group * job.sum.outs, size = sizeof(real)
     cdef Py_ssize_t first_block = part * rows.blocks // job.parts
     cdef Py_ssize_t last_block = (part + 1) * rows.blocks // job.parts
     cdef Py_ssize_t strip = STRIP_BYTES // (size * (job.panel_size // job.positions + 1))
     cdef Py_ssize_t block, row, tile_rows, width, m, last, inside, target_row, m0
     cdef real *target
     cdef bint direct
-    cdef bint side_by_side = (job.step == 1 and out.strides[2] == size
+    cdef bint side_by_side = (job.sum.step == 1 and out.strides[2] == size
                               and out.strides[1] % size == 0)
     if job.biases != NULL and t1 == terms:
-        bias = <const real *> job.biases + group * job.most_rows
+        bias = <const real *> job.biases + group * job.sum.most_rows
     if (rows.count == 1 and terms <= CC_MORE and t0 == 0 and t1 == terms
             and side_by_side and count >= tiles.row_least):
         tiles.row[terms if terms <= CC_FEW else 0](
             panel, offset, terms, weights, at(out, n, channel, first), count, bias)
         return
-    strip = max(strip // job.width, 1) * job.width
+    strip = max(strip // job.sum.width, 1) * job.sum.width
     for m0 from 0 <= m0 < count by strip:
         last = min(m0 + strip, count)
         for block in range(first_block, last_block):
@@ -113,19 +169,20 @@ cdef void correlate_range(
         wide.out.strides[2] = sizeof(real)
         wide.out.strides[1] = row_size(job.positions) * sizeof(real)
         wide.out.data = <char *> sums - row * wide.out.strides[1]
-        wide.step, wide.merged, wide_phase.first_result = 1, False, 0
+        wide.sum.step, wide.sum.merged, wide_phase.first_result = 1, False, 0
         if job.biases != NULL:
-            wide.biases = <const real *> job.biases + group * job.most_rows
+            wide.biases = <real *> job.biases + group * job.sum.most_rows
         target, target_phase, target_n, target_group, target_first = &wide, &wide_phase, 0, 0, 0
     for t0 from 0 <= t0 < total by cut.chunk:
         t1 = min(t0 + cut.chunk, total)
         if in_place:
             places = job.places + phase.first_term + t0
-            samples = <const real *> at(&job.array, n, group * job.channels,
+            samples = <const real *> at(&job.array, n, group * job.sum.channels,
                                         first + lowest_sample(terms))
         else:
-            pack_panel[real](&job.array, n, signals, job.apart, group * job.channels, terms, t0, t1,
-                             first, end - first, rounded(count, job.width), panel, offset)
+            pack_panel[real](&job.array, n, signals, job.apart, group * job.sum.channels, terms,
+                             t0, t1, first, end - first, rounded(count, job.sum.width), panel,
+                             offset)
         correlate_panel[real](target, target_phase, samples, places, packed, t0, t1, total, part,
                               target_n, target_group, target_first, count, stage)
     if job.aside:
@@ -134,84 +191,75 @@ cdef void correlate_range(
                             sums + t0 * job.apart, row_size(job.positions), True)
 
 
-cdef void correlate_chunk(
+cdef void correlate_positions(
     const Correlation *job, const real *packed, Py_ssize_t chunk, int worker
 ) noexcept nogil:
     """A chunk's positions of all phases: those at the ends of the array need a panel."""
-    cdef char *scratch = job.workers + worker * job.worker_size
-    cdef real *panel = <real *> take(&scratch, job.panel_size * sizeof(real))
-    cdef int32_t *offset = <int32_t *> take(&scratch, job.offset_size * sizeof(int32_t))
-    cdef real *stage = <real *> take(&scratch, CC_TILE * sizeof(real))
-    cdef real *sums = <real *> take(&scratch, job.sums_size * sizeof(real))
+    cdef CorrelationScratch own
     cdef Py_ssize_t part = chunk % job.parts
     cdef Py_ssize_t begin = chunk // job.parts % job.panels * job.positions
-    cdef Py_ssize_t group = chunk // (job.parts * job.panels) % job.groups
-    cdef Py_ssize_t n = chunk // (job.parts * job.panels * job.groups) * job.together
+    cdef Py_ssize_t group = chunk // (job.parts * job.panels) % job.sum.groups
+    cdef Py_ssize_t n = chunk // (job.parts * job.panels * job.sum.groups) * job.together
     cdef Py_ssize_t signals = min(job.together, job.array.shape[0] - n), number, i, inside, end
     cdef Py_ssize_t[4] ends
     cdef Phase phase
-    for number in range(job.phases):
-        phase = phase_of(job, number)
+    carve_own_correlation(job, &own, job.workers + worker * job.worker_size)
+    for number in range(job.sum.phases):
+        phase = phase_of(&job.sum, number)
         # ends of what is packed, read in place, and packed again
         ends[0] = phase.first_position + begin
         ends[1] = ends[2] = ends[3] = min(ends[0] + job.positions, phase.last_position)
         if job.distance:
             # whole tiles that read nothing beyond the ends
-            inside = ends[0] + rounded(max(-lowest_sample(&phase.terms) - ends[0], 0), job.width)
+            inside = ends[0] + rounded(max(-lowest_sample(&phase.terms) - ends[0], 0),
+                                       job.sum.width)
             end = (job.array.shape[2] - lowest_sample(&phase.terms)
-                   - (phase.terms.per_channel - 1) * job.g.step)
-            end = min(ends[3], inside + max(end - inside, 0) // job.width * job.width)
+                   - (phase.terms.per_channel - 1) * job.sum.g.step)
+            end = min(ends[3], inside + max(end - inside, 0) // job.sum.width * job.sum.width)
             if end - inside >= IN_PLACE_POSITIONS:
                 ends[1], ends[2] = inside, end
         for i in range(3):
             if ends[i] < ends[i + 1]:
-                correlate_range[real](job, &phase, i == 1, panel, offset, stage, sums,
-                                      packed + weights_before(job, group, &phase), part, n, signals,
-                                      group, ends[i], ends[i + 1])
+                correlate_range[real](
+                    job, &phase, i == 1, <real *> own.panel, own.offset, <real *> own.stage,
+                    <real *> own.sums, packed + weights_before(&job.sum, group, &phase), part, n,
+                    signals, group, ends[i], ends[i + 1])
 
 
-cdef void correlate_chunk_f32(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef const Correlation *correlation = <const Correlation *> job
-    correlate_chunk[float](correlation, <const float *> correlation.packed, chunk, worker)
-
-
-cdef void correlate_chunk_f64(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef const Correlation *correlation = <const Correlation *> job
-    correlate_chunk[double](correlation, <const double *> correlation.packed, chunk, worker)
+cdef void correlate_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const Correlation *job = <const Correlation *> context
+    if job.size == sizeof(float):
+        correlate_positions[float](job, <const float *> job.packed, chunk, worker)
+    else:
+        correlate_positions[double](job, <const double *> job.packed, chunk, worker)
 
 
 cdef bint correlate(
-    const cc_tiles *tiles, const View *array, const View *w, const real *bias,
-    Py_ssize_t bias_stride, const View *out, const Geometry *g, Py_ssize_t groups, bint transposed
+    const Sum *sum, const View *array, const View *w, const real *bias, Py_ssize_t bias_stride,
+    const View *out
 ) noexcept nogil:
-    """forward, or backward_input if `transposed`; false if memory ran out, with nothing stored.
+    """A sum by panels; false if memory ran out, with nothing stored.
 
     There may be no bias (NULL); its stride is in bytes, as a View's are.
     """
     cdef Correlation job
-    cdef Across beside
-    cdef Py_ssize_t longest = 1, halo = 0, group, number, row, units, narrow, most, places, size
+    cdef const cc_tiles *tiles = sum.tiles
+    cdef const Geometry *g = sum.g
+    cdef Py_ssize_t groups = sum.groups
+    cdef Py_ssize_t longest = 1, halo = 0, group, number, row, units, narrow, most
     cdef Phase phase
     cdef Cut cut
-    cdef Scratch scratch
-    cdef real *packed
-    cdef real *biases = NULL
-    cdef bint kept, finite, together
-    cdef int workers
+    cdef Arena arena
+    cdef uintptr_t start
+    cdef real *biases
+    cdef bint finite, together
+    cdef const Packed *kept = packed_for(w, sum)
 
-    if out.shape[0] == 0 or out.shape[1] == 0 or out.shape[2] == 0:
-        return True
-    lay_out_weights(&job, tiles, w, g, groups, transposed)
-    kept = fits(w.packed, &job)
-    job.array, job.out = array[0], out[0]
-    job.array.mode = ZEROS if transposed else g.mode
-    if plan_across(&beside, &job, sizeof(real)):
-        number = across[real](&beside, w, bias, bias_stride)
-        if number >= 0:
-            return number
-    job.places, job.distance = NULL, 0
-    for number in range(job.phases):
-        phase = phase_of(&job, number)
+    job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], sizeof(real)
+    job.kept, job.biased = kept != NULL, bias != NULL
+    job.distance = 0
+    for number in range(sum.phases):
+        phase = phase_of(&job.sum, number)
         longest = max(longest, phase.last_position - phase.first_position)
         halo = max(halo, (class_taps(g, phase.klass) - 1) * g.step)
 
@@ -219,98 +267,85 @@ cdef bint correlate(
     # much, several signals lie side by side, and each wastes but its halo.
     job.apart = longest + halo
     together = (out.shape[0] > 1 and overlap(g)
-                and 8 * job.apart < 7 * rounded(longest, job.width))
+                and 8 * job.apart < 7 * rounded(longest, sum.width))
     # Where results lie apart, each chunk of terms would gather and scatter them.
     job.aside = (out.half != NULL or out.pair != 0
-                 or (job.step > 1 and job.most_rows > 1) or together)
+                 or (sum.step > 1 and sum.most_rows > 1) or together)
     job.budget = PANEL_BYTES // sizeof(real)
-    job.most = min(CHUNK_TERMS, WEIGHT_BYTES // <Py_ssize_t> sizeof(real) // job.most_rows)
+    job.most = min(CHUNK_TERMS, WEIGHT_BYTES // <Py_ssize_t> sizeof(real) // sum.most_rows)
     narrow = NARROW
-    phase = phase_of(&job, 0)
+    phase = phase_of(&job.sum, 0)
     # A wide panel reads long runs of each channel; but chunks of terms add to all its results.
     most = PANEL_BYTES // 4 // <Py_ssize_t> sizeof(real)
-    while narrow < WIDE // 2 and narrow * job.most_rows < most:
+    while narrow < WIDE // 2 and narrow * sum.most_rows < most:
         narrow *= 2
     job.positions = panel_positions(&phase.terms, job.budget, narrow)
     most = RESULT_BYTES // <Py_ssize_t> sizeof(real)
-    while job.aside and job.positions > NARROW // 2 and job.most_rows * job.positions > most:
+    while job.aside and job.positions > NARROW // 2 and sum.most_rows * job.positions > most:
         job.positions //= 2
-    job.positions = max(job.positions // job.width, 1) * job.width
+    job.positions = max(job.positions // sum.width, 1) * sum.width
     job.together = 1
     if together:
         job.together = min(out.shape[0], max(1, job.positions // job.apart))
         longest += (job.together - 1) * job.apart
-        job.positions = rounded(longest, job.width)
-    job.positions = min(job.positions, rounded(longest, job.width))
+        job.positions = rounded(longest, sum.width)
+    job.positions = min(job.positions, rounded(longest, sum.width))
     job.panels = (longest + job.positions - 1) // job.positions
     job.panel_size = job.offset_size = 0
-    for number in range(job.phases):
-        phase = phase_of(&job, number)
+    for number in range(sum.phases):
+        phase = phase_of(&job.sum, number)
         cut = cut_terms(&phase.terms, job.positions, job.budget, job.most)
         job.panel_size = max(job.panel_size, cut.size)
         job.offset_size = max(job.offset_size, cut.chunk)
 
     units = (out.shape[0] + job.together - 1) // job.together * groups * job.panels
-    workers = threads_for(out.shape[0] * out.shape[1] * out.shape[2], job.terms // job.step)
-    job.parts = 1 if workers == 1 else min((PARTS * workers + units - 1) // units,
-                                           (job.rows[0].blocks + PART_BLOCKS - 1) // PART_BLOCKS)
+    job.threads = threads_for(out.shape[0] * out.shape[1] * out.shape[2], sum.terms // sum.step)
+    job.parts = 1
+    if job.threads > 1:
+        job.parts = min((PARTS * job.threads + units - 1) // units,
+                        (sum.rows[0].blocks + PART_BLOCKS - 1) // PART_BLOCKS)
     job.sums_size = 0
     if job.aside:
-        row = (job.most_rows + tiles.correlate_rows - 1) // tiles.correlate_rows
-        job.parts = max(job.parts, min(row, job.most_rows * job.positions // most + 1))
-        row = min(job.most_rows, (row + job.parts - 1) // job.parts * tiles.correlate_rows)
+        row = (sum.most_rows + tiles.correlate_rows - 1) // tiles.correlate_rows
+        job.parts = max(job.parts, min(row, sum.most_rows * job.positions // most + 1))
+        row = min(sum.most_rows, (row + job.parts - 1) // job.parts * tiles.correlate_rows)
         job.sums_size = row * row_size(job.positions)
-    workers = <int> min(workers, units * job.parts)
+    job.threads = <int> min(job.threads, units * job.parts)
 
     # A single tile for all rows reads the samples as often from the array as from a panel.
-    if (job.rows[0].blocks == 1 and phase.terms.in_step == 1
-            and job.channels <= IN_PLACE_CHANNELS and job.together == 1):
-        job.distance = distance_of_rows(&job.array, job.channels, g.taps * g.step, sizeof(real))
-    places = job.terms * sizeof(int32_t)
-    size = 0 if kept else job.size * sizeof(real)
+    if (sum.rows[0].blocks == 1 and phase.terms.in_step == 1
+            and sum.channels <= IN_PLACE_CHANNELS and job.together == 1):
+        job.distance = distance_of_rows(&job.array, sum.channels, g.taps * g.step, sizeof(real))
 
-    job.worker_size = (piece(job.panel_size * sizeof(real))
-                       + piece(job.offset_size * sizeof(int32_t)) + piece(CC_TILE * sizeof(real))
-                       + piece(job.sums_size * sizeof(real)))
-    if not reserve(&scratch, piece(size)
-                   + piece(groups * job.most_rows * sizeof(real))
-                   + job.ordered * piece(places) + (job.distance != 0) * piece(places)
-                   + workers * job.worker_size):
+    start = open_arena(&arena, carve_correlation(&job, 0))
+    if start == 0:
         return False
-    packed = <real *> take(&scratch.next, size)
-    job.biases = NULL
-    if bias != NULL:
-        job.biases = biases = <real *> take(
-            &scratch.next, groups * job.most_rows * sizeof(real))
+    carve_correlation(&job, start)
+    biases = <real *> job.biases
+    if job.biased:
         for group in range(groups):
-            for row in range(job.most_rows):
+            for row in range(sum.most_rows):
                 load_row[real](w, <const char *> bias
-                               + (group * job.outs + row % job.outs) * bias_stride, 0, 1,
-                               biases + (group * job.most_rows + row))
-    if job.ordered:
-        order_terms(&job, <int32_t *> take(&scratch.next, places))
+                               + (group * sum.outs + row % sum.outs) * bias_stride, 0, 1,
+                               biases + (group * sum.most_rows + row))
+    if sum.ordered:
+        order_terms(&job.sum, job.order)
     if job.distance:
-        job.places = <int32_t *> take(&scratch.next, places)
-        for number in range(job.phases):
-            phase = phase_of(&job, number)
-            point_at_terms(&phase.terms, job.distance, <int32_t *> job.places + phase.first_term)
-    job.workers = scratch.next
-
-    if kept:
-        job.packed, finite = w.packed.numbers, w.packed.finite
+        for number in range(sum.phases):
+            phase = phase_of(&job.sum, number)
+            point_at_terms(&phase.terms, job.distance, job.places + phase.first_term)
+    if job.kept:
+        job.packed, finite = <void *> kept.numbers, kept.finite  # which are only read
     else:
-        job.packed, finite = packed, pack_weights[real](w, &job, workers, packed)
-    if job.channels == 0 or (transposed and g.classes < g.stride):
+        finite = pack_weights[real](w, &job.sum, job.threads, <real *> job.packed)
+    if sum.channels == 0 or (sum.transposed and g.classes < g.stride):
         # no terms, or phases of the output that meet no tap
-        fill[real](&job.out, biases, job.outs, job.most_rows)
-    if job.channels > 0:
-        if real is float:
-            cc_pool_run(correlate_chunk_f32, &job, units * job.parts, workers)
-        else:
-            cc_pool_run(correlate_chunk_f64, &job, units * job.parts, workers)
-        if transposed and not finite:
+        fill[real](&job.out, biases, sum.outs, sum.most_rows)
+    if sum.channels > 0:
+        cc_pool_run(correlate_chunk, &job, units * job.parts, job.threads)
+        if sum.transposed and not finite:
             mend_edges[real](array, w, out, &job, biases)
-    PyMem_RawFree(scratch.memory)
+    close_arena(&arena)
     return True
 
 
@@ -323,15 +358,15 @@ cdef void mend_edges(
     no such terms, and 0 · NaN or 0 · Inf would spoil it. The order of the terms and blocks is
     the tiles'.
     """
-    cdef const Geometry *g = job.g
-    cdef Py_ssize_t rows = job.outs, channels = job.channels
+    cdef const Geometry *g = job.sum.g
+    cdef Py_ssize_t rows = job.sum.outs, channels = job.sum.channels
     cdef Py_ssize_t n, row, group, klass, taps, first, m, nearest, t, channel, tap, position
     cdef real chain, total, weight, sample
     cdef const int32_t *order = NULL
     for klass in range(g.classes):
         taps = class_taps(g, klass)
-        if job.order != NULL:
-            order = job.order + phase_of(job, klass).first_term
+        if job.sum.order != NULL:
+            order = job.sum.order + phase_of(&job.sum, klass).first_term
         first = class_phase(g, klass)
         for m in range((dx.shape[2] - first + g.stride - 1) // g.stride):
             nearest = m - class_shift(g, klass)
@@ -358,7 +393,7 @@ cdef void mend_edges(
                             chain = fused[real](weight, sample, chain)
                     total += chain
                     if biases != NULL:
-                        total += biases[group * job.most_rows + row % rows]
+                        total += biases[group * job.sum.most_rows + row % rows]
                     store_row[real](dx, at(dx, n, row, first + m * g.stride), 0, 1, &total)
 
 

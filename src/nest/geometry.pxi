@@ -1,8 +1,11 @@
 # How taps fall into classes, what lies beyond the ends, and how long results are.
 
+# Lengths and the items of an array are at most CCONV1D_MAX_SIZE, as in _geometry.py, so that the
+# products that nests compute of sizes fit 64 bits.
+
 cdef struct Geometry:
     Py_ssize_t input_length, output_length, stride, dilation, pad_left
-    int mode
+    int mode             # CCONV1D_ZEROS ...
     Py_ssize_t taps
     Py_ssize_t classes   # classes of taps that there are
     Py_ssize_t period    # taps j, j + period, ... share a class
@@ -40,11 +43,11 @@ cdef inline Py_ssize_t source(int mode, Py_ssize_t position, Py_ssize_t length) 
 
     Positions farther from the ends than the padding have none, which is then beyond them, too.
     """
-    if mode == REFLECT:
+    if mode == CCONV1D_REFLECT:
         return -position if position < 0 else 2 * (length - 1) - position
-    if mode == REPLICATE:
+    if mode == CCONV1D_REPLICATE:
         return 0 if position < 0 else length - 1
-    if mode == CIRCULAR:
+    if mode == CCONV1D_CIRCULAR:
         return position + length if position < 0 else position - length
     return -1
 
@@ -64,13 +67,9 @@ cdef inline Py_ssize_t class_phase(const Geometry *g, Py_ssize_t klass) noexcept
     return klass * g.dilation - g.pad_left - class_shift(g, klass) * g.stride
 
 
-# As MAX_SIZE of _geometry.py. It also bounds the items of an array, so that the products that nests
-# compute of sizes fit 64 bits.
-cdef Py_ssize_t most = min(2**48, PY_SSIZE_T_MAX // 16)
-
-
 cdef int check_geometry(Py_ssize_t taps, const cconv1d_geometry *g) noexcept nogil:
     """What can be told without lengths, so that the kernel's span and the paddings' sum fit."""
+    cdef Py_ssize_t most = CCONV1D_MAX_SIZE
     if not (1 <= taps <= most and 1 <= g.stride <= most and 1 <= g.dilation <= most
             and 1 <= g.groups <= most and taps - 1 <= (most - 1) // g.dilation
             and -most <= g.pad_left <= most and -most <= g.pad_right <= most):
@@ -86,13 +85,13 @@ cdef Py_ssize_t output_length(
     Py_ssize_t length, Py_ssize_t taps, const cconv1d_geometry *g
 ) noexcept nogil:
     cdef Py_ssize_t padded, span, longest = max(g.pad_left, g.pad_right)
-    if not 0 <= length <= most:
+    if not 0 <= length <= CCONV1D_MAX_SIZE:
         return CCONV1D_BAD_SHAPE
     if check_geometry(taps, g) != CCONV1D_OK:
         return CCONV1D_BAD_GEOMETRY
     padded = length + g.pad_left + g.pad_right
     span = g.dilation * (taps - 1) + 1
-    if (span > padded or padded > most
+    if (span > padded or padded > CCONV1D_MAX_SIZE
             or g.mode == CCONV1D_REFLECT and longest > max(length - 1, 0)
             or g.mode == CCONV1D_REPLICATE and longest > 0 and length == 0
             or g.mode == CCONV1D_CIRCULAR and longest > length):
@@ -104,14 +103,14 @@ cdef Py_ssize_t transposed_length(
     Py_ssize_t length, Py_ssize_t taps, const cconv1d_geometry *g
 ) noexcept nogil:
     cdef Py_ssize_t padded
-    if not 1 <= length <= most:
+    if not 1 <= length <= CCONV1D_MAX_SIZE:
         return CCONV1D_BAD_SHAPE
     if check_geometry(taps, g) != CCONV1D_OK:
         return CCONV1D_BAD_GEOMETRY
     padded = g.dilation * (taps - 1) + 1
-    if length - 1 > (most - padded) // g.stride:
+    if length - 1 > (CCONV1D_MAX_SIZE - padded) // g.stride:
         return CCONV1D_BAD_GEOMETRY
     padded += (length - 1) * g.stride
-    if not 1 <= padded - g.pad_left - g.pad_right <= most:
+    if not 1 <= padded - g.pad_left - g.pad_right <= CCONV1D_MAX_SIZE:
         return CCONV1D_BAD_GEOMETRY
     return padded - g.pad_left - g.pad_right

@@ -1,5 +1,9 @@
 # One function for all maps and dtypes.
 
+# The level whose tiles compute.
+cdef const cc_level *level = &cc_levels[0]
+
+
 cdef enum Map: FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS
 
 
@@ -10,9 +14,8 @@ cdef bint apply_map(
     """One of the maps, summed in numbers of `size` bytes; false if memory ran out."""
     cdef bint single = size == sizeof(float)
     if which == BACKWARD_BIAS:
-        if single:
-            return bias_gradient[float](level.f32, first, <float *> out.data, out.strides[2])
-        return bias_gradient[double](level.f64, first, <double *> out.data, out.strides[2])
+        return bias_gradient(level.f32 if single else level.f64, first, out.data, out.strides[2],
+                             size)
     if which == BACKWARD_WEIGHT:
         return weight_gradient(level.f32 if single else level.f64, first, second, out, g, groups,
                                size)
@@ -23,7 +26,7 @@ cdef bint apply_map(
         return input_gradient[double](level.f64, first, second, <const double *> bias.data,
                                       bias.strides[2], out, g, groups)
     if single:
-        return correlate[float](level.f32, first, second, <const float *> bias.data,
+        return sum_terms[float](level.f32, first, second, <const float *> bias.data,
                                 bias.strides[2], out, g, groups, False)
-    return correlate[double](level.f64, first, second, <const double *> bias.data,
+    return sum_terms[double](level.f64, first, second, <const double *> bias.data,
                              bias.strides[2], out, g, groups, False)

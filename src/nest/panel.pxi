@@ -134,12 +134,12 @@ cdef void copy_border(
     Py_ssize_t count, real *row
 ) noexcept nogil:
     """row[i] = array[n, channel, first + i·step], all beyond one end."""
-    cdef Py_ssize_t i, sample, move = 0 if array.mode == REPLICATE else step
+    cdef Py_ssize_t i, sample, move = 0 if array.mode == CCONV1D_REPLICATE else step
     cdef const char *line = at(array, n, channel, 0)
-    if array.mode == ZEROS:
+    if array.mode == CCONV1D_ZEROS:
         memset(row, 0, count * sizeof(real))
         return
-    if array.mode == REFLECT:
+    if array.mode == CCONV1D_REFLECT:
         move = -step
     sample = source(array.mode, first, array.shape[2])
     for i in range(count):

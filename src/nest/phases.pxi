@@ -5,11 +5,14 @@ cdef struct Rows:
     # evenly among tiles: a last tile with few rows would be slow.
     Py_ssize_t count, blocks
     Py_ssize_t width   # whole tiles of every block
+    # Where they lie along the lanes of a tile they are not shared out evenly, but each block has as
+    # many as there are lanes, the last one with some that are idle; else 0.
+    Py_ssize_t lanes
 
 
 cdef Rows share_rows(const cc_tiles *tiles, Py_ssize_t count) noexcept nogil:
     cdef Rows rows
-    rows.count = count
+    rows.count, rows.lanes = count, 0
     rows.blocks = (count + tiles.correlate_rows - 1) // tiles.correlate_rows
     cdef Py_ssize_t width = tiles.correlate_width[count // rows.blocks]
     rows.width = width
@@ -22,34 +25,30 @@ cdef inline Py_ssize_t first_row(const Rows *rows, Py_ssize_t block) noexcept no
     return block * rows.count // rows.blocks
 
 
-cdef struct Correlation:
-    # A job for the pool. Its chunks are panels of positions of one group of one sample, or of
-    # several short ones, and, where these are few, parts of the blocks of rows.
+cdef inline Py_ssize_t packed_rows(const Rows *rows, Py_ssize_t block) noexcept nogil:
+    """The rows before a block in packed weights, with those that are filled up."""
+    return block * rows.lanes if rows.lanes else first_row(rows, block)
+
+
+cdef struct Sum:
+    # Which terms are summed for which results, and in which order. Packed weights lie in it, so but
+    # for `length` none of this follows from a length or from the padding.
     const cc_tiles *tiles
     const Geometry *g
-    View array, out
     bint transposed
     Py_ssize_t groups, channels, outs  # of a group: channels of the array and of the results
     Py_ssize_t terms, size             # taps of all channels of a group; numbers in the weights
+    Py_ssize_t length                  # of a row of results
     Py_ssize_t step                    # of the results that one phase writes
+    Py_ssize_t packed_outs             # in packed weights: `outs`, and those that are filled up
     bint merged                        # phases with as many taps are one, each with its rows
+    bint depthwise                     # groups of one channel are the rows of a single one
     Py_ssize_t phases
     Rows[2] rows                       # of a phase: all have the same, but for two merged ones
     Py_ssize_t width                   # whole tiles of all rows
     Py_ssize_t most_rows               # of a phase
-    Py_ssize_t positions, panels, parts
-    Py_ssize_t together, apart         # short signals in a panel, and positions between them
-    bint aside                         # results that lie apart or are halves wait for all terms
-    Py_ssize_t budget, most            # of samples in a panel, of terms in a chunk
-    Py_ssize_t panel_size, offset_size, sums_size
-    Py_ssize_t distance                # samples between channels, or 0 if panels must be packed
     bint ordered                       # and not summed as they come
     const int32_t *order               # [phase][term] tap of its class, or NULL: as they come
-    const int32_t *places              # [phase][term] in the array, where `distance` is not 0
-    const void *packed                 # [group][phase][block of rows][term][row of the block]
-    const void *biases
-    char *workers                      # the threads' own scratch
-    Py_ssize_t worker_size
 
 
 cdef struct Phase:
@@ -62,98 +61,118 @@ cdef struct Phase:
     Terms terms
 
 
-cdef inline Py_ssize_t first_result(const Correlation *job, Py_ssize_t klass) noexcept nogil:
-    return class_phase(job.g, klass) if job.transposed else 0
+cdef inline Py_ssize_t first_result(const Sum *sum, Py_ssize_t klass) noexcept nogil:
+    return class_phase(sum.g, klass) if sum.transposed else 0
 
 
-cdef inline Py_ssize_t results_of(const Correlation *job, Py_ssize_t klass) noexcept nogil:
+cdef inline Py_ssize_t results_of(const Sum *sum, Py_ssize_t klass) noexcept nogil:
     """How many results a class writes in a row."""
-    return (job.out.shape[2] - first_result(job, klass) + job.step - 1) // job.step
+    return (sum.length - first_result(sum, klass) + sum.step - 1) // sum.step
 
 
 cdef inline Py_ssize_t ahead_of(
-    const Correlation *job, Py_ssize_t klass, Py_ssize_t first_class
+    const Sum *sum, Py_ssize_t klass, Py_ssize_t first_class
 ) noexcept nogil:
     """How many positions a class of a merged phase is ahead of the phase's first one."""
-    return class_shift(job.g, klass) - class_shift(job.g, first_class)
+    return class_shift(sum.g, klass) - class_shift(sum.g, first_class)
 
 
-cdef Phase phase_of(const Correlation *job, Py_ssize_t number) noexcept nogil:
-    cdef const Geometry *g = job.g
+cdef Phase phase_of(const Sum *sum, Py_ssize_t number) noexcept nogil:
+    cdef const Geometry *g = sum.g
     cdef Py_ssize_t klass, ahead
     cdef Phase phase
     phase.klass, phase.end = number, number + 1
-    if job.merged:  # classes with a tap more than the others come first
+    if sum.merged:  # classes with a tap more than the others come first
         phase.klass = g.taps % g.period if number else 0
-        phase.end = g.classes if number == job.phases - 1 else g.taps % g.period
-    phase.rows = &job.rows[number if job.merged else 0]
-    phase.first_result = first_result(job, phase.klass)
-    phase.first_position, phase.last_position = 0, results_of(job, phase.klass)
+        phase.end = g.classes if number == sum.phases - 1 else g.taps % g.period
+    phase.rows = &sum.rows[number if sum.merged else 0]
+    phase.first_result = first_result(sum, phase.klass)
+    phase.first_position, phase.last_position = 0, results_of(sum, phase.klass)
     for klass in range(phase.klass + 1, phase.end):
-        ahead = ahead_of(job, klass, phase.klass)
+        ahead = ahead_of(sum, klass, phase.klass)
         phase.first_position = min(phase.first_position, -ahead)
-        phase.last_position = max(phase.last_position, results_of(job, klass) - ahead)
-    phase.first_term = job.channels * (g.taps // g.period * phase.klass
+        phase.last_position = max(phase.last_position, results_of(sum, klass) - ahead)
+    phase.first_term = sum.channels * (g.taps // g.period * phase.klass
                                        + min(g.taps % g.period, phase.klass))
-    if job.transposed:
-        phase.terms = terms_of_output(g, job.channels, phase.klass)
+    if sum.transposed:
+        phase.terms = terms_of_output(g, sum.channels, phase.klass)
     else:
-        phase.terms = terms_of_input(g, job.channels)
-    if job.order != NULL:
-        phase.terms.order = job.order + phase.first_term
+        phase.terms = terms_of_input(g, sum.channels)
+    if sum.order != NULL:
+        phase.terms.order = sum.order + phase.first_term
     return phase
 
 
-cdef void lay_out_weights(
-    Correlation *job, const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups,
+cdef void plan_sum(
+    Sum *sum, const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups,
     bint transposed
 ) noexcept nogil:
     """What the order of packed weights depends on: none of it is a length or the padding."""
     cdef Py_ssize_t number, row
     cdef Phase phase
-    job.tiles, job.g, job.groups, job.transposed = tiles, g, groups, transposed
-    job.out = nothing
-    job.order = NULL
+    sum.tiles, sum.g, sum.groups, sum.transposed = tiles, g, groups, transposed
+    sum.length = 0
+    sum.order = NULL
     if transposed:
-        job.channels, job.outs = w.shape[0] // groups, w.shape[1]
+        sum.channels, sum.outs = w.shape[0] // groups, w.shape[1]
     else:
-        job.channels, job.outs = w.shape[1], w.shape[0] // groups
-    job.step = g.stride if transposed else 1
-    job.phases = g.classes if transposed else 1
+        sum.channels, sum.outs = w.shape[1], w.shape[0] // groups
+    sum.packed_outs, sum.depthwise = sum.outs, False
+    sum.step = g.stride if transposed else 1
+    sum.phases = g.classes if transposed else 1
     # Phases that have few rows and share what they read are taken together: a tile with one row
     # loads a vector for each multiply-add, and a panel for a tap or two is not worth its packing.
     # With few terms in all, results that wait in scratch cost more than that.
     number = 2 if g.taps > g.period and g.taps % g.period else 1
-    job.merged = (job.phases > number and job.outs <= MERGED_ROWS
-                  and job.channels * g.taps > CC_MORE)
-    if job.merged:
-        job.phases = number
-    job.width, job.most_rows = 1, 0
-    for number in range(job.phases if job.merged else 1):
-        phase = phase_of(job, number)
-        row = job.outs * (phase.end - phase.klass)
-        job.rows[number] = share_rows(tiles, row)
-        job.most_rows = max(job.most_rows, row)
-        row = job.width
-        while job.width % job.rows[number].width:
-            job.width += row
-    job.ordered = job.outs == 1 and not job.merged and CC_APART % g.step == 0
-    job.terms = job.channels * g.taps
-    job.size = groups * job.outs * job.terms
+    sum.merged = (sum.phases > number and sum.outs <= MERGED_ROWS
+                  and sum.channels * g.taps > CC_MORE)
+    if sum.merged:
+        sum.phases = number
+    sum.width, sum.most_rows = 1, 0
+    for number in range(sum.phases if sum.merged else 1):
+        phase = phase_of(sum, number)
+        row = sum.outs * (phase.end - phase.klass)
+        sum.rows[number] = share_rows(tiles, row)
+        sum.most_rows = max(sum.most_rows, row)
+        row = sum.width
+        while sum.width % sum.rows[number].width:
+            sum.width += row
+    sum.ordered = sum.outs == 1 and not sum.merged and CC_APART % g.step == 0
+    sum.terms = sum.channels * g.taps
+    sum.size = groups * sum.outs * sum.terms
 
 
-cdef void order_terms(Correlation *job, int32_t *order) noexcept nogil:
+cdef void lay_along_lanes(Sum *sum) noexcept nogil:
+    """Turn a planned sum into one of channels-last tiles: the same terms, in the same order."""
+    cdef Rows *rows = &sum.rows[0]
+    sum.merged, sum.phases = False, sum.g.classes if sum.transposed else 1
+    sum.depthwise = sum.channels == sum.outs == 1
+    if sum.depthwise:
+        sum.groups, sum.outs = 1, sum.groups
+    rows.count, rows.lanes = sum.outs, sum.tiles.across_lanes
+    rows.blocks = (sum.outs + rows.lanes - 1) // rows.lanes
+    sum.packed_outs = rows.blocks * rows.lanes
+    sum.size = sum.groups * sum.packed_outs * sum.terms
+
+
+cdef bint fills_lanes(const Sum *sum) noexcept nogil:
+    """Whether not too many lanes would be idle, nor phases without a tap be left to others."""
+    return (sum.terms > 0 and sum.outs * 4 >= sum.packed_outs * 3
+            and not (sum.transposed and sum.g.classes < sum.g.stride))
+
+
+cdef void order_terms(Sum *sum, int32_t *order) noexcept nogil:
     """The order of the terms of all phases, where a tile has a single row."""
     cdef Py_ssize_t number
     cdef Phase phase
-    for number in range(job.phases):
-        phase = phase_of(job, number)
+    for number in range(sum.phases):
+        phase = phase_of(sum, number)
         order_taps(&phase.terms, order + phase.first_term)
-    job.order = order
+    sum.order = order
 
 
 cdef inline Py_ssize_t weights_before(
-    const Correlation *job, Py_ssize_t group, const Phase *phase
+    const Sum *sum, Py_ssize_t group, const Phase *phase
 ) noexcept nogil:
     """How many weights are packed before those of a group's phase."""
-    return job.outs * (group * job.terms + phase.first_term)
+    return sum.packed_outs * (group * sum.terms + phase.first_term)

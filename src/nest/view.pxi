@@ -1,12 +1,14 @@
 # Arrays as nests see them, and numbers as they are stored.
 
 cdef struct Packed:
-    # Weights as the tiles read them, and what their order depends on: see lay_out_weights.
+    # Weights in one of the orders that tiles read them in, and what that depends on: see Sum.
     const cc_tiles *tiles
     bint transposed
+    Py_ssize_t lanes        # of a Sum's Rows
     Py_ssize_t groups, outs, channels, taps, stride, dilation
     const void *numbers
-    bint finite             # all of them
+    bint finite             # all of them, where it is asked: for backward_input
+    const Packed *other     # the same weights in another order, or NULL
 
 
 cdef struct View:
@@ -16,15 +18,11 @@ cdef struct View:
     char *data
     Py_ssize_t shape[3]
     Py_ssize_t strides[3]
-    int mode                # what lies beyond the ends of the last axis
+    int mode                # what lies beyond the ends of the last axis, a CCONV1D_ZEROS ...
     const cc_half *half     # how numbers of 16 bits are stored, or NULL: as the tiles have them
     int pair                # 1 where two channels are the parts of one of complex numbers, else 0
     Py_ssize_t part         # and then from the real part to the imaginary one
     const Packed *packed    # weights that were packed before, or NULL
-
-
-# As in PADDING_MODES of _geometry.py.
-cdef enum: ZEROS, REFLECT, REPLICATE, CIRCULAR
 
 
 cdef View view_of(const stored[:, :, :] array, const cc_half *half=NULL) noexcept nogil:
@@ -55,7 +53,7 @@ cdef View nothing
 nothing.data = NULL
 nothing.shape = [1, 1, 0]
 nothing.strides = [0, 0, 0]
-nothing.mode = ZEROS
+nothing.mode = CCONV1D_ZEROS
 nothing.half = NULL
 nothing.pair = 0
 nothing.part = 0
