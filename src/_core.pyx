@@ -245,7 +245,7 @@ cdef class PackedWeights:
 
     cdef bint is_for_level(self, Py_ssize_t size) noexcept:
         """Whether the tiles of the present level for numbers of `size` bytes read them."""
-        return self.view.packed == NULL or self.packed.tiles == (
+        return self.view.packed == NULL or self.packed[0].tiles == (
             level.f32 if size == sizeof(float) else level.f64)
 
     def is_current(self):

@@ -337,7 +337,7 @@ cdef class UsualCalls:
             if arrays[i] != NULL and may_overlap(out, arrays[i]):
                 return False
         # with a padding mode, memory may run out when some of dx is stored (see may_fail_midway)
-        return self.which != BACKWARD_INPUT or call.geometry.mode == ZEROS
+        return self.which != BACKWARD_INPUT or call.geometry.mode == CCONV1D_ZEROS
 
     def gradients(
         self, dy, x, w, packed, stride, padding, dilation, groups, padding_mode,
