@@ -11,8 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-import cconv1d.__main__ as command
-from cconv1d import Gradients, __version__
+from cconv1d import Gradients, __version__, _derivation
 from cconv1d.__main__ import main
 
 NOTES = ["explain", "--input", "1,2,3,4", "--weight", "1,-1"]
@@ -370,8 +369,8 @@ def test_an_unknown_command_or_option(run, line):
 
 
 def breaking(name, change, monkeypatch):
-    right = getattr(command, name)
-    monkeypatch.setattr(command, name, lambda *args: change(right(*args)))
+    right = getattr(_derivation, name)
+    monkeypatch.setattr(_derivation, name, lambda *args: change(right(*args)))
 
 
 def with_wrong(field, value):
