@@ -15,8 +15,8 @@ from typing import NoReturn, cast
 import numpy as np
 
 from . import __version__, show_config
-from ._derivation import MOST_NUMBERS, BadCall, Derivation, Vector, derive
-from ._explain import _aligned, as_latex, as_text
+from ._derivation import MAX_NUMBERS, BadCall, Derivation, Vector, derive
+from ._explain import aligned, as_latex, as_text
 from ._geometry import Padding, PaddingWord
 
 #: Within these, no product of three numbers and no finite difference leaves the floats.
@@ -49,9 +49,9 @@ def _parse_numbers(text: str) -> Vector:
     if not text.strip():
         raise argparse.ArgumentTypeError("at least one number is needed")
     parts = text.split(",")
-    if len(parts) > MOST_NUMBERS:
+    if len(parts) > MAX_NUMBERS:
         raise argparse.ArgumentTypeError(
-            f"{len(parts)} numbers are too many to spell out, {MOST_NUMBERS} are the most"
+            f"{len(parts)} numbers are too many to spell out, {MAX_NUMBERS} are the most"
         )
     for position, part in enumerate(parts, 1):
         if not part.strip():
@@ -170,7 +170,7 @@ def _build() -> str:
         for name, value in show_config("dicts").items()
         if value and name != "version"
     }
-    rows = zip(_aligned([*facts]), facts.values(), strict=True)
+    rows = zip(aligned([*facts]), facts.values(), strict=True)
     return "\n".join([f"cconv1d {__version__}", *(f"  {name}  {value}" for name, value in rows)])
 
 

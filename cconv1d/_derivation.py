@@ -27,9 +27,9 @@ Vector = NDArray[np.float64]
 COMMAND = "cconv1d explain"
 
 #: More numbers than this, given or computed, are no longer read term by term.
-MOST_NUMBERS = 64
+MAX_NUMBERS = 64
 #: And zeros between or around them are of no interest either, but would take memory.
-MOST_POSITIONS = 4096
+MAX_POSITIONS = 4096
 
 
 class BadCall(Exception):
@@ -131,16 +131,16 @@ def derive(
     except (TypeError, ValueError) as error:
         raise BadCall(str(error)) from None
     outputs = g.output_length
-    if outputs > MOST_NUMBERS:
+    if outputs > MAX_NUMBERS:
         raise BadCall(
-            f"{COMMAND}: {outputs} outputs are too many to spell out, {MOST_NUMBERS} are the "
+            f"{COMMAND}: {outputs} outputs are too many to spell out, {MAX_NUMBERS} are the "
             f"most; take less padding or a longer stride"
         )
     reach = (outputs - 1) * g.stride + (len(w) - 1) * g.dilation + 1
-    if reach > MOST_POSITIONS:
+    if reach > MAX_POSITIONS:
         raise BadCall(
             f"{COMMAND}: the outputs reach over {reach} positions of the padded input, too many "
-            f"to spell out; {MOST_POSITIONS} are the most"
+            f"to spell out; {MAX_POSITIONS} are the most"
         )
     if dy is None:
         dy = np.ones(outputs)

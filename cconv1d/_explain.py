@@ -141,12 +141,12 @@ def _lines(results: list[Result]) -> list[str]:
         or "0"
         for r in results
     ]
-    values = _aligned([number(r.library if r.agrees else r.sum) for r in results], right=True)
+    values = aligned([number(r.library if r.agrees else r.sum) for r in results], right=True)
     ends = [
         f"= {value}    {check}{'ok' if r.agrees else 'DISAGREES'}"
         for r, value, check in zip(results, values, _differences(results), strict=True)
     ]
-    rows = list(zip(_aligned(heads), _aligned(symbols), _aligned(numbers), ends, strict=True))
+    rows = list(zip(aligned(heads), aligned(symbols), aligned(numbers), ends, strict=True))
     lines = [
         f"  {head} = {in_symbols} = {in_numbers} {end}"
         for head, in_symbols, in_numbers, end in rows
@@ -175,10 +175,10 @@ def _differences(results: list[Result]) -> list[str]:
         texts = [f"{value:.6e}" for value in known]
     else:
         texts = [f"{round(value, 6) + 0.0:.6f}" for value in known]
-    return [f"finite difference {text}  " for text in _aligned(texts, right=True)]
+    return [f"finite difference {text}  " for text in aligned(texts, right=True)]
 
 
-def _aligned(texts: list[str], right: bool = False) -> list[str]:
+def aligned(texts: list[str], right: bool = False) -> list[str]:
     width = max(map(len, texts))
     return [text.rjust(width) if right else text.ljust(width) for text in texts]
 
@@ -187,7 +187,7 @@ def _table(letter: str, entries: list[list[Factor | None]]) -> list[str]:
     """Rows y_i; the columns in as many pieces as the width asks for."""
     cells = [[str(entry or 0) for entry in row] for row in entries]
     heads = [f"{letter}_{column + 1}" for column in range(len(cells[0]))]
-    labels = _aligned(["", *(f"y_{p + 1}" for p in range(len(cells)))])
+    labels = aligned(["", *(f"y_{p + 1}" for p in range(len(cells)))])
     cell = max(len(text) for row in (heads, *cells) for text in row)
     count = (WIDTH - 2 - len(labels[0])) // (cell + 2)
     lines: list[str] = []
@@ -202,7 +202,7 @@ def _table(letter: str, entries: list[list[Factor | None]]) -> list[str]:
 
 # --- LaTeX ----------------------------------------------------------------------------------
 
-#: Longer sums and vectors are broken after so many terms.
+#: Longer sums and vectors continue on another line after this many terms.
 TERMS_PER_LINE = 6
 
 
