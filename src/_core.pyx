@@ -33,6 +33,7 @@ import threading
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.contextvars cimport get_value
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_INCREF, PyObject, PyTypeObject
@@ -128,6 +129,7 @@ cdef extern from "pool.h" nogil:
     int cc_pool_threads()
     void cc_pool_set_threads(int threads)
     int cc_pool_limit_threads(int threads)
+    void cc_pool_limit_context(int threads)
 
 ctypedef fused real:    # what the tiles compute with
     float
@@ -191,6 +193,25 @@ cdef int handle_signals() noexcept nogil:
         return PyErr_CheckSignals()
 
 
+# The context variable of _threads.py, once a block of `num_threads` has been entered.
+cdef object blocks_variable = None
+
+
+cdef int note_limit() except -1:
+    """Tell the pool what limit the calling thread's context has: tasks take turns in a thread."""
+    cdef tuple blocks
+    cdef Py_ssize_t i
+    cdef int threads = 0
+    if blocks_variable is not None:
+        blocks = get_value(blocks_variable)
+        for i in range(len(blocks) - 1, -1, -1):
+            threads = blocks[i].threads
+            if threads != 0:
+                break
+        cc_pool_limit_context(threads)
+    return 0
+
+
 cdef int run_map(
     Map which, const View *views, const Geometry *g, Py_ssize_t groups, Py_ssize_t size
 ) except -1:
@@ -201,6 +222,7 @@ cdef int run_map(
     """
     cdef bint done
     cdef bint interruptible = PyThread_get_thread_ident() == main_thread
+    note_limit()
     if interruptible:
         cc_pool_interruptible(handle_signals)
     with nogil:
@@ -286,6 +308,7 @@ cdef PackedWeights packed_weights(
     weights.array, weights.view, weights.itemsize = array, w, sizeof(real_or_half)
     if w.shape[0] == 0 or w.shape[1] == 0 or w.shape[2] == 0:
         return weights  # what there is to do for no weights needs none
+    note_limit()
     with nogil:
         plan_keeping(&keeping, level.f32 if size == sizeof(float) else level.f64, &w, &g, groups,
                      transposed, channels_last)
@@ -474,18 +497,27 @@ def cpus():
 
 
 def get_threads():
-    """What a call from this thread may use."""
+    """What a call from this thread, in its present context, may use."""
+    note_limit()
     return cc_pool_threads()
 
 
 def set_threads(int count):
-    """What calls from all threads may use, but for those with a limit of their own."""
+    """What calls may use that have no other limit."""
     cc_pool_set_threads(count)
 
 
 def limit_threads(int count):
     """What calls from this thread may use, or 0 for no limit of its own; returns what it was."""
     return cc_pool_limit_threads(count)
+
+
+def use_blocks(variable):
+    """Take limits from the blocks in this context variable from now on, and take note of them."""
+    global blocks_variable
+    if blocks_variable is None:
+        blocks_variable = variable
+    note_limit()
 
 
 def set_serial_products(Py_ssize_t products):

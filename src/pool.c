@@ -793,10 +793,13 @@ void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads)
 /* --- how many threads ----------------------------------------------------------------------- */
 
 static atom threads_of_all = 1;
-static THREAD_LOCAL int threads_of_this; /* 0: as all */
+static THREAD_LOCAL int threads_of_this;    /* 0: as all */
+static THREAD_LOCAL int threads_of_context; /* 0: as this thread */
 
 int cc_pool_threads(void)
 {
+    if (threads_of_context)
+        return threads_of_context;
     return threads_of_this ? threads_of_this : (int)load(&threads_of_all);
 }
 
@@ -810,4 +813,9 @@ int cc_pool_limit_threads(int threads)
     const int before = threads_of_this;
     threads_of_this = threads;
     return before;
+}
+
+void cc_pool_limit_context(int threads)
+{
+    threads_of_context = threads;
 }

@@ -32,12 +32,16 @@ int cc_pool_interruptible(int (*ask)(void));
  * caller between jobs, as worker 0: whether to return without being done. */
 int cc_pool_stops(int worker);
 
-/* How many threads jobs of the calling thread should have: its own limit, or else the number set
- * for all threads (1 until it is set). Only kept here; cc_pool_run takes what it is given. */
+/* How many threads jobs of the calling thread should have: the limit of what it runs at the moment,
+ * or else its own, or else the number set for all threads (1 until it is set). Only kept here;
+ * cc_pool_run takes what it is given. */
 int cc_pool_threads(void);
 void cc_pool_set_threads(int threads);
 /* Set the calling thread's own limit, or 0 for none; returns what it was. */
 int cc_pool_limit_threads(int threads);
+/* Set the limit of what the calling thread runs from now on, such as one of several tasks that take
+ * turns in it, or 0 for none. */
+void cc_pool_limit_context(int threads);
 
 /* The processors that this process may use: the affinity mask, under the quota of its control
  * groups, at least 1. It reads files, so ask once. */
