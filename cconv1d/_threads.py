@@ -1,14 +1,20 @@
 """How many threads the compiled kernels use; the reference leaves that to NumPy.
 
 Results do not depend on it, bit for bit.
+
+What a block of `num_threads` asks for is kept as NumPy keeps what one of `errstate` asks for, in a
+context variable, because the tasks of an event loop take turns in one thread.  Unlike there, blocks
+need not be left in the order in which they were entered, which generators that hold them cannot
+promise: the variable holds all blocks that the context is in, and a block that is left takes out
+itself alone.  The extension reads the variable in every call.
 """
 
 from __future__ import annotations
 
 import os
-from threading import local
+from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 from . import _backend
 from ._geometry import integer
@@ -16,11 +22,11 @@ from ._geometry import integer
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 
 #: More threads than this are taken for a mistake; the pool has far fewer.
-MOST = 2**16
+MAX_THREADS = 2**16
 
 
 def _count(function: str, n: object) -> int:
-    return min(integer(function, "n", n, 1), MOST)
+    return min(integer(function, "n", n, 1), MAX_THREADS)
 
 
 def _from_environment() -> int | None:
@@ -29,11 +35,11 @@ def _from_environment() -> int | None:
     if own is not None:
         if not own.isdecimal() or int(own) < 1:
             raise ImportError(f"CCONV1D_NUM_THREADS must be a positive integer, not {own!r}")
-        return min(int(own), MOST)
+        return min(int(own), MAX_THREADS)
     # OpenMP's may be a list, of which the first is for the outermost level; what is wrong with
     # it is for OpenMP to say.
     theirs = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return min(int(theirs), MOST) if theirs.isdecimal() and int(theirs) >= 1 else None
+    return min(int(theirs), MAX_THREADS) if theirs.isdecimal() and int(theirs) >= 1 else None
 
 
 def set_num_threads(n: SupportsIndex) -> None:
@@ -54,7 +60,7 @@ def set_num_threads(n: SupportsIndex) -> None:
 
     See Also
     --------
-    num_threads : For the calling thread, for a while.
+    num_threads : For the calls of a block.
     get_num_threads : What holds now.
 
     Notes
@@ -77,13 +83,13 @@ def set_num_threads(n: SupportsIndex) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads a call from this thread may use.
+    """How many threads a call may use that is made here.
 
     Returns
     -------
     int
-        What `num_threads` says for this thread, or else `set_num_threads` for all; 1 where
-        the compiled extension is not used.
+        What `num_threads` says where the call is made, or else `set_num_threads` for all; 1
+        where the compiled extension is not used.
 
     See Also
     --------
@@ -99,15 +105,29 @@ def get_num_threads() -> int:
     return 1 if _backend.core is None else int(_backend.core.get_threads())
 
 
-class _Befores(local):
-    """What limits a thread had before those that it is in."""
+class Block:
+    """One stay in a block of `num_threads`."""
 
-    def __init__(self) -> None:
-        self.counts: list[int] = []
+    __slots__ = ("threads", "token")
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads  # 0 once the block has been left in another context
+        #: It tells the context in which the block was entered from all others.
+        self.token: Token[tuple[Block, ...]] | None = None
+
+
+#: The blocks that a context is in, the innermost last. The extension knows what it holds.
+_blocks: ContextVar[tuple[Block, ...]] = ContextVar("cconv1d_num_threads", default=())
+
+
+def _tell_core() -> None:
+    """Have calls from C, which cannot read the variable, know what it holds now."""
+    if _backend.core is not None:
+        _backend.core.use_blocks(_blocks)
 
 
 class num_threads:
-    """Context manager: how many threads the calls of this thread may use in a block.
+    """Context manager: how many threads the calls in a block may use.
 
     Parameters
     ----------
@@ -127,6 +147,15 @@ class num_threads:
 
     Notes
     -----
+    It holds where ``numpy.errstate`` would: in the thread or the asyncio task that enters the
+    block, also while others take turns with it; in tasks that are created and contexts that are
+    copied (``contextvars.copy_context``) in the block, also after it has been left; and not in
+    other threads, such as those of a pool, unless they run in a copied context.
+
+    Blocks may overlap, as those of two generators do that are closed in any order: the block that
+    was entered last, of those that have not been left, decides. One that is left in another context
+    than it was entered in, as a generator's is that another task closes, holds nowhere any more.
+
     One object may be used again, also while it is in use, and by several threads at once. Results
     do not depend on the number.
 
@@ -139,11 +168,16 @@ class num_threads:
 
     def __init__(self, n: SupportsIndex) -> None:
         self._count = _count("num_threads", n)
-        self._before = _Befores()
+        self._entered: list[Block] = []  # and not left, in any context
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_entered": []}  # a copy is in no block
 
     def __enter__(self) -> None:
-        core = _backend.core
-        self._before.counts.append(0 if core is None else core.limit_threads(self._count))
+        block = Block(self._count)
+        block.token = _blocks.set((*(b for b in _blocks.get() if b.threads), block))
+        self._entered.append(block)
+        _tell_core()
 
     def __exit__(
         self,
@@ -151,9 +185,17 @@ class num_threads:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        before = self._before.counts.pop()
-        if _backend.core is not None:
-            _backend.core.limit_threads(before)
+        blocks = _blocks.get()
+        block = ([b for b in blocks if b in self._entered] or self._entered)[-1]
+        self._entered.remove(block)
+        token, block.token = block.token, None  # which would keep that context alive
+        assert token is not None
+        try:
+            _blocks.reset(token)
+        except ValueError:  # this is not the context that entered it
+            block.threads = 0
+        _blocks.set(tuple(b for b in blocks if b is not block and b.threads))
+        _tell_core()
 
 
 if _backend.core is not None:

@@ -507,11 +507,6 @@ def set_threads(int count):
     cc_pool_set_threads(count)
 
 
-def limit_threads(int count):
-    """What calls from this thread may use, or 0 for no limit of its own; returns what it was."""
-    return cc_pool_limit_threads(count)
-
-
 def use_blocks(variable):
     """Take limits from the blocks in this context variable from now on, and take note of them."""
     global blocks_variable

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import copy
+import itertools
 import os
+import pickle
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -136,13 +143,187 @@ def test_settings():
             thread = threading.Thread(target=lambda: seen.append(cconv1d.get_num_threads()))
             thread.start()
             thread.join()
-            assert seen == [4], "the limit is the calling thread's alone"
+            inherit = getattr(sys.flags, "thread_inherit_context", False)
+            assert seen == [5 if inherit else 4], "what NumPy's errstate does, too"
         assert cconv1d.get_num_threads() == 4
         with pytest.raises(KeyError), cconv1d.num_threads(2):
             raise KeyError
         assert cconv1d.get_num_threads() == 4
     finally:
         cconv1d.set_num_threads(before)
+
+
+@pytest.fixture
+def three(native):
+    """What holds outside of blocks is three threads."""
+    before = cconv1d.get_num_threads()
+    cconv1d.set_num_threads(3)
+    yield
+    cconv1d.set_num_threads(before)
+
+
+@pytest.mark.thread_unsafe
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+def test_blocks_that_overlap(three, order):
+    """What was entered last, of what has not been left, decides, in whatever order that is."""
+    blocks = [cconv1d.num_threads(count) for count in (1, 2, 5)]
+    inside = []
+    for block, count in zip(blocks, (1, 2, 5), strict=True):
+        block.__enter__()
+        inside.append(count)
+        assert cconv1d.get_num_threads() == count
+    for i in order:
+        blocks[i].__exit__(None, None, None)
+        inside.remove((1, 2, 5)[i])
+        assert cconv1d.get_num_threads() == (inside[-1] if inside else 3)
+
+
+@pytest.mark.thread_unsafe
+@pytest.mark.parametrize("first", [0, 1])
+def test_generators_that_hold_blocks(three, first):
+    def limited(count):
+        with cconv1d.num_threads(count):
+            while True:
+                yield cconv1d.get_num_threads()
+
+    generators = limited(1), limited(2)
+    assert [next(generator) for generator in generators] == [1, 2]
+    generators[first].close()
+    assert cconv1d.get_num_threads() == (2, 1)[first]
+    generators[1 - first].close()
+    assert cconv1d.get_num_threads() == 3
+
+
+@pytest.mark.thread_unsafe
+def test_tasks_that_take_turns(three):
+    """Each has its own limit all the time, and hands it on to tasks that it creates."""
+    seen = {1: [], 5: [], 3: []}
+
+    async def look(name):
+        for _ in range(3):
+            seen[name].append(cconv1d.get_num_threads())
+            await asyncio.sleep(0)
+
+    async def limited(count):
+        with cconv1d.num_threads(count):
+            later = asyncio.create_task(look(count))
+            await look(count)
+        seen[3].append(cconv1d.get_num_threads())
+        await later
+
+    async def use():
+        await asyncio.gather(limited(1), look(3), limited(5))
+        assert cconv1d.get_num_threads() == 3
+
+    asyncio.run(use())
+    assert seen == {1: [1] * 6, 5: [5] * 6, 3: [3] * 5}
+
+
+@pytest.mark.thread_unsafe
+def test_a_context_that_was_copied(three):
+    """It keeps the limits that it was copied with, as those of NumPy's errstate."""
+    with cconv1d.num_threads(1):
+        context = contextvars.copy_context()
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(context.run, cconv1d.get_num_threads).result() == 1
+    assert cconv1d.get_num_threads() == 3
+    assert context.run(cconv1d.get_num_threads) == 1
+
+
+@pytest.mark.thread_unsafe
+def test_a_block_that_another_context_leaves(three):
+    """A generator may be closed by another thread or task; the block then holds nowhere."""
+    limit = cconv1d.num_threads(1)
+    limit.__enter__()
+    copied = contextvars.copy_context()
+    with cconv1d.num_threads(2), ThreadPoolExecutor(1) as pool:
+        pool.submit(limit.__exit__, None, None, None).result()
+        assert cconv1d.get_num_threads() == 2
+    assert cconv1d.get_num_threads() == copied.run(cconv1d.get_num_threads) == 3
+    with pytest.raises(IndexError):
+        limit.__exit__(None, None, None)
+
+
+@pytest.mark.thread_unsafe
+@given(data=st.data())
+def test_blocks_and_contexts_in_any_order(three, data):
+    """Against lists of what each context is in."""
+    contexts = [(contextvars.copy_context(), [])]
+    entered = []  # (context, its number, block, count)
+    for count in range(4, 24):
+        at = data.draw(st.integers(0, len(contexts) - 1), label="context")
+        context, inside = contexts[at]
+        what = data.draw(st.sampled_from(["enter", "enter", "leave", "copy"]), label="what")
+        if what == "enter":
+            block = cconv1d.num_threads(count)
+            context.run(block.__enter__)
+            inside.append(count)
+            entered.append((at, block, count))
+        elif what == "leave" and entered:
+            home, block, count = entered.pop(data.draw(st.integers(0, len(entered) - 1)))
+            context.run(block.__exit__, None, None, None)
+            for i, (_, those) in enumerate(contexts):
+                if count in those and (at != home or i == at):
+                    those.remove(count)
+        elif what == "copy":
+            contexts.append((context.run(contextvars.copy_context), inside.copy()))
+        for one, those in contexts:
+            expected = those[-1] if those else 3
+            assert one.run(cconv1d.get_num_threads) == expected
+    assert cconv1d.get_num_threads() == 3
+
+
+@needs_native
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads cannot be counted here")
+def test_calls_heed_the_limit_of_their_task():
+    """Of two tasks that take turns, the one with a limit of 1 has no thread created."""
+    done = python(
+        WORK
+        + """
+import asyncio
+def threads():
+    return len(os.listdir("/proc/self/task"))
+layer = cconv1d.PreparedConv1d(rng.standard_normal((300, 300, 5)))
+few = rng.standard_normal((300, 9))
+async def alone():
+    with cconv1d.num_threads(1):
+        await asyncio.sleep(0)  # while `other` enters its own
+        before = threads()
+        cconv1d.conv1d(x, w)
+        layer(few)  # packs its weights
+        assert threads() == before, threads() - before
+        await asyncio.sleep(0)
+    assert cconv1d.get_num_threads() == 1
+async def other():
+    with cconv1d.num_threads(3):
+        await asyncio.sleep(0)
+        before = threads()
+        cconv1d.conv1d(x, w)
+        assert threads() == before + 2, threads() - before
+async def use():
+    await asyncio.gather(alone(), other())
+cconv1d.set_num_threads(1)
+asyncio.run(use())
+"""
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda limit: pickle.loads(pickle.dumps(limit))]
+)
+@pytest.mark.thread_unsafe
+def test_copies_of_a_limit(three, again):
+    """Are of the number, and in no block, also where the original is."""
+    limit = cconv1d.num_threads(2)
+    with limit:
+        other = again(limit)
+        with cconv1d.num_threads(1):
+            with other:
+                assert cconv1d.get_num_threads() == 2
+            assert cconv1d.get_num_threads() == 1
+        assert cconv1d.get_num_threads() == 2
+    assert cconv1d.get_num_threads() == 3
 
 
 @needs_native

@@ -116,9 +116,11 @@ typedef struct {
     ptrdiff_t (*transposed_length)(ptrdiff_t output_length, ptrdiff_t taps,
                                    const cconv1d_geometry *geometry);
 
-    /* How many threads a call from this thread may use: what has been set for all threads, as by
-     * cconv1d.set_num_threads(), or this thread's own limit. limit_num_threads() returns what that
-     * was, and 0 is none. Results do not depend on it. Less than 1, or 0, is taken for that. */
+    /* How many threads a call from this thread may use: first the limit of the block of
+     * cconv1d.num_threads() that it is in, as of when it last entered or left one or called one of
+     * Python's functions; else this thread's own limit; else what has been set for all threads, as
+     * by cconv1d.set_num_threads(). limit_num_threads() returns what the thread's limit was, and 0
+     * is none. Results do not depend on it. Less than 1, or 0, is taken for that. */
     int (*get_num_threads)(void);
     void (*set_num_threads)(int threads);
     int (*limit_num_threads)(int threads);

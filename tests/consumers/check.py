@@ -200,8 +200,12 @@ def thread_counts(consumer):
     assert cconv1d.get_num_threads() == consumer.get_num_threads() == 3
     assert consumer.limit_num_threads(2) == 0
     assert cconv1d.get_num_threads() == consumer.get_num_threads() == 2
-    with cconv1d.num_threads(1):
-        assert consumer.get_num_threads() == 1
+    for count in (1, 4):  # a block decides, whether it has less or more than the thread's limit
+        with cconv1d.num_threads(count):
+            assert cconv1d.get_num_threads() == consumer.get_num_threads() == count
+            assert consumer.limit_num_threads(2) == 2
+            assert cconv1d.get_num_threads() == consumer.get_num_threads() == count
+        assert cconv1d.get_num_threads() == consumer.get_num_threads() == 2
     assert consumer.limit_num_threads(-5) == 2
     assert consumer.get_num_threads() == 3
     consumer.set_num_threads(-(2**31))
