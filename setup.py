@@ -47,7 +47,7 @@ extension = Extension(
     },
 )
 pure, *required = (
-    os.environ.get(name, "0") != "0"
+    os.environ.get(name, "") not in ("", "0")
     for name in ("CCONV1D_PURE", "CCONV1D_REQUIRE_EXTENSION", "CIBUILDWHEEL")
 )
 if pure and any(required):

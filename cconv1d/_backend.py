@@ -3,7 +3,7 @@
 ``CCONV1D_BACKEND`` decides at import: ``auto`` (the default) takes the extension where it
 loads and otherwise the reference, with one warning at first use; ``native`` insists on the
 extension; ``reference`` leaves it alone.  ``CCONV1D_ISA`` lowers the instruction-set level
-of the extension.
+of the extension.  A variable that is set to nothing is as one that is not set.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ def _warn() -> None:
     )
 
 
-select(os.environ.get("CCONV1D_BACKEND", "auto"))
-if core is not None and "CCONV1D_ISA" in os.environ:
+select(os.environ.get("CCONV1D_BACKEND") or "auto")
+if core is not None and (_isa := os.environ.get("CCONV1D_ISA")):
     try:
-        core.set_isa(os.environ["CCONV1D_ISA"])
+        core.set_isa(_isa)
     except ValueError as error:
         raise ImportError(f"CCONV1D_ISA: {error}") from None

@@ -32,7 +32,7 @@ def _count(function: str, n: object) -> int:
 def _from_environment() -> int | None:
     """What ``CCONV1D_NUM_THREADS`` or else ``OMP_NUM_THREADS`` says."""
     own = os.environ.get("CCONV1D_NUM_THREADS")
-    if own is not None:
+    if own:
         if not own.isdecimal() or int(own) < 1:
             raise ImportError(f"CCONV1D_NUM_THREADS must be a positive integer, not {own!r}")
         return min(int(own), MAX_THREADS)

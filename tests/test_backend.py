@@ -65,7 +65,7 @@ def report(code, **how):
 # --- the choice ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chosen", [None, "auto", "native"])
+@pytest.mark.parametrize("chosen", [None, "", "auto", "native"])
 @needs_extension
 def test_the_extension_where_it_loads(chosen):
     environment = {} if chosen is None else {"CCONV1D_BACKEND": chosen}
@@ -95,7 +95,7 @@ def test_the_reference_on_request():
     assert facts["compiler"] is None
 
 
-@pytest.mark.parametrize("word", ["fast", "Native", "1"])
+@pytest.mark.parametrize("word", ["fast", "Native", "1", " "])
 def test_an_unknown_backend(word):
     done = python("import cconv1d", CCONV1D_BACKEND=word)
     assert done.returncode != 0
@@ -124,13 +124,19 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
 @needs_extension
-@pytest.mark.parametrize("isa", ["impossible", "AVX2", "", "neon" if X86 else "avx2"])
+@pytest.mark.parametrize("isa", ["impossible", "AVX2", " ", "neon" if X86 else "avx2"])
 def test_an_impossible_instruction_set(isa):
     done = python("import cconv1d", CCONV1D_ISA=isa)
     assert done.returncode != 0
     last = done.stderr.splitlines()[-1]
     assert last.startswith("ImportError: CCONV1D_ISA: ")
     assert isa in last
+
+
+@needs_extension
+def test_an_instruction_set_that_is_set_to_nothing():
+    facts = report(f"import cconv1d; {REPORT}", CCONV1D_ISA="")
+    assert facts["instruction_set"] == _core.available_isas()[-1]
 
 
 def test_instruction_sets_do_not_concern_the_reference():

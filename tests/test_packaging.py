@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import venv
 import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from packages import REPO, build, run, unpack
@@ -119,6 +121,33 @@ facts = cconv1d.show_config("dicts")
 assert facts["backend"] == "reference" and "_core" in facts["reason"], facts
 """
     run(python, "-c", program, cwd=folder, CCONV1D_BACKEND="", PYTHONPATH="")
+
+
+@pytest.mark.parametrize("word", [None, "", "0", "1"])
+@pytest.mark.parametrize("name", ["CCONV1D_PURE", "CCONV1D_REQUIRE_EXTENSION", "CIBUILDWHEEL"])
+def test_what_the_environment_asks_of_a_build(
+    monkeypatch: pytest.MonkeyPatch, name: str, word: str | None
+) -> None:
+    """A variable that is set to nothing asks for nothing."""
+    for variable in (*NOT_REQUIRED, "CCONV1D_PURE"):
+        monkeypatch.delenv(variable, raising=False)
+    if word is not None:
+        monkeypatch.setenv(name, word)
+    built: list[SimpleNamespace] = []
+    setuptools = SimpleNamespace(
+        Extension=lambda name, **options: SimpleNamespace(name=name),
+        setup=lambda ext_modules: built.extend(ext_modules),
+    )
+    cython = SimpleNamespace(cythonize=lambda extensions, **options: extensions)
+    monkeypatch.setitem(sys.modules, "setuptools", setuptools)
+    monkeypatch.setitem(sys.modules, "Cython.Build", cython)
+    runpy.run_path(str(REPO / "setup.py"))
+    if name == "CCONV1D_PURE" and word == "1":
+        assert not built
+        return
+    (extension,) = built
+    assert extension.name == "cconv1d._core"
+    assert extension.optional == (word != "1")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="compilers are not found through PATH")

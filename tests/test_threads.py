@@ -336,6 +336,9 @@ def test_copies_of_a_limit(three, again):
         ({"OMP_NUM_THREADS": "4,2"}, 4),
         ({"OMP_NUM_THREADS": "5", "CCONV1D_NUM_THREADS": "2"}, 2),
         ({"OMP_NUM_THREADS": "many"}, None),
+        ({"CCONV1D_NUM_THREADS": ""}, None),
+        ({"OMP_NUM_THREADS": "5", "CCONV1D_NUM_THREADS": ""}, 5),
+        ({"OMP_NUM_THREADS": ""}, None),
         ({}, None),
     ],
 )
@@ -349,7 +352,7 @@ def test_the_environment_sets_the_number(environment, count):
 
 
 @needs_native
-@pytest.mark.parametrize("value", ["0", "-1", "two", "", "1.5"])
+@pytest.mark.parametrize("value", ["0", "-1", "two", " ", "1.5"])
 def test_an_environment_that_cannot_be(value):
     done = python("import cconv1d", CCONV1D_NUM_THREADS=value)
     assert done.returncode == 1
