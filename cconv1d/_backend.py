@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading  # noqa: F401 (for the extension, whose own imports freezers do not see)
 import warnings
-from importlib import import_module
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -46,7 +46,11 @@ def select(backend: str) -> None:
     core, load_error = None, None
     if backend != "reference":
         try:
-            core = import_module("cconv1d._core")
+            # A statement, which those who freeze applications see, and by the full name, because
+            # `from . import` speaks of circular imports where there is no extension.
+            import cconv1d._core as extension
+
+            core = extension
         except ImportError as error:
             if backend == "native":
                 raise ImportError(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import textwrap
+from modulefinder import ModuleFinder
 
 import numpy as np
 import pytest
+from packages import REPO
 
 import cconv1d
 from cconv1d import _backend, _kernels, _reference, conv1d, conv1d_backward, show_config
@@ -365,6 +368,22 @@ def test_import_brings_in_numpy_and_nothing_else():
     assert "cconv1d._execute" in modules
     slow = {"asyncio", "ctypes", "email", "inspect", "multiprocessing", "subprocess", "unittest"}
     assert slow.isdisjoint(modules)
+
+
+@needs_extension
+def test_the_extension_is_seen_where_applications_are_frozen(tmp_path):
+    """Those follow import statements without running them, and see none of the extension's own."""
+    program = tmp_path / "program.py"
+    program.write_text("import cconv1d")
+    finder = ModuleFinder(path=[os.path.dirname(os.path.dirname(cconv1d.__file__))])
+    finder.run_script(str(program))
+    assert "cconv1d._core" in finder.modules
+    seen = {*finder.modules, *finder.badmodules}  # the standard library is on no path here
+    sources = [*(REPO / "src").rglob("*.pyx"), *(REPO / "src").rglob("*.pxi")]
+    texts = [source.read_text("utf-8") for source in sources]
+    needed = {name for text in texts for name in re.findall(r"^import (\w+)$", text, re.MULTILINE)}
+    assert not sources or "os" in needed
+    assert needed <= seen
 
 
 def test_import_says_nothing():
