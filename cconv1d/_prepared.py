@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -70,7 +69,8 @@ class PreparedConv1d:
     those of the gradient of the input by the first that asks for it. Each takes as much memory as
     the weight, or twice as much with ``layout="NLC"``, for which there are two orders: whether
     signals are summed along their channels depends on how many and how long they are. It can be
-    called from many threads at once, copied and pickled.
+    called from many threads at once, copied and pickled; a copy has the class and the attributes of
+    the original, and packs the weights for itself.
 
     Examples
     --------
@@ -136,17 +136,30 @@ class PreparedConv1d:
     def __repr__(self) -> str:
         stride, padding, dilation, groups, mode, layout = self._options
         return (
-            f"PreparedConv1d(<weight of shape {self._weight.shape}, {self._weight.dtype}>, "
+            f"{type(self).__name__}(<weight of shape {self._weight.shape}, {self._weight.dtype}>, "
             f"bias={None if self._bias is None else '<...>'}, stride={stride}, "
             f"padding={padding!r}, dilation={dilation}, groups={groups}, padding_mode={mode!r}, "
             f"layout={layout!r})"
         )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Packed weights are of the processor and stay here.
-        *options, mode, layout = self._options
-        make = partial(PreparedConv1d, padding_mode=mode, layout=layout)  # type: ignore[arg-type]
-        return make, (self._weight, self._bias, *options)
+    # Copies and pickles are made of the state, as those of any object, so that subclasses may have
+    # attributes, slots and constructors of their own.
+
+    def __getstate__(self) -> Any:
+        """What `object` has: the attributes, or these and the slots; packed weights stay here."""
+        state: Any = object.__getstate__(self)
+        attributes, *slots = state if type(state) is tuple else (state,)
+        attributes = {name: value for name, value in attributes.items() if name != "_packed"}
+        return (attributes, *slots) if slots else attributes
+
+    def __setstate__(self, state: Any) -> None:
+        for attributes in state if type(state) is tuple else (state,):
+            for name, value in (attributes or {}).items():
+                object.__setattr__(self, name, value)
+        for array in (self._weight, self._bias):
+            if array is not None:
+                array.setflags(write=False)  # which copies and pickles of arrays are not
+        self._packed = {}
 
     def _pack(self, which: int, plan: Plan) -> Any:
         """The weight as a map takes it. Two threads may pack it at once; either result will do."""

@@ -141,6 +141,86 @@ def test_copies(backend, again):
     same(other.backward(dy, x).input, layer.backward(dy, x).input)
 
 
+class Named(PreparedConv1d):
+    """With a constructor, attributes and slots of its own."""
+
+    __slots__ = ("place", "unset")
+    made = 0
+
+    def __init__(self, name, taps):
+        super().__init__(np.arange(taps) + 1.0, [0.5], padding="causal", layout="NLC")
+        self.name = name
+        self.notes = [name]
+        self.place = {"of": self}
+        Named.made += 1
+
+
+class Frozen(PreparedConv1d):
+    """Whose attributes are not for assignment."""
+
+    def __setattr__(self, name, value):
+        if hasattr(self, "_packed"):
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+
+class Counted(PreparedConv1d):
+    """With a state of its own, made of that of its base."""
+
+    def __getstate__(self):
+        return super().__getstate__() | {"copies": getattr(self, "copies", 0) + 1}
+
+
+AGAIN = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    **{
+        f"pickle {protocol}": lambda layer, protocol=protocol: pickle.loads(
+            pickle.dumps(layer, protocol)
+        )
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    },
+}
+
+
+@pytest.mark.parametrize("again", AGAIN)
+def test_copies_of_subclasses(backend, again):
+    """Have the class, the attributes and the slots, and are made without the constructor."""
+    layer = Named("first", 3)
+    expected = layer([1.0, 2.0, 4.0])
+    made = Named.made
+    other = AGAIN[again](layer)
+    assert Named.made == made
+    assert type(other) is Named
+    assert other.name == "first"
+    assert (other.notes is layer.notes) == (again == "copy")
+    assert other.place["of"] is (layer if again == "copy" else other)
+    assert not hasattr(other, "unset")
+    same(other([1.0, 2.0, 4.0]), expected)
+    same(other.weight, layer.weight)
+    assert repr(other) == repr(layer)
+    assert repr(other).startswith("Named(<weight of shape (3,), float64>")
+    for array in (other.weight, other.bias):
+        assert not array.flags.writeable
+    assert AGAIN[again](Counted([1.0])).copies == 1
+    same(AGAIN[again](Frozen([1.0, 2.0]))([1.0, 2.0]), [5.0])
+
+
+@pytest.mark.parametrize("again", AGAIN)
+def test_packed_weights_stay_behind(native, again):
+    """They are of the processor, and as large as the weights."""
+    layer = PreparedConv1d(np.ones((40, 30, 5)))
+    layer.backward(np.ones((40, 1)), layer.weight[0])
+    packed = layer._packed.copy()
+    assert packed
+    other = AGAIN[again](layer)
+    assert other._packed == {}
+    assert layer._packed == packed
+    assert other.bias is None
+    if "pickle" in again:
+        assert len(pickle.dumps(layer, 5)) < layer.weight.nbytes + 1000
+
+
 def test_representation():
     layer = PreparedConv1d(np.ones((6, 2, 3), "f"), None, 2, "same", groups=2, layout="NLC")
     assert repr(layer) == (
