@@ -6,7 +6,8 @@ Both return a part of one sum, in which x is the longer of the two and w the sho
 
 and that is the map backward_input. It takes the samples that there are, and no zeros around
 them: an infinite tap leaves alone the results that it does not reach, as in NumPy. For dtypes
-without compiled maps, NumPy's own functions take the rows one by one.
+without compiled maps, NumPy's own functions take the rows one by one. Nothing here warns of
+overflow or NaN, whatever computes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Literal, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import Array
+from ._arrays import Array, is_bfloat16
 from ._backend import REFERENCE, kernels_for
 from ._execute import empty
 from ._geometry import Geometry
@@ -31,7 +32,7 @@ __all__ = ["convolve", "correlate"]
 
 Mode = Literal["full", "same", "valid"] | SupportsIndex
 
-#: Kinds of dtypes that have sums of products.
+#: Kinds of dtypes that have sums of products; and bfloat16, which has a kind of its own.
 KINDS = "fciubO"
 
 #: NumPy's own, also where others have taken their place in its namespace.
@@ -95,7 +96,8 @@ def convolve(a: ArrayLike, v: ArrayLike, mode: Mode = "full", *, axis: SupportsI
     rounding. What `conv1d` has compiled is compiled here, and neither argument is copied, but
     for complex kernels, unless it has another dtype than the result, or is unaligned or not in
     native byte order. Everything else, from truth values to objects, is computed by
-    `numpy.convolve` itself, row by row. Subclasses are taken for arrays.
+    `numpy.convolve` itself, row by row. Subclasses are taken for arrays, as in `conv1d`. Overflow
+    and NaN are no reason to warn.
 
     A row of a result has the bits that it would have alone, unless several kernels meet one
     signal: those are summed side by side, in up to half the time.
@@ -217,7 +219,7 @@ def as_array(function: str, name: str, value: ArrayLike) -> Array:
         array = np.asarray(value)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{function}: {name} is not a rectangular array: {error}") from None
-    if array.dtype.kind not in KINDS:
+    if array.dtype.kind not in KINDS and not is_bfloat16(array.dtype):
         raise TypeError(f"{function}: {name} must hold numbers or objects, not {array.dtype}")
     if array.ndim == 0:
         if function == "correlate":
@@ -244,8 +246,15 @@ def operands(function: str, a: ArrayLike, v: ArrayLike) -> tuple[Array, Array, n
     ):
         return a, v, dtype
     x, w = as_array(function, "a", a), as_array(function, "v", v)
-    dtype = np.promote_types(x.dtype, w.dtype)
-    return np.require(x, dtype, "A"), np.require(w, dtype, "A"), dtype
+    try:
+        dtype = np.promote_types(x.dtype, w.dtype)
+    except TypeError:
+        raise TypeError(
+            f"{function}: NumPy promotes a of dtype {x.dtype} and v of dtype {w.dtype} to no "
+            f"dtype that holds both"
+        ) from None
+    with np.errstate(all="ignore"):
+        return np.require(x, dtype, "A"), np.require(w, dtype, "A"), dtype
 
 
 def mode_word(function: str, mode: object) -> str:
@@ -331,8 +340,12 @@ def learn(function: str, a: Shape, v: Shape, mode: str, part: Geometry) -> None:
     usual.learn((a, v), Options(None, None, None, None, mode, None, None), plan)
 
 
+@np.errstate(all="ignore")
 def call_numpy(function: str, a: Array, v: Array, mode: str, axis: int, length: int) -> Array:
     """What is not compiled is left to NumPy, row by row: the reference would be slower."""
+    if is_bfloat16(a.dtype):  # summed in float32 and rounded once, as where it is compiled
+        wide = a.astype(np.float32), v.astype(np.float32)
+        return call_numpy(function, *wide, mode, axis, length).astype(a.dtype)
     if a.ndim == v.ndim == 1:
         return NUMPY[function](a, v, mode)
     a, v, rows = broadcast_rows(function, a, v)

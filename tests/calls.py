@@ -350,8 +350,7 @@ def a_call(choose, dtypes=DTYPES, extreme=True):
     dtype = choose(dtypes)
     family = choose(("conv1d", "conv1d", "conv_transpose1d", "signal"))
     if family == "signal":
-        # NumPy's own functions do not take bfloat16
-        call = _slide(choose, np.dtype(np.float32) if dtype.kind == "V" else dtype)
+        call = _slide(choose, dtype)
     else:
         huge = extreme and dtype in COMPILED and choose((False, False, True))
         numbers = a_geometry(choose, huge)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -194,6 +196,41 @@ def test_exact_sums(backend, half):
     for array in (y, *grads):
         assert array.dtype == half
         assert array.flags.c_contiguous
+
+
+SIGNALS = {"one": (9,), "two axes": (2, 9), "three axes": (3, 2, 9), "short": (2, 3)}
+KERNELS = [(5,), (2, 5), (3, 1, 5), (1,)]
+
+
+@pytest.mark.parametrize("signals", SIGNALS)
+@pytest.mark.parametrize("function", ["convolve", "correlate"])
+def test_convolve_and_correlate(backend, half, function, signals):
+    """Sums that are exact in float32 and not in half precision are rounded once, at the end."""
+    rng = np.random.default_rng(0)
+    call = getattr(cconv1d, function)
+    a = rng.integers(-60, 61, SIGNALS[signals]).astype(half)
+    for kernels, mode in product(KERNELS, ["full", "same", "valid", 1]):
+        v = rng.integers(-60, 61, kernels).astype(half)
+        expected = rounded(call(wide(a), wide(v), mode), half)
+        for axis in range(-a.ndim, 0):
+            y = call(np.moveaxis(a, -1, axis), v, mode, axis=axis)
+            assert y.dtype == half
+            same(bits(y), bits(np.moveaxis(expected, -1, axis)))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("function", ["convolve", "correlate"])
+def test_convolve_and_correlate_in_any_layout(native, half, function, layout):
+    """The bits of float32, rounded, wherever the numbers lie; unaligned ones are copied."""
+    rng = np.random.default_rng(1)
+    call = getattr(cconv1d, function)
+    a, v = (rng.standard_normal(shape).astype(half) for shape in ((3, 40), (2, 1, 7)))
+    expected = rounded(call(wide(a), wide(v), "same"), half)
+    same(bits(call(LAYOUTS[layout](a), LAYOUTS[layout](v), "same")), bits(expected))
+    memory = np.zeros(a.nbytes + 1, np.uint8)
+    unaligned = memory[1:].view(half).reshape(a.shape)
+    unaligned[...] = a
+    same(bits(call(unaligned, v, "same")), bits(expected))
 
 
 def test_sums_are_not_kept_in_half_precision(backend, half):
