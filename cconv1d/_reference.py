@@ -14,7 +14,7 @@ where ``@`` sums over the channels of a group (for backward_weight: over positio
 Arrays come as (batch, channels, positions) and (out channels, channels per group, taps);
 each function fills the last of its arrays, when all is computed.  Any numeric dtype goes: half
 precision (float16, bfloat16) is accumulated in float32 and rounded once, integers wrap
-modulo 2^n as NumPy's do.
+modulo 2^n as NumPy's do.  They say nothing of overflow or NaN, as the compiled maps do not.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from ._arrays import is_bfloat16
 from ._geometry import Geometry
 
 Array = NDArray[Any]
+
+silent = np.errstate(all="ignore")
 
 
 def _accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -84,6 +86,7 @@ def _padded(x: Array, g: Geometry, taps: int) -> Array:
     return padded
 
 
+@silent
 def forward(x: Array, w: Array, b: Array | None, y: Array, g: Geometry, groups: int) -> None:
     """y[n, g, o, p] = b[g, o] + Σ_{c,j} w[g, o, c, j] · x[n, g, c, q]
 
@@ -99,6 +102,7 @@ def forward(x: Array, w: Array, b: Array | None, y: Array, g: Geometry, groups: 
     y[...] = total.astype(y.dtype, copy=False).reshape(y.shape)
 
 
+@silent
 def backward_input(
     dy: Array, w: Array, dx: Array, g: Geometry, groups: int, b: Array | None = None
 ) -> None:
@@ -123,6 +127,7 @@ def backward_input(
     dx[...] = total.astype(dx.dtype, copy=False).reshape(dx.shape)
 
 
+@silent
 def backward_weight(dy: Array, x: Array, dw: Array, g: Geometry, groups: int) -> None:
     """dw[g, o, c, j] = Σ_{n,p} dy[n, g, o, p] · x̄[n, g, c, q]
 
@@ -137,6 +142,7 @@ def backward_weight(dy: Array, x: Array, dw: Array, g: Geometry, groups: int) ->
     dw[...] = total.astype(dw.dtype, copy=False)
 
 
+@silent
 def backward_bias(dy: Array, db: Array) -> None:
     """db[g, o] = Σ_{n,p} dy[n, g, o, p]"""
     db[...] = dy.sum(axis=(0, 2), dtype=_accumulator(db.dtype)).astype(db.dtype, copy=False)
