@@ -148,7 +148,13 @@ def conv1d(
     calls SAME_UPPER, "causal" what WaveNet [1]_ is made of. float32, float64,
     complex64 and complex128 are compiled; so are float16 and the bfloat16 of ml_dtypes, summed
     in float32 and rounded once. Integers (modulo 2**n) and extended precision are computed by
-    NumPy. A NaN in one part of a complex sample or weight makes both parts of a result NaN.
+    NumPy. A NaN in one part of a complex sample or weight makes both parts of a result NaN. There
+    are no warnings of overflow and NaN, whatever the dtype and ``numpy.errstate``.
+
+    Subclasses of ndarray are taken for the plain arrays of their data, and what is returned is
+    plain: masks are ignored, so the values below them are summed like all others, and units are
+    lost. Fill masked arrays first, as with ``x.filled(0)``. Only `out` is returned as it is; its
+    data are written, and a mask of it stays.
 
     Compiled, the terms of a sum are added in blocks of 128, and then the blocks' sums [2]_: in the
     tests no result of float32 or float64 is off by more than 8 times the machine epsilon times
@@ -273,6 +279,8 @@ def conv1d_backward(
     the gradient of the weight is the input correlated with `grad_output` [1]_. Complex data
     follow PyTorch's convention [2]_: weight and input enter conjugated.
 
+    Subclasses of ndarray are taken for plain arrays, as in `conv1d`.
+
     References
     ----------
     .. [1] Y. LeCun et al., "Backpropagation applied to handwritten zip code recognition",
@@ -389,6 +397,8 @@ def conv1d_backward_input(
     stride no zeros are inserted between the numbers of `grad_output`: each phase is a sum of
     its own.
 
+    Subclasses of ndarray are taken for plain arrays, as in `conv1d`.
+
     Examples
     --------
     >>> from cconv1d import conv1d_backward_input
@@ -479,6 +489,8 @@ def conv1d_backward_weight(
     Notes
     -----
     With the default options it is the input correlated with `grad_output`.
+
+    Subclasses of ndarray are taken for plain arrays, as in `conv1d`.
 
     Examples
     --------
@@ -603,6 +615,8 @@ def conv_transpose1d(
     `groups` comes before `dilation`. Complex weights enter as they are, not conjugated.
     How its lengths come about is drawn in [1]_; no zeros are inserted to compute it.
 
+    Subclasses of ndarray are taken for plain arrays, as in `conv1d`.
+
     References
     ----------
     .. [1] V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning",
@@ -717,6 +731,8 @@ def conv_transpose1d_backward(
     The gradient of the input is `conv1d` of `grad_output`; that of the weight is the weight
     gradient of `conv1d` with `input` and `grad_output` exchanged. Complex data follow
     PyTorch's convention, as in `conv1d_backward`: weight and input enter conjugated.
+
+    Subclasses of ndarray are taken for plain arrays, as in `conv1d`.
 
     Examples
     --------

@@ -72,6 +72,8 @@ class PreparedConv1d:
     called from many threads at once, copied and pickled; a copy has the class and the attributes of
     the original, and packs the weights for itself.
 
+    Subclasses of ndarray are taken for plain arrays, as in `conv1d`.
+
     Examples
     --------
     >>> import numpy as np

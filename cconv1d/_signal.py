@@ -96,11 +96,12 @@ def convolve(a: ArrayLike, v: ArrayLike, mode: Mode = "full", *, axis: SupportsI
     rounding. What `conv1d` has compiled is compiled here, and neither argument is copied, but
     for complex kernels, unless it has another dtype than the result, or is unaligned or not in
     native byte order. Everything else, from truth values to objects, is computed by
-    `numpy.convolve` itself, row by row. Subclasses are taken for arrays, as in `conv1d`. Overflow
-    and NaN are no reason to warn.
+    `numpy.convolve` itself, row by row. There are no warnings of overflow and NaN.
 
     A row of a result has the bits that it would have alone, unless several kernels meet one
     signal: those are summed side by side, in up to half the time.
+
+    Subclasses of ndarray are taken for plain arrays, as in `conv1d`.
 
     Examples
     --------
@@ -179,6 +180,8 @@ def correlate(
     -----
     Exchanging `a` and `v` conjugates the result and turns it round. Objects are not conjugated,
     as in NumPy. Complex `v` are copied to conjugate them.
+
+    Subclasses of ndarray are taken for plain arrays, as in `conv1d`.
 
     Examples
     --------

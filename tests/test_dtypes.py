@@ -349,3 +349,62 @@ def test_the_reference_leaves_the_state_of_others_alone():
             _backend.REFERENCE.forward(None, None, None, None, None, 1)
         with pytest.raises(FloatingPointError):
             np.float64(1e300) * np.float64(1e300)
+
+
+# --- subclasses -----------------------------------------------------------------------------------
+
+
+def masked(array):
+    """Every other number below the mask."""
+    return np.ma.array(array, mask=np.arange(array.size).reshape(array.shape) % 2)
+
+
+class Metres(np.ndarray):
+    """An array with a unit, which does not like to be computed with."""
+
+    unit = "m"
+
+    def __array_ufunc__(self, *arguments, **more):
+        raise AssertionError("computed with a subclass")
+
+    def __array_function__(self, *arguments, **more):
+        raise AssertionError("computed with a subclass")
+
+
+SUBCLASSES = {
+    "masked": masked,
+    "unit": lambda array: array.view(Metres),
+    "recarray": lambda array: array.view(np.recarray),
+    "memmap": lambda array: array.view(np.memmap),
+}
+
+
+@pytest.mark.parametrize("kind", SUBCLASSES)
+@pytest.mark.parametrize("dtype", [np.dtype("d"), np.dtype("F"), np.dtype("g"), BFLOAT16], ids=str)
+@pytest.mark.parametrize("name", CALLS)
+def test_subclasses_are_taken_for_plain_arrays(backend, name, dtype, kind):
+    """Values below a mask are summed; results are plain, as the documentation says."""
+    given = arrays(dtype)
+    results = CALLS[name]({key: SUBCLASSES[kind](array) for key, array in given.items()})
+    for got, value in zip(results, CALLS[name](given), strict=True):
+        assert type(got) is np.ndarray
+        same(got, value)
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_a_mask_of_out_stays(backend, accumulate):
+    given = arrays(np.dtype("d"))
+    out = masked(np.ones(SHAPES["y"]))
+    mask = out.mask.copy()
+    y = cconv1d.conv1d(given["x"], given["w"], **OPTIONS, out=out, accumulate=accumulate)
+    assert y is out
+    same(out.mask, mask)
+    expected = cconv1d.conv1d(given["x"], given["w"], **OPTIONS)
+    same(out.data, expected + 1 if accumulate else expected)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_documentation_says_so(name):
+    text = " ".join(inspect.getdoc(getattr(cconv1d, name)).split())
+    assert "Subclasses of ndarray are taken for" in text
+    assert ("masks are ignored" if name == "conv1d" else "as in `conv1d`") in text
