@@ -7,24 +7,22 @@ reference. ``CCONV1D_REQUIRE_EXTENSION=1`` and wheel builders make a failed buil
 
 import os
 import sys
+from glob import glob
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 MSVC = sys.platform == "win32"
 
-# One set of flags: which instructions a function may use is decided in src/tiles.c. Contraction
-# is off, so that a multiply-add is fused where the source says so and nowhere else.
+# One set of flags: which instructions a function may use is decided in src/tile/tiles.c.
+# Contraction is off, so that a multiply-add is fused where the source says so and nowhere else.
 FLAGS = ["/O2"] if MSVC else ["-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden"]
 
 extension = Extension(
     "cconv1d._core",
-    sources=["src/_core.pyx", "src/pool.c", "src/tiles.c"],
-    depends=[
-        *("src/half.h", "src/pool.h", "src/simd.h", "src/tile.h", "src/tiles.h"),
-        "cconv1d/include/cconv1d.h",
-    ],
-    include_dirs=["src", "cconv1d/include"],
+    sources=["src/_core.pyx", "src/pool/cpus.c", "src/pool/pool.c", "src/tile/tiles.c"],
+    depends=[*sorted(glob("src/*/*.h")), "cconv1d/include/cconv1d.h"],
+    include_dirs=["src/pool", "src/tile", "cconv1d/include"],
     extra_compile_args=FLAGS,
     extra_link_args=[] if MSVC else ["-pthread"],
 )

@@ -1,4 +1,4 @@
-/* A stress test of src/pool.c, for POSIX systems: one line for each check, exit status 0 if all
+/* A stress test of src/pool/, for POSIX systems: one line for each check, exit status 0 if all
  * of them pass. tests/test_drivers.py compiles and runs it, also under ThreadSanitizer.
  *
  *   pool_driver            all checks
@@ -7,7 +7,9 @@
  *
  * The pool is included rather than linked, to look at its workers and at the files of quotas.
  */
-#include "../src/pool.c"
+#include "../src/pool/pool.c"
+
+#include "../src/pool/cpus.c"
 
 #include <fenv.h>
 #include <stdlib.h>
@@ -183,7 +185,7 @@ static void test_threads_are_limited(void)
         CHECK(workers == 1 || workers == 2);
         most = workers > most ? workers : most;
     }
-    CHECK(most == 2 || affinity_cpus() == 1);
+    CHECK(most == 2 || cc_pool_affinity_cpus() == 1);
 }
 
 static void nest(void *context, ptrdiff_t chunk, int worker)
@@ -516,7 +518,7 @@ static void test_quotas(void)
 
 static void test_cpus(void)
 {
-    CHECK(cc_pool_cpus() >= 1 && cc_pool_cpus() <= affinity_cpus());
+    CHECK(cc_pool_cpus() >= 1 && cc_pool_cpus() <= cc_pool_affinity_cpus());
     CHECK(in_child(one_cpu_is_kept_to));
 }
 

@@ -71,10 +71,10 @@ def test_pool_without_races(compiler: list[str], tmp_path: Path) -> None:
 def test_tiles(compiler: list[str], tmp_path: Path) -> None:
     """tile_driver.c: every tile of every level of this processor, bit for bit."""
     deadline = time.monotonic() + 10 * SECONDS  # three levels of tiles take long to compile
-    options = ["-O1", "-ffp-contract=off", "-fno-strict-aliasing", f"-I{SOURCE}"]
+    options = ["-O1", "-ffp-contract=off", "-fno-strict-aliasing", f"-I{SOURCE / 'tile'}"]
     program = tmp_path / "tile_driver"
     driver = DRIVER.with_name("tile_driver.c")
-    run([*compiler, *options, driver, SOURCE / "tiles.c", "-o", program, "-lm"], deadline)
+    run([*compiler, *options, driver, SOURCE / "tile" / "tiles.c", "-o", program, "-lm"], deadline)
     printed = run([program], deadline)
     assert " 0 wrong" in printed
     assert printed.endswith("all tiles right\n")

@@ -58,7 +58,7 @@ def cython_lines(source):
     """Which line of Cython each line of the C that was made of it belongs to."""
     place, places = None, {}
     for number, text in enumerate(source.read_text("utf-8").splitlines(), 1):
-        if mark := re.match(r'\s*/\* "(src/\w+\.p(?:yx|xi))":(\d+)$', text):
+        if mark := re.match(r'\s*/\* "(src/[\w/]+\.p(?:yx|xi))":(\d+)$', text):
             place = mark[1], int(mark[2])
         elif text == "}":  # a function ends
             place = None

@@ -42,5 +42,7 @@ int cc_pool_limit_threads(int threads);
 /* The processors that this process may use: the affinity mask, under the quota of its control
  * groups, at least 1. It reads files, so ask once. */
 int cc_pool_cpus(void);
+/* The affinity mask alone. */
+int cc_pool_affinity_cpus(void);
 
 #endif

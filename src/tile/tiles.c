@@ -64,6 +64,7 @@
 #define TILE(name) baseline_f32_##name
 #include "simd.h"
 #include "tile.h"
+#include "tile_half.h"
 #undef TILE
 #define TILE(name) baseline_f64_##name
 #define REAL_IS_DOUBLE
@@ -87,6 +88,7 @@ REGION("avx2,fma,f16c")
 #define TILE(name) avx2_f32_##name
 #include "simd.h"
 #include "tile.h"
+#include "tile_half.h"
 #undef TILE
 #define TILE(name) avx2_f64_##name
 #define REAL_IS_DOUBLE
@@ -102,6 +104,7 @@ REGION("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")
 #define TILE(name) avx512_f32_##name
 #include "simd.h"
 #include "tile.h"
+#include "tile_half.h"
 #undef TILE
 #define TILE(name) avx512_f64_##name
 #define REAL_IS_DOUBLE

@@ -1,4 +1,4 @@
-/* The thread pool, and all that the library knows of the operating system.
+/* The thread pool.
  *
  * The life of a job:
  *   1. The caller takes the pool's `busy` flag. It never waits for it: a pool in use means that
@@ -26,30 +26,11 @@
  * A job that is interrupted ends like any other, but that its caller takes all runs left at once,
  * and does not run them.
  */
-#if defined(__linux__) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* sched_getaffinity and its macros, sched_getcpu */
-#endif
+#include "platform.h"
 
 #include "pool.h"
 
-#include <stdint.h>
-#include <stdio.h>
 #include <string.h>
-
-#ifdef _WIN32
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
-#else
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
-#include <time.h>
-#include <unistd.h>
-#ifdef __linux__
-#include <sched.h>
-#include <sys/syscall.h>
-#endif
-#endif
 
 enum {
     MAX_RUNS = 4095,           /* what 12 bits hold */
@@ -62,110 +43,11 @@ enum {
     ASK_NS = 100000000         /* between its questions: the host may make each of them wait */
 };
 
-/* --- what the compiler has: atomics, pause, floating-point control ---------------------------
- * Not <stdatomic.h>, which MSVC got late. All are sequentially consistent: nothing here is hot
- * enough for weaker ones to show. 32 bits are what every processor does without a library. */
-
-typedef volatile uint32_t atom;
-
-#if defined(_MSC_VER) && !defined(__clang__)
-
-static uint32_t load(atom *a) { return (uint32_t)ReadAcquire((volatile LONG *)a); }
-static void store(atom *a, uint32_t value) { InterlockedExchange((volatile LONG *)a, (LONG)value); }
-static void add(atom *a, uint32_t n) { InterlockedExchangeAdd((volatile LONG *)a, (LONG)n); }
-
-/* Store `desired` if there is *expected; else read into *expected what there is. */
-static int swap(atom *a, uint32_t *expected, uint32_t desired)
-{
-    const LONG was = (LONG)*expected;
-    const LONG found = InterlockedCompareExchange((volatile LONG *)a, (LONG)desired, was);
-    *expected = (uint32_t)found;
-    return found == was;
-}
-
-#else
-
-static uint32_t load(atom *a) { return __atomic_load_n(a, __ATOMIC_SEQ_CST); }
-static void store(atom *a, uint32_t value) { __atomic_store_n(a, value, __ATOMIC_SEQ_CST); }
-static void add(atom *a, uint32_t n) { __atomic_fetch_add(a, n, __ATOMIC_SEQ_CST); }
-
-/* Store `desired` if there is *expected; else read into *expected what there is. */
-static int swap(atom *a, uint32_t *expected, uint32_t desired)
-{
-    return __atomic_compare_exchange_n(a, expected, desired, 0, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_SEQ_CST);
-}
-
-#endif
-
-#if defined(_MSC_VER) && !defined(__clang__)
-#define THREAD_LOCAL __declspec(thread)
-#else
-#define THREAD_LOCAL __thread
-#endif
-
-#if defined(__SSE__) || defined(_M_X64)
-#include <xmmintrin.h>
-#endif
-
-static void pause_briefly(void)
-{
-#if defined(__SSE__) || defined(_M_X64)
-    _mm_pause();
-#elif defined(_MSC_VER) && !defined(__clang__)
-    YieldProcessor();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb" ::: "memory"); /* `yield` does nothing on most cores */
-#endif
-}
-
-/* Rounding mode and flush-to-zero of this thread. A worker takes the caller's, so that the bits
- * of a result do not depend on who computed it: a worker has those of the thread that happened
- * to create it. */
-static uint64_t float_control(void)
-{
-#if defined(__SSE__) || defined(_M_X64)
-    return _mm_getcsr() & ~0x3fu; /* the low 6 bits are what has happened so far */
-#elif defined(__aarch64__) && defined(__GNUC__)
-    uint64_t control;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
-    return control;
-#else
-    return 0;
-#endif
-}
-
-static void set_float_control(uint64_t control)
-{
-#if defined(__SSE__) || defined(_M_X64)
-    _mm_setcsr((unsigned)control);
-#elif defined(__aarch64__) && defined(__GNUC__)
-    __asm__ volatile("msr fpcr, %0" ::"r"(control));
-#else
-    (void)control;
-#endif
-}
-
-/* --- what the operating system has: mutex, condition, thread, clock -------------------------- */
+/* --- threads and forks ------------------------------------------------------------------------ */
 
 static void *run_worker(void *number);
 
 #ifdef _WIN32
-
-typedef SRWLOCK mutex;
-typedef CONDITION_VARIABLE condition;
-#define MUTEX_START SRWLOCK_INIT
-#define CONDITION_START CONDITION_VARIABLE_INIT
-
-static void mutex_lock(mutex *m) { AcquireSRWLockExclusive(m); }
-static void mutex_unlock(mutex *m) { ReleaseSRWLockExclusive(m); }
-static void condition_start(condition *c) { InitializeConditionVariable(c); }
-static void condition_wait(condition *c, mutex *m) { SleepConditionVariableSRW(c, m, INFINITE, 0); }
-static void condition_wait_for(condition *c, mutex *m, int64_t ns)
-{
-    SleepConditionVariableSRW(c, m, (DWORD)(ns / 1000000), 0);
-}
-static void condition_signal(condition *c) { WakeConditionVariable(c); }
 
 static DWORD WINAPI run_thread(void *number)
 {
@@ -180,37 +62,9 @@ static int start_thread(int number)
     return thread && CloseHandle(thread);
 }
 
-static int64_t now_ns(void)
-{
-    LARGE_INTEGER ticks, frequency;
-    QueryPerformanceCounter(&ticks);
-    QueryPerformanceFrequency(&frequency);
-    return (int64_t)((double)ticks.QuadPart * (1e9 / (double)frequency.QuadPart));
-}
-
 static int follow_forks(void) { return 1; }
 
 #else
-
-typedef pthread_mutex_t mutex;
-typedef pthread_cond_t condition;
-#define MUTEX_START PTHREAD_MUTEX_INITIALIZER
-#define CONDITION_START PTHREAD_COND_INITIALIZER
-
-static void mutex_lock(mutex *m) { pthread_mutex_lock(m); }
-static void mutex_unlock(mutex *m) { pthread_mutex_unlock(m); }
-static void condition_start(condition *c) { pthread_cond_init(c, NULL); }
-static void condition_wait(condition *c, mutex *m) { pthread_cond_wait(c, m); }
-static void condition_wait_for(condition *c, mutex *m, int64_t ns)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until); /* by which conditions are timed unless told otherwise */
-    ns += until.tv_nsec;
-    until.tv_sec += (time_t)(ns / 1000000000);
-    until.tv_nsec = (long)(ns % 1000000000);
-    pthread_cond_timedwait(c, m, &until);
-}
-static void condition_signal(condition *c) { pthread_cond_signal(c); }
 
 static int start_thread(int number)
 {
@@ -240,13 +94,6 @@ static int start_thread(int number)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return !error;
-}
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 static void forget_pool(void);
@@ -424,108 +271,6 @@ static void move_away(int number) { (void)number; }
 
 #endif
 
-static int affinity_cpus(void)
-{
-    long count = 0;
-#ifdef _WIN32
-    DWORD_PTR ours, all;
-    if (GetProcessAffinityMask(GetCurrentProcess(), &ours, &all) && ours != all)
-        for (; ours; ours &= ours - 1) /* both are 0 for a process in several groups */
-            count++;
-    else
-        count = (long)GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
-#else
-#ifdef __linux__
-    cpu_set_t mask[8];
-    memset(mask, 0, sizeof mask);
-    if (!sched_getaffinity(0, sizeof mask, mask))
-        count = CPU_COUNT_S(sizeof mask, mask);
-#endif
-    if (count < 1)
-        count = sysconf(_SC_NPROCESSORS_ONLN);
-#endif
-    return count < 1 ? 1 : count < INT32_MAX ? (int)count : INT32_MAX;
-}
-
-#ifdef __linux__
-
-/* The numbers that a file begins with; "max" and -1, which mean no limit, give none. */
-static int read_numbers(const char *path, long long *numbers, int count)
-{
-    FILE *file = fopen(path, "r");
-    int found = 0;
-    if (!file)
-        return 0;
-    while (found < count && fscanf(file, "%lld", &numbers[found]) == 1 && numbers[found] > 0)
-        found++;
-    fclose(file);
-    return found;
-}
-
-/* The processors' worth of time that a group may use, rounded up; `most` where it may use more. */
-static int group_cpus(const char *group, int version, int most)
-{
-    char path[4400];
-    long long quota[2]; /* microseconds, in each so many microseconds */
-    int found;
-    if (version == 2) {
-        snprintf(path, sizeof path, "%s/cpu.max", group);
-        found = read_numbers(path, quota, 2);
-    } else {
-        snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", group);
-        found = read_numbers(path, &quota[0], 1);
-        snprintf(path, sizeof path, "%s/cpu.cfs_period_us", group);
-        found += read_numbers(path, &quota[1], found);
-    }
-    if (found < 2)
-        return most;
-    const long long cpus = quota[0] / quota[1] + (quota[0] % quota[1] != 0);
-    return cpus < most ? (int)cpus : most;
-}
-
-/* The lowest quota on the way from this process's groups up to the roots. In a container the
- * path may be the host's, which is not there to be read, but the root then is the container. */
-static int quota_cpus(const char *groups, const char *mounts, int most)
-{
-    char line[4200], group[4300];
-    FILE *file = fopen(groups, "r");
-    if (!file)
-        return most;
-    while (fgets(line, sizeof line, file)) { /* 0::/path, or 4:cpu,cpuacct:/path */
-        char *controllers = strchr(line, ':');
-        char *path = controllers ? strchr(controllers + 1, ':') : NULL;
-        if (!path)
-            continue;
-        *controllers = *path = ','; /* each name then stands between two commas */
-        const int version = path == controllers + 1 ? 2 : 1;
-        char *const cpu = strstr(controllers, ",cpu,");
-        if (version == 1 && (!cpu || cpu >= path))
-            continue;
-        path++;
-        path[strcspn(path, "\n")] = '\0';
-        for (size_t length = strlen(path);; path[length] = '\0') {
-            snprintf(group, sizeof group, "%s%s%s", mounts, version == 2 ? "" : "/cpu", path);
-            most = group_cpus(group, version, most);
-            if (!length)
-                break;
-            while (path[--length] != '/' && length) {}
-        }
-    }
-    fclose(file);
-    return most;
-}
-
-#endif
-
-int cc_pool_cpus(void)
-{
-    const int cpus = affinity_cpus();
-#ifdef __linux__
-    return quota_cpus("/proc/self/cgroup", "/sys/fs/cgroup", cpus);
-#else
-    return cpus;
-#endif
-}
 
 /* --- workers ---------------------------------------------------------------------------------- */
 
@@ -669,7 +414,7 @@ static int enlist(int wanted)
         pool.jobs_until_retry--;
         return pool.workers;
     }
-    pool.cpus = affinity_cpus();
+    pool.cpus = cc_pool_affinity_cpus();
     for (int next; (next = pool.workers + 1) <= wanted; pool.workers = next) {
         condition_start(&pool.worker[next].wake);
         if (!start_thread(next)) {
