@@ -2,7 +2,7 @@
 # Run every tile with AVX-512 in an emulator, where no processor has it:  tools/avx512.sh
 #
 # Boots tests/tile_driver.c with src/tile/tiles.c, and nothing else, in Bochs as a Skylake-X; that
-# takes a few seconds after some for compiling. Needs gcc and Debian's packages bochs and bochs-term.
+# takes a few seconds after some for compiling. Needs gcc and Debian's packages bochs, bochs-term.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=$(mktemp -d)
@@ -13,7 +13,8 @@ done
 
 flags=(-O3 -ffp-contract=off -ffreestanding -fno-pic -fno-stack-protector -Isrc/tile)
 # There is room for 512 KiB: without the tiles of avx2, which most processors can test themselves.
-sed '/^REGION("avx2,/,/^END_REGION/d; /LEVEL(avx2,/d' src/tile/tiles.c >"$work/tiles.c"
+sed '/^#define LEVEL avx2/,/^#include "level.h"/d; /LEVEL_ROW(avx2,/d' src/tile/tiles.c \
+    >"$work/tiles.c"
 gcc "${flags[@]}" -c "$work/tiles.c" -o "$work/tiles.o"
 gcc "${flags[@]}" -O1 -mfma -fno-strict-aliasing -DBARE -c tests/tile_driver.c -o "$work/driver.o"
 gcc -c tools/avx512.S -o "$work/start.o"
