@@ -20,6 +20,8 @@
 #endif
 #endif
 
+#include "../debug.h"
+
 int cc_pool_affinity_cpus(void)
 {
     long count = 0;

@@ -28,6 +28,7 @@
  */
 #include "platform.h"
 
+#include "../debug.h"
 #include "pool.h"
 
 #include <string.h>

@@ -25,6 +25,8 @@
 #include <arm_neon.h>
 #endif
 
+#include "../debug.h"
+
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
 #define PREFETCH_W(address) __builtin_prefetch(address, 1)
