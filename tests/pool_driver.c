@@ -447,6 +447,19 @@ static void note_cpu(void *context, ptrdiff_t chunk, int worker)
     ((int *)context)[chunk] = sched_getcpu();
 }
 
+/* Wait until all workers sleep, as they do soon; on a busy machine it may take a while. */
+static int all_sleep(void)
+{
+    const int64_t end = now_ns() + (int64_t)CHILD_SECONDS / 2 * 1000000000;
+    for (int i = 1; i <= pool.workers; i++)
+        while (!load(&pool.asleep[i])) {
+            if (now_ns() > end)
+                return 0;
+            sleep_us(100);
+        }
+    return 1;
+}
+
 static int one_cpu_is_kept_to(void)
 {
     int cpus[16] = {0};
@@ -456,7 +469,7 @@ static int one_cpu_is_kept_to(void)
     CPU_SET((size_t)here, &one);
     int right = tally_is_right(16, 4, 10); /* workers with the wider mask */
     right &= !sched_setaffinity(0, sizeof one, &one) && cc_pool_cpus() == 1;
-    sleep_us(5000); /* they sleep, and get the narrower one when they are woken */
+    right &= all_sleep(); /* they get the narrower one when they are woken */
     cc_pool_run(note_cpu, cpus, 16, 4);
     for (int i = 0; i < 16; i++)
         right &= cpus[i] == here;
