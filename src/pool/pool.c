@@ -175,7 +175,7 @@ static int is_open(uint32_t ticket, int me)
 
 #ifdef CC_POOL_TEST_DELAY
 /* Now and then be late by up to 100 us, for a race detector to see what could go wrong. */
-static void come_late(int me)
+static void test_delay(int me)
 {
     const uint64_t start = (uint64_t)now_ns();
     if (me > 0 && (start ^ start >> 7) % 4 == 0)
@@ -183,7 +183,7 @@ static void come_late(int me)
             pause_briefly();
 }
 #else
-#define come_late(me) ((void)0)
+#define test_delay(me) ((void)0)
 #endif
 
 /* --- interruptions ---------------------------------------------------------------------------- */
@@ -238,7 +238,7 @@ static uint32_t this_cpu(void) { return (uint32_t)(sched_getcpu() + 1); }
 /* Before a wake-up, with the lock held: where may the workers run? The kernel likes to wake a
  * thread on the processor of the one that wakes it, behind its back, while others are idle; a
  * spin of any length does not help. So workers that have slept are kept off that processor. */
-static void look_around(void)
+static void read_affinity(void)
 {
     cpu_set_t mask[8];
     memset(mask, 0, sizeof mask);
@@ -267,7 +267,7 @@ static void move_away(int number)
 #else
 
 static uint32_t this_cpu(void) { return 0; }
-static void look_around(void) {}
+static void read_affinity(void) {}
 static void move_away(int number) { (void)number; }
 
 #endif
@@ -276,7 +276,7 @@ static void move_away(int number) { (void)number; }
 /* --- workers ---------------------------------------------------------------------------------- */
 
 /* Take all runs that are left; how many those are. */
-static uint32_t call_off(void)
+static uint32_t cancel_remaining(void)
 {
     uint32_t ticket = load(&pool.ticket);
     store(&pool.stop, 1);
@@ -293,11 +293,11 @@ static uint32_t take_runs(int me)
     uint32_t ticket = load(&pool.ticket);
     while (is_open(ticket, me)) {
         if (!me && cc_pool_stops(0))
-            return count + call_off();
-        come_late(me);
+            return count + cancel_remaining();
+        test_delay(me);
         if (!swap(&pool.ticket, &ticket, ticket + 1))
             continue;
-        come_late(me);
+        test_delay(me);
         if (!count++ && me) {
             store(&pool.worker[me].cpu, this_cpu());
             if (float_control() != pool.float_control)
@@ -407,7 +407,7 @@ static void forget_pool(void)
 /* --- the caller ------------------------------------------------------------------------------- */
 
 /* Have workers 1 to `wanted`, or as many as the system gives; how many there are of those. */
-static int enlist(int wanted)
+static int ensure_workers(int wanted)
 {
     if (wanted <= pool.workers)
         return wanted;
@@ -432,7 +432,7 @@ static void wake_workers(int limit)
     for (int i = 1; i <= limit; i++) {
         if (load(&pool.asleep[i])) {
             mutex_lock(&pool.lock);
-            look_around();
+            read_affinity();
             wake_two(i, limit);
             return;
         }
@@ -491,7 +491,7 @@ static int run_together(cc_work work, void *context, ptrdiff_t chunks, int threa
     const ptrdiff_t run = chunks / MAX_RUNS + (chunks % MAX_RUNS != 0);
     const int runs = (int)(chunks / run + (chunks % run != 0));
     int limit = (threads < CC_POOL_MAX ? threads : CC_POOL_MAX) - 1;
-    limit = enlist(limit < runs ? limit : runs - 1);
+    limit = ensure_workers(limit < runs ? limit : runs - 1);
     if (!limit)
         return 0;
 
