@@ -118,8 +118,8 @@ cdef extern from "tiles.h" nogil:
 cdef extern from "pool.h" nogil:
     ctypedef void (*cc_work)(void *context, Py_ssize_t chunk, int worker) noexcept
     void cc_pool_run(cc_work work, void *context, Py_ssize_t chunks, int threads)
-    int cc_pool_interruptible(int (*ask)() noexcept nogil)
-    int cc_pool_stops(int worker)
+    int cc_pool_set_interrupt(int (*check)() noexcept nogil)
+    int cc_pool_cancelled(int worker)
     int cc_pool_cpus()
     enum:
         CC_POOL_MAX
@@ -285,10 +285,10 @@ cdef int compute(
     if which != BACKWARD_BIAS:
         g = as_geometry(geometry, out.shape[2] if which == BACKWARD_WEIGHT else second.shape[2])
     if interruptible:
-        cc_pool_interruptible(handle_signals)
+        cc_pool_set_interrupt(handle_signals)
     with nogil:
         done = apply_map(which, &first, &second, &bias, &out, &g, groups, size)
-    if interruptible and cc_pool_interruptible(NULL):
+    if interruptible and cc_pool_set_interrupt(NULL):
         return -1  # with the exception that the handler has raised
     if not done:
         raise MemoryError("cconv1d: no memory for the packed weights and panels")

@@ -399,7 +399,7 @@ static int run_for(int (*ask)(void), int threads, double us)
     int count = 0, twice = 0;
     memset(runs, 0, sizeof runs);
     questions = 0;
-    cc_pool_interruptible(ask);
+    cc_pool_set_interrupt(ask);
     cc_pool_run(count_chunk, &t, CHUNKS, threads);
     for (int i = 0; i < CHUNKS; i++) {
         count += runs[i] > 0;
@@ -418,10 +418,10 @@ static void test_interruptions(void)
             cc_pool_run(add_one, later, 1 + job % 16, threads);
         for (int chunk = 0; chunk < 16; chunk++)
             CHECK(later[chunk] == 0); /* nor does any of those that follow */
-        CHECK(cc_pool_interruptible(NULL) == 1);
+        CHECK(cc_pool_set_interrupt(NULL) == 1);
         CHECK(tally_is_right(16, threads, 10));
         CHECK(run_for(go_on, threads, 1000) == 1000 && questions > 0);
-        CHECK(cc_pool_interruptible(NULL) == 0);
+        CHECK(cc_pool_set_interrupt(NULL) == 0);
         CHECK(run_for(NULL, threads, 0) == 1000 && questions == 0);
     }
 }
@@ -433,7 +433,7 @@ static void test_forks_when_asked(void)
     if (!child) /* what had been run before has been run again */
         _exit(!(count == 1000 || count == -1));
     CHECK(count == 1000 && waitpid(child, &status, 0) == child && !status);
-    cc_pool_interruptible(NULL);
+    cc_pool_set_interrupt(NULL);
 }
 
 /* --- processors ------------------------------------------------------------------------------- */

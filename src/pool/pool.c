@@ -41,7 +41,7 @@ enum {
     STACK_BYTES = 512 * 1024,  /* a chunk needs little, but thread-local data are taken from it */
     JOBS_UNTIL_RETRY = 1000,   /* after the system has refused a thread */
     LOOK_NS = 1000000,         /* between two looks of an interruptible job at the clock */
-    ASK_NS = 100000000         /* between its questions: the host may make each of them wait */
+    CHECK_NS = 100000000       /* between its questions: the host may make each of them wait */
 };
 
 /* --- threads and forks ------------------------------------------------------------------------ */
@@ -191,28 +191,28 @@ static void test_delay(int me)
 /* Of the calling thread. To look at the clock takes as long as a small chunk, so the looks become
  * rarer until they are LOOK_NS apart. */
 static THREAD_LOCAL struct interruption {
-    int (*ask)(void);
+    int (*check)(void);
     int stop;
-    uint32_t left, between; /* calls of cc_pool_stops until the next look, and from look to look */
+    uint32_t left, between; /* calls of cc_pool_cancelled until a look, and from look to look */
     int64_t looked, due;
 } interruption;
 
-int cc_pool_interruptible(int (*ask)(void))
+int cc_pool_set_interrupt(int (*check)(void))
 {
     const int stopped = interruption.stop;
-    interruption = (struct interruption){.ask = ask, .left = 2, .between = 1};
+    interruption = (struct interruption){.check = check, .left = 2, .between = 1};
     return stopped;
 }
 
-int cc_pool_stops(int worker)
+int cc_pool_cancelled(int worker)
 {
     if (worker)
         return (int)load(&pool.stop);
-    if (!interruption.ask || interruption.stop || --interruption.left)
+    if (!interruption.check || interruption.stop || --interruption.left)
         return interruption.stop;
     const int64_t now = now_ns();
     if (!interruption.due)
-        interruption.due = now + ASK_NS;
+        interruption.due = now + CHECK_NS;
     if (now - interruption.looked < LOOK_NS)
         interruption.between *= 2;
     else if (interruption.between > 1)
@@ -221,9 +221,9 @@ int cc_pool_stops(int worker)
     interruption.looked = now;
     if (now >= interruption.due) {
         struct interruption ours = interruption;
-        interruption.ask = NULL; /* the answer may take jobs of its own */
-        ours.stop = ours.ask();
-        ours.due = now_ns() + ASK_NS;
+        interruption.check = NULL; /* the answer may take jobs of its own */
+        ours.stop = ours.check();
+        ours.due = now_ns() + CHECK_NS;
         interruption = ours;
     }
     return interruption.stop;
@@ -292,7 +292,7 @@ static uint32_t take_runs(int me)
     uint32_t count = 0;
     uint32_t ticket = load(&pool.ticket);
     while (is_open(ticket, me)) {
-        if (!me && cc_pool_stops(0))
+        if (!me && cc_pool_cancelled(0))
             return count + cancel_remaining();
         test_delay(me);
         if (!swap(&pool.ticket, &ticket, ticket + 1))
@@ -468,14 +468,14 @@ static void wait_for_workers(uint32_t runs, int limit)
     mutex_lock(&pool.lock);
     store(&pool.caller_waits, 1);
     while (load(&pool.done) != runs) {
-        if (!interruption.ask || interruption.stop) {
+        if (!interruption.check || interruption.stop) {
             condition_wait(&pool.finished, &pool.lock);
             continue;
         }
-        condition_wait_for(&pool.finished, &pool.lock, ASK_NS);
+        condition_wait_for(&pool.finished, &pool.lock, CHECK_NS);
         mutex_unlock(&pool.lock); /* the answer may take its time */
         interruption.left = 1;
-        if (cc_pool_stops(0))
+        if (cc_pool_cancelled(0))
             store(&pool.stop, 1);
         if (forks != before)
             return;
@@ -532,7 +532,7 @@ void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads)
                 return;
         }
     }
-    for (ptrdiff_t chunk = 0; chunk < chunks && !cc_pool_stops(0); chunk++)
+    for (ptrdiff_t chunk = 0; chunk < chunks && !cc_pool_cancelled(0); chunk++)
         work(context, chunk, 0);
 }
 

@@ -23,14 +23,14 @@ typedef void (*cc_work)(void *context, ptrdiff_t chunk, int worker);
  * chunks have written is then visible to the caller. */
 void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads);
 
-/* From now on jobs of the calling thread call `ask` on it some ten times a second, and end as soon
- * as it returns nonzero, without the chunks that nobody has started; NULL: no more. It may run jobs
- * of its own, and fork. Returns whether jobs have been ended since the last call of this function:
- * then all later ones were, too. */
-int cc_pool_interruptible(int (*ask)(void));
+/* From now on jobs of the calling thread call `check` on it some ten times a second, and end as
+ * soon as it returns nonzero, without the chunks that nobody has started; NULL: no more. It may run
+ * jobs of its own, and fork. Returns whether jobs have been ended since the last call of this
+ * function: then all later ones were, too. */
+int cc_pool_set_interrupt(int (*check)(void));
 /* To be called now and then by a chunk that may take long, of a worker with that number, and by the
  * caller between jobs, as worker 0: whether to return without being done. */
-int cc_pool_stops(int worker);
+int cc_pool_cancelled(int worker);
 
 /* How many threads jobs of the calling thread should have: its own limit, or else the number set
  * for all threads (1 until it is set). Only kept here; cc_pool_run takes what it is given. */
