@@ -64,7 +64,7 @@ static int read_numbers(const char *path, long long *numbers, int count)
 static int group_cpus(const char *group, int version, int most)
 {
     char path[4400];
-    long long quota[2]; /* microseconds, in each so many microseconds */
+    long long quota[2]; /* microseconds of processor time, and the period that they are for */
     int found;
     if (version == 2) {
         snprintf(path, sizeof path, "%s/cpu.max", group);

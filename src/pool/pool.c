@@ -23,8 +23,8 @@
  *
  * Nobody waits for a job in order to fork: the child forgets the pool (forget_pool).
  *
- * A job that is interrupted ends like any other, but that its caller takes all runs left at once,
- * and does not run them.
+ * A job that is cancelled ends like any other, but that its caller takes all runs left at once, and
+ * does not run them.
  */
 #include "platform.h"
 
@@ -41,7 +41,7 @@ enum {
     STACK_BYTES = 512 * 1024,  /* a chunk needs little, but thread-local data are taken from it */
     JOBS_UNTIL_RETRY = 1000,   /* after the system has refused a thread */
     LOOK_NS = 1000000,         /* between two looks of an interruptible job at the clock */
-    CHECK_NS = 100000000       /* between its questions: the host may make each of them wait */
+    CHECK_NS = 100000000       /* between calls of the callback, which may have to wait */
 };
 
 /* --- threads and forks ------------------------------------------------------------------------ */
@@ -133,8 +133,9 @@ static struct {
     /* The job: written before its ticket, read after a claim. */
     cc_work work;
     void *context;
-    ptrdiff_t chunks, run; /* a run is so many chunks, the last one perhaps fewer */
-    atom stop;             /* it has been interrupted */
+    ptrdiff_t chunks;
+    ptrdiff_t run; /* chunks in a run; the last one may have fewer */
+    atom stop;     /* it has been cancelled */
     uint64_t float_control;
     char space_3[128];
 
@@ -221,7 +222,7 @@ int cc_pool_cancelled(int worker)
     interruption.looked = now;
     if (now >= interruption.due) {
         struct interruption ours = interruption;
-        interruption.check = NULL; /* the answer may take jobs of its own */
+        interruption.check = NULL; /* it may run jobs of its own */
         ours.stop = ours.check();
         ours.due = now_ns() + CHECK_NS;
         interruption = ours;
@@ -275,7 +276,7 @@ static void move_away(int number) { (void)number; }
 
 /* --- workers ---------------------------------------------------------------------------------- */
 
-/* Take all runs that are left; how many those are. */
+/* Take all runs that are left, to run none of them. Returns how many those are. */
 static uint32_t cancel_remaining(void)
 {
     uint32_t ticket = load(&pool.ticket);
@@ -286,7 +287,7 @@ static uint32_t cancel_remaining(void)
     return 0;
 }
 
-/* Run what nobody else has taken; how many runs that was. */
+/* Run what nobody else has taken. Returns how many runs that was. */
 static uint32_t take_runs(int me)
 {
     uint32_t count = 0;
@@ -406,7 +407,8 @@ static void forget_pool(void)
 
 /* --- the caller ------------------------------------------------------------------------------- */
 
-/* Have workers 1 to `wanted`, or as many as the system gives; how many there are of those. */
+/* Create what is missing of workers 1 to `wanted`. Returns how many of them there are: fewer where
+ * the system refuses a thread. */
 static int ensure_workers(int wanted)
 {
     if (wanted <= pool.workers)
@@ -449,7 +451,7 @@ static int is_in_the_way(int limit)
     return 0;
 }
 
-/* Until the workers have done so many runs, or until this is a child of who was asked. */
+/* Return when the workers have done `runs`, or if the callback has forked and this is the child. */
 static void wait_for_workers(uint32_t runs, int limit)
 {
     const uint32_t before = forks;
@@ -473,7 +475,7 @@ static void wait_for_workers(uint32_t runs, int limit)
             continue;
         }
         condition_wait_for(&pool.finished, &pool.lock, CHECK_NS);
-        mutex_unlock(&pool.lock); /* the answer may take its time */
+        mutex_unlock(&pool.lock); /* the callback may take its time */
         interruption.left = 1;
         if (cc_pool_cancelled(0))
             store(&pool.stop, 1);
@@ -513,13 +515,13 @@ static int run_together(cc_work work, void *context, ptrdiff_t chunks, int threa
         store(&pool.stop, 1);
     if (forks == before)
         wait_for_workers((uint32_t)runs - taken, limit);
-    return forks == before; /* or this is a child of who was asked, without workers and runs */
+    return forks == before; /* else the callback has forked: the child has no workers */
 }
 
 void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads)
 {
     if (interruption.stop)
-        return; /* published, it would have chunks run before the caller calls it off */
+        return; /* published, it would have chunks run before the caller cancels it */
     interruption.between = 1; /* these chunks may be larger than the last job's */
     if (interruption.left > 2)
         interruption.left = 2;

@@ -23,13 +23,13 @@ typedef void (*cc_work)(void *context, ptrdiff_t chunk, int worker);
  * chunks have written is then visible to the caller. */
 void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads);
 
-/* From now on jobs of the calling thread call `check` on it some ten times a second, and end as
- * soon as it returns nonzero, without the chunks that nobody has started; NULL: no more. It may run
- * jobs of its own, and fork. Returns whether jobs have been ended since the last call of this
- * function: then all later ones were, too. */
+/* Install a callback that jobs of the calling thread poll, on that thread, about every 100 ms; NULL
+ * removes it. Nonzero cancels: of this job the chunks that nobody has started are not run, and of
+ * later jobs none. The callback may run jobs of its own, and fork. Returns whether jobs have been
+ * cancelled since the last call of this function. */
 int cc_pool_set_interrupt(int (*check)(void));
-/* To be called now and then by a chunk that may take long, of a worker with that number, and by the
- * caller between jobs, as worker 0: whether to return without being done. */
+/* Whether the job is cancelled. A chunk that takes long polls it with the number of its worker and
+ * then returns at once; so does the caller between two jobs, as worker 0. */
 int cc_pool_cancelled(int worker);
 
 /* How many threads jobs of the calling thread should have: its own limit, or else the number set

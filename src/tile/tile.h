@@ -471,7 +471,7 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
 #define VECTORS(R) ((R) <= 1 ? 8 : (R) <= 2 ? 6 : (R) <= 3 ? 4 : (R) <= 4 ? 3 : 2)
 #endif
 
-/* by_position: terms for so many rows of `other`, and vectors of lanes that go together. */
+/* by_position: rows of `other` and terms of a tile, and how many vectors of lanes go together. */
 #define FOR_PAIRS(X)                                                                           \
     X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8)                            \
     X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(2, 6) X(3, 1) X(3, 2) X(3, 3) X(3, 4)
