@@ -16,6 +16,7 @@ cdef extern from "cconv1d.h" nogil:
         CCONV1D_FLOAT64
         CCONV1D_FLOAT16
         CCONV1D_BFLOAT16
+    Py_ssize_t CCONV1D_MAX_SIZE
     enum:
         CCONV1D_ZEROS
         CCONV1D_REFLECT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from support import FUZZ, WORDS
 
 from cconv1d import conv1d, conv1d_output_length
+from cconv1d._backend import MAPS
 from cconv1d._geometry import MAX_SIZE as LARGEST
 from cconv1d._geometry import PADDING_MODES, Geometry, resolve
 
@@ -327,6 +329,15 @@ def test_sums_that_are_too_large(arguments):
         ValueError, match=r"lengths must be at most .* padded input .* kernel spans"
     ):
         conv1d_output_length(**{**NUMBERS, **arguments})
+
+
+def test_the_compiled_side_counts_the_same():
+    """Modes and maps by their numbers, and what no size exceeds."""
+    core = pytest.importorskip("cconv1d._core")
+    expected = {"max_size": min(LARGEST, sys.maxsize // 16)}
+    for names in PADDING_MODES, MAPS:
+        expected |= {name: number for number, name in enumerate(names)}
+    assert expected == core.CONSTANTS
 
 
 any_length = st.integers(0, 9) | st.integers(0, LARGEST)

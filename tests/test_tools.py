@@ -96,6 +96,57 @@ def test_faults_can_be_seeded() -> None:
             assert (REPO / "tests" / f"test_{name}.py").exists(), fault.what
 
 
+def arrows(core: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(TOOLS / "arrows.py"), str(core)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_no_nest_uses_what_is_above_it() -> None:
+    done = arrows(REPO / "src" / "_core.pyx")
+    assert done.returncode == 0, done.stdout + done.stderr
+    # and it sees the arrows that there are
+    assert re.search(r"choose\.pxi\n(?:   .*\n)*? .* nest/correlate\.pxi: correlate\n", done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "arrow"),
+    [
+        ("nest/panel.pxi", "cdef int seeded(Sum *sum) noexcept nogil:\n    return 0\n", "Sum"),
+        ("nest/view.pxi", "cdef struct Seeded:\n    Phase phase\n", "Phase"),
+        ("nest/geometry.pxi", "cdef int seeded = CHUNK\n", "CHUNK"),
+        ("nest/maps.pxi", "cdef int seeded():\n    return isa() is None\n", "isa"),
+        ("nest/correlate.pxi", "cdef void seeded():\n    cdef int a = sum_terms\n", "sum_terms"),
+    ],
+)
+def test_an_arrow_that_runs_up_is_found(tmp_path: Path, path: str, line: str, arrow: str) -> None:
+    shutil.copytree(REPO / "src", tmp_path / "src")
+    with (tmp_path / "src" / "nest" / "panel.pxi").open("a") as file:
+        file.write("\n\ncdef enum: CHUNK = 1\n")
+    assert arrows(tmp_path / "src" / "_core.pyx").returncode == 0
+    with (tmp_path / "src" / path).open("a") as file:
+        file.write(f"\n\n{line}")
+    done = arrows(tmp_path / "src" / "_core.pyx")
+    assert done.returncode == 1
+    assert re.search(rf"\n   UP .*: {arrow}\n", done.stdout), done.stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '# correlate\ncdef int seeded():\n    """As correlate."""\n    return 0\n',
+        "cdef int seeded(int correlate, Rows *rows=NULL):\n    return correlate\n",
+        "cdef int seeded(Rows *a):\n    cdef int b = 1, correlate = 2\n    return a.sum_terms\n",
+        "cdef struct Seeded:\n    int correlate, level\n    Rows[2] across  # apply_map\n",
+    ],
+)
+def test_other_things_of_the_same_name_are_no_arrows(tmp_path: Path, line: str) -> None:
+    shutil.copytree(REPO / "src", tmp_path / "src")
+    with (tmp_path / "src" / "nest" / "phases.pxi").open("a") as file:
+        file.write(f"\n\n{line}")
+    done = arrows(tmp_path / "src" / "_core.pyx")
+    assert done.returncode == 0, done.stdout
+
+
 @needs_workflows
 def test_actions_are_pinned_to_commits() -> None:
     uses = re.findall(

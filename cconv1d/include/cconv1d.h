@@ -53,15 +53,18 @@ enum {
     CCONV1D_BFLOAT16 /* the upper half of a float32 */
 };
 
+/* No size, length or padding is larger: 2^48, and less where a pointer has 32 bits. */
+#define CCONV1D_MAX_SIZE ((ptrdiff_t)(sizeof(ptrdiff_t) > 4 ? 281474976710656 : 134217727))
+
 /* What lies beyond the ends of the input, as padding_mode of Python's functions. */
 enum { CCONV1D_ZEROS, CCONV1D_REFLECT, CCONV1D_REPLICATE, CCONV1D_CIRCULAR };
 
 /* An array: shape[] items along each axis, strides[] bytes from one to the next. Strides may be
  * negative; those of operands may be 0. What has fewer axes has axes of 1 in front.
  *
- * Checked: no size is negative; no array has more than 2^48 items, axes of 0 left out of the count;
- * where there are any, data is not NULL, and data and the strides of axes longer than 1 are multiples
- * of the item's size. NOT checked, and undefined if not so: the items lie in memory that may be read,
+ * Checked: no size is negative; no array has more than CCONV1D_MAX_SIZE items, axes of 0 left out of
+ * the count; where there are any, data is not NULL, and data and the strides of axes longer than 1 are
+ * multiples of the item's size. NOT checked, and undefined if not so: the items lie in memory that may be read,
  * or written where it is a result; nothing else writes them during the call; those of a result have
  * no bytes in common with each other or with an operand. Only results are written. */
 typedef struct {
@@ -79,10 +82,10 @@ typedef struct {
  *     M = floor((L + pad_left + pad_right - dilation * (taps - 1) - 1) / stride) + 1
  *
  * Checked: the shapes are these; stride, dilation, groups and taps are at least 1, lengths, paddings
- * and dilation * (taps - 1) + 1 at most 2^48; groups divides C and K; the dilated kernel fits the
- * padded input. A negative padding takes samples away; only CCONV1D_ZEROS has it. As in PyTorch,
- * a padding of CCONV1D_REFLECT is less than L, of CCONV1D_CIRCULAR at most L, and CCONV1D_REPLICATE
- * needs a sample. */
+ * and dilation * (taps - 1) + 1 at most CCONV1D_MAX_SIZE; groups divides C and K; the dilated kernel
+ * fits the padded input. A negative padding takes samples away; only CCONV1D_ZEROS has it. As in
+ * PyTorch, a padding of CCONV1D_REFLECT is less than L, of CCONV1D_CIRCULAR at most L, and
+ * CCONV1D_REPLICATE needs a sample. */
 typedef struct {
     ptrdiff_t stride, dilation, pad_left, pad_right, groups;
     int mode;

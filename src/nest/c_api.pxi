@@ -4,16 +4,11 @@
 # (functions declared in the .pxd, found by __pyx_capi__) compares the signatures of functions, but
 # no version and no struct; and C would need the table all the same.
 
-# As MAX_SIZE of _geometry.py. It also bounds the items of an array, so that the products that nests
-# compute of sizes fit 64 bits.
-cdef Py_ssize_t most = min(2**48, PY_SSIZE_T_MAX // 16)
-
-
 cdef bint bounded(Py_ssize_t a, Py_ssize_t b, Py_ssize_t c) noexcept nogil:
     """Whether three sizes may be those of an array; a size of 0 hides none that is too large."""
     if a < 0 or b < 0 or c < 0:
         return False
-    return max(a, 1) <= most // max(b, 1) // max(c, 1)
+    return max(a, 1) <= CCONV1D_MAX_SIZE // max(b, 1) // max(c, 1)
 
 
 cdef bint is_line(const cconv1d_array *array, Py_ssize_t count) noexcept nogil:
@@ -54,54 +49,6 @@ cdef int view_array(int dtype, const cconv1d_array *array, View *view) noexcept 
     if not empty and (array.data == NULL or places % size):
         return CCONV1D_BAD_ADDRESS
     return CCONV1D_OK
-
-
-cdef int check_geometry(Py_ssize_t taps, const cconv1d_geometry *g) noexcept nogil:
-    """What can be told without lengths, so that the kernel's span and the paddings' sum fit."""
-    if not (1 <= taps <= most and 1 <= g.stride <= most and 1 <= g.dilation <= most
-            and 1 <= g.groups <= most and taps - 1 <= (most - 1) // g.dilation
-            and -most <= g.pad_left <= most and -most <= g.pad_right <= most):
-        return CCONV1D_BAD_GEOMETRY
-    if not CCONV1D_ZEROS <= g.mode <= CCONV1D_CIRCULAR:
-        return CCONV1D_BAD_GEOMETRY
-    if g.mode != CCONV1D_ZEROS and (g.pad_left < 0 or g.pad_right < 0):
-        return CCONV1D_BAD_GEOMETRY
-    return CCONV1D_OK
-
-
-cdef Py_ssize_t output_length(
-    Py_ssize_t length, Py_ssize_t taps, const cconv1d_geometry *g
-) noexcept nogil:
-    cdef Py_ssize_t padded, span, longest = max(g.pad_left, g.pad_right)
-    if not 0 <= length <= most:
-        return CCONV1D_BAD_SHAPE
-    if check_geometry(taps, g) != CCONV1D_OK:
-        return CCONV1D_BAD_GEOMETRY
-    padded = length + g.pad_left + g.pad_right
-    span = g.dilation * (taps - 1) + 1
-    if (span > padded or padded > most
-            or g.mode == CCONV1D_REFLECT and longest > max(length - 1, 0)
-            or g.mode == CCONV1D_REPLICATE and longest > 0 and length == 0
-            or g.mode == CCONV1D_CIRCULAR and longest > length):
-        return CCONV1D_BAD_GEOMETRY
-    return (padded - span) // g.stride + 1
-
-
-cdef Py_ssize_t transposed_length(
-    Py_ssize_t length, Py_ssize_t taps, const cconv1d_geometry *g
-) noexcept nogil:
-    cdef Py_ssize_t padded
-    if not 1 <= length <= most:
-        return CCONV1D_BAD_SHAPE
-    if check_geometry(taps, g) != CCONV1D_OK:
-        return CCONV1D_BAD_GEOMETRY
-    padded = g.dilation * (taps - 1) + 1
-    if length - 1 > (most - padded) // g.stride:
-        return CCONV1D_BAD_GEOMETRY
-    padded += (length - 1) * g.stride
-    if not 1 <= padded - g.pad_left - g.pad_right <= most:
-        return CCONV1D_BAD_GEOMETRY
-    return padded - g.pad_left - g.pad_right
 
 
 cdef int convolve(

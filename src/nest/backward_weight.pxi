@@ -1,4 +1,4 @@
-# backward_weight and the gradient of the bias: positions summed, in the order of the samples.
+# backward_weight: positions summed, in the order of the samples.
 
 cdef struct WeightGradient:
     # A job for the pool. Its chunks are blocks of dw: some output channels (rows) of one group by
@@ -14,10 +14,43 @@ cdef struct WeightGradient:
     Py_ssize_t distance                # samples between rows of dy, or 0 if they must be copied
     Py_ssize_t inner, outer            # positions between them read no padding and may have
     Py_ssize_t x_distance              # so many samples between channels of x, else 0, and
-    const int32_t *places              # terms in x as it lies
+    int32_t *places                    # terms in x as it lies
     Py_ssize_t panel_size, offset_size, lines_size, turned_size, sums_size
-    char *workers                      # the threads' own scratch
+    Py_ssize_t size                    # of a number, in bytes
+    int threads
+    uintptr_t workers                  # the threads' own scratch
     Py_ssize_t worker_size
+
+
+cdef struct WeightScratch:
+    # What a thread has for itself.
+    void *sums
+    void *panel
+    int32_t *offset
+    void *copies                       # rows of dy, if they do not lie side by side
+    int32_t *line                      # where rows of dy begin
+    void *turned
+
+
+cdef uintptr_t carve_own_weight(
+    const WeightGradient *job, WeightScratch *own, uintptr_t next
+) noexcept nogil:
+    own.sums = carve(&next, job.sums_size * job.size)
+    own.panel = carve(&next, job.panel_size * job.size)
+    own.offset = <int32_t *> carve(&next, job.offset_size * sizeof(int32_t))
+    own.copies = carve(&next, job.lines_size * job.size)
+    own.line = <int32_t *> carve(&next, job.part_rows * sizeof(int32_t))
+    own.turned = carve(&next, job.turned_size * job.size)
+    return next
+
+
+cdef uintptr_t carve_weight(WeightGradient *job, uintptr_t next) noexcept nogil:
+    cdef WeightScratch own
+    job.places = NULL
+    if job.x_distance:
+        job.places = <int32_t *> carve(&next, job.count * sizeof(int32_t))
+    job.workers, job.worker_size = next, carve_own_weight(job, &own, 0)
+    return next + job.threads * job.worker_size
 
 
 cdef void store_sums(
@@ -27,6 +60,8 @@ cdef void store_sums(
     """sums[tile][row][lane], where terms are lanes if `turn_terms` and rows if not, into dw."""
     cdef const Geometry *g = job.g
     cdef Py_ssize_t row, channel, klass, tap, t, place, step = 0 if turn_terms else lanes
+    cdef Py_ssize_t period = g.period, taps = g.taps, tap_step = period * job.dw.strides[2]
+    cdef bint halves = job.dw.half != NULL
     cdef char *result
     for row in range(rows):
         t = -first_term
@@ -34,16 +69,16 @@ cdef void store_sums(
         for channel in range(job.dw.shape[1]):
             for klass in range(g.classes):
                 result = at(&job.dw, first_row + row, channel, klass)
-                for tap from klass <= tap < g.taps by g.period:
+                for tap from klass <= tap < taps by period:
                     if 0 <= t < terms:
                         if turn_terms:
                             place = (t // lanes * rows + row) * lanes + t % lanes
-                        if job.dw.half == NULL:  # a call for one number would take longer
+                        if not halves:  # a call for one number would take longer
                             (<real *> result)[0] = sums[place]
                         else:
                             store_row[real](&job.dw, result, 0, 1, sums + place)
                         place += step
-                    result += g.period * job.dw.strides[2]
+                    result += tap_step
                     t += 1
 
 
@@ -133,10 +168,10 @@ cdef void add_by_position(
         t += count
 
 
-cdef void weight_chunk(
-    const WeightGradient *job, real *sums, Py_ssize_t chunk, int worker
+cdef void weight_block(
+    const WeightGradient *job, const WeightScratch *own, Py_ssize_t chunk, int worker, real *sums
 ) noexcept nogil:
-    """One block of dw, for each range of positions of each sample; scratch begins with the sums.
+    """One block of dw, for each range of positions of each sample.
 
     There are two panels, the rows of dy by output channel and those of x by term. by_lane turns the
     one with fewer rows, so that they lie side by side as lanes, and broadcasts the rows of the
@@ -144,12 +179,11 @@ cdef void weight_chunk(
     positions. Chains are added in the order of samples and positions, and lanes at the end.
     """
     cdef const cc_tiles *tiles = job.tiles
-    cdef char *scratch = <char *> sums + piece(job.sums_size * sizeof(real))
-    cdef real *panel = <real *> take(&scratch, job.panel_size * sizeof(real))
-    cdef int32_t *offset = <int32_t *> take(&scratch, job.offset_size * sizeof(int32_t))
-    cdef real *copies = <real *> take(&scratch, job.lines_size * sizeof(real))
-    cdef int32_t *line = <int32_t *> take(&scratch, job.rows * sizeof(int32_t))
-    cdef real *turned = <real *> take(&scratch, job.turned_size * sizeof(real))
+    cdef real *panel = <real *> own.panel
+    cdef real *copies = <real *> own.copies
+    cdef real *turned = <real *> own.turned
+    cdef int32_t *offset = own.offset
+    cdef int32_t *line = own.line
     cdef Py_ssize_t group = chunk // (job.row_parts * job.term_parts)
     cdef Py_ssize_t part = chunk // job.term_parts % job.row_parts
     cdef Py_ssize_t r0 = part * job.part_rows
@@ -215,16 +249,14 @@ cdef void weight_chunk(
     store_sums[real](job, sums, lanes, turn_terms, group * job.rows + r0, rows, first_term, terms)
 
 
-cdef void weight_chunk_f32(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef const WeightGradient *weight = <const WeightGradient *> job
-    weight_chunk[float](weight, <float *> (weight.workers + worker * weight.worker_size), chunk,
-                        worker)
-
-
-cdef void weight_chunk_f64(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef const WeightGradient *weight = <const WeightGradient *> job
-    weight_chunk[double](weight, <double *> (weight.workers + worker * weight.worker_size), chunk,
-                         worker)
+cdef void weight_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const WeightGradient *job = <const WeightGradient *> context
+    cdef WeightScratch own
+    carve_own_weight(job, &own, job.workers + worker * job.worker_size)
+    if job.size == sizeof(float):
+        weight_block[float](job, &own, chunk, worker, <float *> own.sums)
+    else:
+        weight_block[double](job, &own, chunk, worker, <double *> own.sums)
 
 
 cdef bint weight_gradient(
@@ -236,12 +268,11 @@ cdef bint weight_gradient(
     cdef Py_ssize_t parts, across, along, tiles_across, lanes
     cdef bint turn_terms
     cdef Cut cut
-    cdef Scratch scratch
-    cdef int32_t *places
-    cdef int workers
+    cdef Arena arena
+    cdef uintptr_t start
     if dw.shape[0] == 0 or dw.shape[1] == 0:
         return True
-    job.tiles, job.g, job.groups = tiles, g, groups
+    job.tiles, job.g, job.groups, job.size = tiles, g, groups, size
     job.dy, job.x, job.dw = dy[0], x[0], dw[0]
     job.x.mode = g.mode
     if dy.shape[0] == 0:
@@ -258,8 +289,8 @@ cdef bint weight_gradient(
     # What becomes lanes, rows or terms, is turned again for each part of the others. So it is
     # parted before them, unless some parts would have a tile more than others and that counts.
     turn_terms = job.count < job.rows and not job.by_position
-    workers = threads_for(dw.shape[0] * job.count, dy.shape[0] * dy.shape[2])
-    parts = (workers + groups - 1) // groups
+    job.threads = threads_for(dw.shape[0] * job.count, dy.shape[0] * dy.shape[2])
+    parts = (job.threads + groups - 1) // groups
     lanes = 1 if job.by_position else tiles.by_lane_width
     tiles_across = ((job.count if turn_terms else job.rows) + lanes - 1) // lanes
     across = parts
@@ -281,7 +312,7 @@ cdef bint weight_gradient(
         job.part_terms = min(job.part_terms, SUMS_BYTES // (CC_LANES * size) // job.part_rows)
     job.row_parts = (job.rows + job.part_rows - 1) // job.part_rows
     job.term_parts = (job.count + job.part_terms - 1) // job.part_terms
-    workers = <int> min(workers, groups * job.row_parts * job.term_parts)
+    job.threads = <int> min(job.threads, groups * job.row_parts * job.term_parts)
 
     if job.by_position:
         # a function of the shape alone: the sums are folded after so many positions
@@ -311,7 +342,6 @@ cdef bint weight_gradient(
     # Lanes along positions need no panel for what tiles read only once or twice. The shape decides
     # where the ends are, so that sums are the same if a panel is needed after all.
     job.inner = job.outer = job.x_distance = 0
-    job.places = NULL
     if job.by_position and g.stride == 1 and job.terms.channels <= IN_PLACE_CHANNELS:
         job.inner = rounded(max(-lowest_sample(&job.terms), 0), CC_LANES)
         job.outer = min(x.shape[2] - lowest_sample(&job.terms) - (g.taps - 1) * g.step, dy.shape[2])
@@ -319,83 +349,12 @@ cdef bint weight_gradient(
         if job.outer - job.inner < IN_PLACE_POSITIONS:
             job.inner = job.outer = job.x_distance = 0
 
-    job.worker_size = (piece(job.panel_size * size) + piece(job.offset_size * sizeof(int32_t))
-                       + piece(job.lines_size * size) + piece(job.rows * sizeof(int32_t))
-                       + piece(job.turned_size * size) + piece(job.sums_size * size))
-    if not reserve(&scratch, (piece(job.count * sizeof(int32_t)) if job.x_distance else 0)
-                   + workers * job.worker_size):
+    start = open_arena(&arena, carve_weight(&job, 0))
+    if start == 0:
         return False
+    carve_weight(&job, start)
     if job.x_distance:
-        job.places = places = <int32_t *> take(&scratch.next, job.count * sizeof(int32_t))
-        point_at_terms(&job.terms, job.x_distance, places)
-    job.workers = scratch.next
-    if size == sizeof(float):
-        cc_pool_run(weight_chunk_f32, &job, groups * job.row_parts * job.term_parts, workers)
-    else:
-        cc_pool_run(weight_chunk_f64, &job, groups * job.row_parts * job.term_parts, workers)
-    PyMem_RawFree(scratch.memory)
-    return True
-
-
-cdef struct BiasGradient:
-    # A job for the pool. Its chunks are some output channels each.
-    const cc_tiles *tiles
-    const View *dy
-    char *db
-    Py_ssize_t db_stride, chunks
-    char *workers                      # the threads' own scratch
-    Py_ssize_t worker_size
-
-
-cdef void bias_chunk(const BiasGradient *job, real *line, Py_ssize_t chunk) noexcept nogil:
-    """The sums of some rows of dy, range by range, as backward_weight with lanes along them."""
-    cdef const View *dy = job.dy
-    cdef bint in_place = distance_of_rows(dy, 1, 0, sizeof(real)) != 0
-    cdef const real *samples = line
-    cdef Py_ssize_t row, n, p0, inside
-    cdef real total
-    for row in range(chunk * dy.shape[1] // job.chunks, (chunk + 1) * dy.shape[1] // job.chunks):
-        total = 0
-        for n in range(dy.shape[0]):
-            for p0 from 0 <= p0 < dy.shape[2] by FOLD_POSITIONS:
-                inside = min(FOLD_POSITIONS, dy.shape[2] - p0)
-                if in_place:
-                    samples = <const real *> at(dy, n, row, p0)
-                else:
-                    copy_row[real](dy, n, row, p0, 1, inside, line)
-                job.tiles.sum(samples, inside, &total)
-        store_row[real](dy, job.db + row * job.db_stride, 0, 1, &total)
-
-
-cdef void bias_chunk_f32(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef const BiasGradient *bias = <const BiasGradient *> job
-    bias_chunk[float](bias, <float *> (bias.workers + worker * bias.worker_size), chunk)
-
-
-cdef void bias_chunk_f64(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef const BiasGradient *bias = <const BiasGradient *> job
-    bias_chunk[double](bias, <double *> (bias.workers + worker * bias.worker_size), chunk)
-
-
-cdef bint bias_gradient(
-    const cc_tiles *tiles, const View *dy, real *db, Py_ssize_t db_stride
-) noexcept nogil:
-    """db; false if memory ran out, with nothing stored."""
-    cdef BiasGradient job
-    cdef Scratch scratch
-    cdef int workers = threads_for(dy.shape[1], dy.shape[0] * dy.shape[2])
-    if dy.shape[1] == 0:
-        return True
-    job.tiles, job.dy, job.db, job.db_stride = tiles, dy, <char *> db, db_stride
-    job.chunks = min(dy.shape[1], PARTS * workers)
-    workers = <int> min(workers, job.chunks)
-    job.worker_size = piece(min(FOLD_POSITIONS, dy.shape[2]) * sizeof(real))
-    if not reserve(&scratch, workers * job.worker_size):
-        return False
-    job.workers = scratch.next
-    if real is float:
-        cc_pool_run(bias_chunk_f32, &job, job.chunks, workers)
-    else:
-        cc_pool_run(bias_chunk_f64, &job, job.chunks, workers)
-    PyMem_RawFree(scratch.memory)
+        point_at_terms(&job.terms, job.x_distance, job.places)
+    cc_pool_run(weight_chunk, &job, groups * job.row_parts * job.term_parts, job.threads)
+    close_arena(&arena)
     return True

@@ -19,11 +19,11 @@ cdef Range copies_of(
     copies.first, copies.end = length if right else -g.pad_left, 0
     if right:
         copies.end = end_of_reads(g)
-    if g.mode == REFLECT:
+    if g.mode == CCONV1D_REFLECT:
         shift = 2 * (length - 1) if right else 0
         copies.first = max(copies.first, shift - end + 1)
         copies.end = min(copies.end, shift - first + 1)
-    elif g.mode == CIRCULAR:
+    elif g.mode == CCONV1D_CIRCULAR:
         shift = length if right else -length
         copies.first = max(copies.first, first + shift)
         copies.end = min(copies.end, end + shift)
@@ -62,7 +62,7 @@ cdef void add_copies(
             chain = 0
             for i in range(copies.shape[2]):
                 chain += (<const real *> at(copies, n, channel, i))[0]
-                if mode != REPLICATE or i == copies.shape[2] - 1:
+                if mode != CCONV1D_REPLICATE or i == copies.shape[2] - 1:
                     (<real *> at(dx, n, channel,
                                  source(mode, position + i, length) - first))[0] += chain
                     chain = 0
@@ -94,11 +94,25 @@ cdef bint fold_border(
                 CC_BLOCK - (position - edge) % CC_BLOCK if side else
                 (edge - position - 1) % CC_BLOCK + 1))
             inner.pad_left = g.pad_left + position
-            if not correlate[real](tiles, dy, w, bias, 0, &some, &inner, groups, True):
+            if not sum_terms[real](tiles, dy, w, bias, 0, &some, &inner, groups, True):
                 return False
             add_copies[real](&some, position, dx, g.mode, first, length, 0)
             position += some.shape[2]
     return True
+
+
+cdef struct BorderScratch:
+    Py_ssize_t packed_size, border_size, block_size  # in bytes
+    void *packed                       # the weights, unless they were packed before
+    void *border                       # what some copies receive
+    void *block                        # a part of dx, where that is in half precision
+
+
+cdef uintptr_t carve_border(BorderScratch *own, uintptr_t next) noexcept nogil:
+    own.packed = carve(&next, own.packed_size)
+    own.border = carve(&next, own.border_size)
+    own.block = carve(&next, own.block_size)
+    return next
 
 
 cdef bint input_gradient(
@@ -119,14 +133,15 @@ cdef bint input_gradient(
     cdef Py_ssize_t width = max(g.pad_left, end_of_reads(g) - length)
     cdef View border = nothing, whole_w = w[0], some_dy, some_w, some_dx, block
     cdef Packed packed
-    cdef Py_ssize_t size = 0 if w.packed != NULL else w.shape[0] * channels * w.shape[2]
     cdef Geometry inner = g[0]
     cdef Py_ssize_t i, channel
     cdef bint wide = dx.half == NULL
-    cdef Scratch scratch
-    cdef bint done
-    if g.mode == ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
-        return correlate[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
+    cdef BorderScratch own
+    cdef Arena arena
+    cdef uintptr_t start
+    cdef bint done = True
+    if g.mode == CCONV1D_ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
+        return sum_terms[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
     width = min(width, CC_BLOCK)
     # so many groups of so many samples fit the scratch
     border.strides[2] = sizeof(real)
@@ -138,17 +153,17 @@ cdef bint input_gradient(
     samples = min(dx.shape[0], max(1, units // groups))
     border.strides[0] = together * channels * border.strides[1]
     block.strides[0] = together * channels * block.strides[1]
-    if not reserve(&scratch, piece(size * sizeof(real))
-                   + samples * (border.strides[0] + block.strides[0])):
+    own.packed_size = 0 if w.packed != NULL else w.shape[0] * channels * w.shape[2] * sizeof(real)
+    own.border_size, own.block_size = samples * border.strides[0], samples * block.strides[0]
+    start = open_arena(&arena, carve_border(&own, 0))
+    if start == 0:
         return False
-    done = True
-    if size > 0:  # the borders take the same weights as all the rest
-        done = keep_weights[real](tiles, w, g, groups, True, &packed,
-                                  <real *> take(&scratch.next, size * sizeof(real)))
+    carve_border(&own, start)
+    border.data, block.data = <char *> own.border, <char *> own.block
+    if own.packed_size > 0:  # the borders take the same weights as all the rest
+        done = keep_weights[real](tiles, w, g, groups, True, &packed, <real *> own.packed)
         whole_w.packed = &packed
-    border.data = scratch.next
-    block.data = border.data + samples * border.strides[0]
-    done = done and correlate[real](tiles, dy, &whole_w, bias, bias_stride, dx, g, groups, True)
+    done = done and sum_terms[real](tiles, dy, &whole_w, bias, bias_stride, dx, g, groups, True)
     for n from 0 <= n < dx.shape[0] by samples:
         samples = min(samples, dx.shape[0] - n)
         for group from 0 <= group < groups by together:
@@ -169,7 +184,7 @@ cdef bint input_gradient(
                 elif has_copies(g, first, first + some_dx.shape[2], length):
                     block.shape = some_dx.shape
                     inner.pad_left = g.pad_left + first
-                    done = (correlate[real](tiles, &some_dy, &some_w, <const real *> NULL, 0,
+                    done = (sum_terms[real](tiles, &some_dy, &some_w, <const real *> NULL, 0,
                                             &block, &inner, count, True)
                             and fold_border[real](tiles, &some_dy, &some_w, &block, g, count, first,
                                                   length, &border, <const real *> NULL))
@@ -178,5 +193,5 @@ cdef bint input_gradient(
                             store_row[real](&some_dx, at(&some_dx, i, channel, 0),
                                             some_dx.strides[2], block.shape[2],
                                             <const real *> at(&block, i, channel, 0))
-    PyMem_RawFree(scratch.memory)
+    close_arena(&arena)
     return done

@@ -8,7 +8,8 @@
 cdef struct Across:
     # A job for the pool. Its chunks are panels of positions of one group of one sample or, if each
     # channel is a group of its own, of all groups.
-    Correlation sum            # whose phases, terms and order these are
+    Sum sum                    # with a phase for each class
+    View array, out
     bint each                  # channel is a group of its own
     Py_ssize_t sets            # groups, or 1 if these are channels
     Py_ssize_t channels, outs  # of a set
@@ -18,13 +19,47 @@ cdef struct Across:
     Py_ssize_t reach           # samples in a panel that holds all that a strip reads, or 0
     Py_ssize_t positions, panels
     const cc_across *tile
-    const Py_ssize_t *ahead    # [phase][tap] samples from what a position reads of it
-    const int32_t *offset      # [phase][term] in the array, or in a panel of all samples
-    const int32_t *place       # [term] in a panel of samples term by term
-    const void *packed         # [phase][set][block][term][lane]
-    const void *biases         # [set][block][lane], or NULL
-    char *workers
+    Py_ssize_t size            # of a number, in bytes
+    int threads
+    bint biased
+    int32_t *order             # of the sum's terms, if they are not summed as they come
+    Py_ssize_t *ahead          # [phase][tap] samples from what a position reads of it
+    int32_t *offset            # [phase][term] in the array, or in a panel of all samples
+    int32_t *place             # [term] in a panel of samples term by term
+    void *packed               # [phase][set][block][term][lane]
+    void *biases               # [set][block][lane], or NULL
+    uintptr_t workers          # the threads' own scratch
     Py_ssize_t panel_size, worker_size
+
+
+cdef struct AcrossScratch:
+    # What a thread has for itself.
+    void *panel
+    void *stage                # a tile
+
+
+cdef uintptr_t carve_own_across(
+    const Across *job, AcrossScratch *own, uintptr_t next
+) noexcept nogil:
+    own.panel = carve(&next, job.panel_size * job.size)
+    own.stage = carve(&next, CC_TILE * job.size)
+    return next
+
+
+cdef uintptr_t carve_across(Across *job, uintptr_t next) noexcept nogil:
+    cdef AcrossScratch own
+    cdef Py_ssize_t lanes = job.sets * job.blocks * job.lanes
+    job.biases = job.order = NULL
+    job.packed = carve(&next, lanes * job.sum.terms * job.size)
+    if job.biased:
+        job.biases = carve(&next, lanes * job.size)
+    job.ahead = <Py_ssize_t *> carve(&next, job.sum.g.taps * sizeof(Py_ssize_t))
+    job.offset = <int32_t *> carve(&next, job.sum.terms * sizeof(int32_t))
+    if job.sum.ordered:
+        job.order = <int32_t *> carve(&next, job.sum.terms * sizeof(int32_t))
+    job.place = <int32_t *> carve(&next, CC_BLOCK * sizeof(int32_t))
+    job.workers, job.worker_size = next, carve_own_across(job, &own, 0)
+    return next + job.threads * job.worker_size
 
 
 cdef void place_terms(
@@ -66,7 +101,7 @@ cdef inline const Py_ssize_t *ahead_of_phase(
 
 cdef bint pack_across(const View *w, const Across *job, real *packed) noexcept nogil:
     """packed[phase][set][block][term][lane], zeros in lanes without a channel; true if finite."""
-    cdef const Correlation *of = &job.sum
+    cdef const Sum *of = &job.sum
     cdef Py_ssize_t number, group, block, channel, klass, u, tap, t, lane, lanes
     cdef Py_ssize_t row_step = w.strides[1 if of.transposed and not job.each else 0]
     cdef const char *weight
@@ -128,7 +163,7 @@ cdef void gather(
     Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t m, Py_ssize_t count, real *panel
 ) noexcept nogil:
     """panel[sample][lane]; else panel[term][position], or ...[lane] if each channel is a group."""
-    cdef const View *array = &job.sum.array
+    cdef const View *array = &job.array
     cdef const Py_ssize_t *ahead = ahead_of_phase(job, phase)
     cdef Py_ssize_t t, channel, step = phase.terms.in_step, width = 1, channels = 1
     if job.each:
@@ -149,8 +184,8 @@ cdef void across_strip(
     Py_ssize_t m, Py_ssize_t count, bint inside, real *panel, real *stage
 ) noexcept nogil:
     """`count` positions from m on, from the array if what they read lies inside of it."""
-    cdef const View *array = &job.sum.array
-    cdef const View *out = &job.sum.out
+    cdef const View *array = &job.array
+    cdef const View *out = &job.out
     cdef Py_ssize_t total = phase.terms.channels * phase.terms.per_channel
     cdef Py_ssize_t row = neighbours_distance(job, sizeof(real)) * phase.terms.in_step
     cdef Py_ssize_t out_step = out.strides[2] * job.sum.step
@@ -201,18 +236,18 @@ cdef void across_strip(
                         memcpy(results + r * out_step, stage + r * job.lanes, lanes * sizeof(real))
 
 
-cdef void across_chunk(
+cdef void across_positions(
     const Across *job, const real *packed, Py_ssize_t chunk, int worker
 ) noexcept nogil:
-    cdef char *scratch = job.workers + worker * job.worker_size
-    cdef real *panel = <real *> take(&scratch, job.panel_size * sizeof(real))
-    cdef real *stage = <real *> take(&scratch, CC_TILE * sizeof(real))
+    """A chunk's positions of all phases: those at the ends of the array need a panel."""
+    cdef AcrossScratch own
     cdef Py_ssize_t begin = chunk % job.panels * job.positions
     cdef Py_ssize_t group = chunk // job.panels % job.sets
     cdef Py_ssize_t n = chunk // (job.panels * job.sets)
     cdef Py_ssize_t number, m, end, count, size, first, last, i
     cdef const Py_ssize_t *ahead
     cdef Phase phase
+    carve_own_across(job, &own, job.workers + worker * job.worker_size)
     for number in range(job.sum.phases):
         phase = phase_of(&job.sum, number)
         ahead = ahead_of_phase(job, &phase)
@@ -222,14 +257,14 @@ cdef void across_chunk(
         for i in range(0 if job.reach else phase.terms.per_channel):
             # positions that read nothing beyond the ends
             first = max(first, ceiling(-ahead[i], phase.terms.in_step))
-            last = min(last, ceiling(job.sum.array.shape[2] - ahead[i], phase.terms.in_step))
+            last = min(last, ceiling(job.array.shape[2] - ahead[i], phase.terms.in_step))
         while m < end:
             if first <= m < last:
                 count = min(last - m, job.strip)
             else:
                 count = min((first if m < first < last else end) - m, job.rows)
             across_strip[real](job, &phase, packed + group * size, n, group, m, count,
-                               first <= m < last, panel, stage)
+                               first <= m < last, <real *> own.panel, <real *> own.stage)
             m += count
         packed += job.sets * size
 
@@ -238,21 +273,19 @@ cdef inline Py_ssize_t neighbours_distance(
     const Across *job, Py_ssize_t size
 ) noexcept nogil:
     """Numbers from a sample to the next one, in the panel of all samples or in the array."""
-    return job.lanes if job.reach else job.sum.array.strides[2] // size
+    return job.lanes if job.reach else job.array.strides[2] // size
 
 
 cdef inline Py_ssize_t ceiling(Py_ssize_t amount, Py_ssize_t step) noexcept nogil:
     return (amount + step - 1) // step if amount > 0 else -(-amount // step)
 
 
-cdef void across_chunk_f32(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef const Across *across = <const Across *> job
-    across_chunk[float](across, <const float *> across.packed, chunk, worker)
-
-
-cdef void across_chunk_f64(void *job, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef const Across *across = <const Across *> job
-    across_chunk[double](across, <const double *> across.packed, chunk, worker)
+cdef void across_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const Across *job = <const Across *> context
+    if job.size == sizeof(float):
+        across_positions[float](job, <const float *> job.packed, chunk, worker)
+    else:
+        across_positions[double](job, <const double *> job.packed, chunk, worker)
 
 
 cdef bint lies_across(const View *view, Py_ssize_t size) noexcept nogil:
@@ -261,15 +294,17 @@ cdef bint lies_across(const View *view, Py_ssize_t size) noexcept nogil:
             and view.strides[2] % size == 0)
 
 
-cdef bint plan_across(Across *job, const Correlation *sum, Py_ssize_t size) noexcept nogil:
+cdef bint plan_across(
+    Across *job, const Sum *sum, const View *array, const View *out, Py_ssize_t size
+) noexcept nogil:
     """Whether such a job is one for this nest, and then how."""
     cdef const cc_tiles *tiles = sum.tiles
     cdef Py_ssize_t longest, row, reach
-    if not (lies_across(&sum.array, size) and lies_across(&sum.out, size)) or sum.terms == 0:
+    if not (lies_across(array, size) and lies_across(out, size)) or sum.terms == 0:
         return False
     if sum.transposed and sum.g.classes < sum.g.stride:
         return False  # phases that meet no tap
-    job.sum = sum[0]
+    job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], size
     job.sum.merged, job.sum.phases = False, sum.g.classes if sum.transposed else 1
     job.each = sum.channels == sum.outs == 1
     job.sets, job.channels, job.outs = sum.groups, sum.channels, sum.outs
@@ -280,17 +315,17 @@ cdef bint plan_across(Across *job, const Correlation *sum, Py_ssize_t size) noex
     if job.outs * 4 < job.blocks * job.lanes * 3:
         return False  # too many lanes would be idle
     # offsets fit int32
-    row = max(sum.array.strides[2], -sum.array.strides[2]) // size
+    row = max(array.strides[2], -array.strides[2]) // size
     reach = (sum.g.taps + 1) * (sum.g.dilation + sum.g.stride) + sum.g.pad_left
     if row > INT32_MAX // 2 // max(reach, 1):
         return False
-    longest = (sum.out.shape[2] + sum.step - 1) // sum.step
-    if not job.each and (longest < job.rows or longest * sum.out.shape[0] < ACROSS_LEAST):
+    longest = (out.shape[2] + sum.step - 1) // sum.step
+    if not job.each and (longest < job.rows or longest * out.shape[0] < ACROSS_LEAST):
         return False
     job.strip = job.rows if job.each else ACROSS_STRIP // job.rows * job.rows
     job.panel_size = CC_BLOCK * job.rows * (job.lanes if job.each else 1)
     job.reach = 0
-    job.positions = min(NARROW, longest * sum.out.shape[0] * job.sets
+    job.positions = min(NARROW, longest * out.shape[0] * job.sets
                         // (PARTS * <Py_ssize_t> cc_pool_threads()) + 1)
     if job.each:
         plan_panel(job, STRIP_BYTES // (job.lanes * size))
@@ -316,54 +351,39 @@ cdef int across(
     Across *job, const View *w, const real *bias, Py_ssize_t bias_stride
 ) noexcept nogil:
     """As `correlate`; -1, with nothing stored, where a weight that meets zeros is not finite."""
-    cdef Correlation *of = &job.sum
-    cdef Py_ssize_t size = sizeof(real), row = neighbours_distance(job, size), number, group, t
-    cdef Py_ssize_t lanes = job.sets * job.blocks * job.lanes
-    cdef Py_ssize_t chunks = of.out.shape[0] * job.sets * job.panels
-    cdef int workers = threads_for(of.out.shape[0] * of.out.shape[1] * of.out.shape[2],
-                                   of.terms // of.step)
-    cdef Scratch scratch
+    cdef Sum *of = &job.sum
+    cdef Py_ssize_t row = neighbours_distance(job, sizeof(real)), number, group, t
+    cdef Py_ssize_t chunks = job.out.shape[0] * job.sets * job.panels
+    cdef uintptr_t start
+    cdef Arena arena
     cdef Phase phase
-    cdef real *packed
     cdef real *biases
-    cdef Py_ssize_t *ahead
-    cdef int32_t *offset
-    cdef int32_t *place
-    workers = <int> min(workers, chunks)
-    job.worker_size = piece(job.panel_size * size) + piece(CC_TILE * size)
-    if not reserve(&scratch, piece(lanes * of.terms * size) + piece(lanes * size)
-                   + piece(of.g.taps * sizeof(Py_ssize_t)) + 2 * piece(of.terms * sizeof(int32_t))
-                   + piece(CC_BLOCK * sizeof(int32_t)) + workers * job.worker_size):
+    job.biased = bias != NULL
+    job.threads = <int> min(threads_for(job.out.shape[0] * job.out.shape[1] * job.out.shape[2],
+                                        of.terms // of.step), chunks)
+    start = open_arena(&arena, carve_across(job, 0))
+    if start == 0:
         return False
-    job.packed = packed = <real *> take(&scratch.next, lanes * of.terms * size)
-    biases = <real *> take(&scratch.next, lanes * size)
-    job.ahead = ahead = <Py_ssize_t *> take(&scratch.next, of.g.taps * sizeof(Py_ssize_t))
-    job.offset = offset = <int32_t *> take(&scratch.next, of.terms * sizeof(int32_t))
+    carve_across(job, start)
     if of.ordered:
-        order_terms(of, <int32_t *> take(&scratch.next, of.terms * sizeof(int32_t)))
-    job.place = place = <int32_t *> take(&scratch.next, CC_BLOCK * sizeof(int32_t))
-    job.workers = scratch.next
+        order_terms(of, job.order)
     for number in range(of.phases):
         phase = phase_of(of, number)
-        place_terms(&phase, row, job.reach > 0, ahead + phase.first_term // job.channels,
-                    offset + phase.first_term)
+        place_terms(&phase, row, job.reach > 0, job.ahead + phase.first_term // job.channels,
+                    job.offset + phase.first_term)
     for t in range(CC_BLOCK):
-        place[t] = <int32_t> (t * job.rows * (job.lanes if job.each else 1))
-    job.biases = NULL
-    if bias != NULL:
-        job.biases = biases
+        job.place[t] = <int32_t> (t * job.rows * (job.lanes if job.each else 1))
+    biases = <real *> job.biases
+    if job.biased:
         for group in range(job.sets):
             load_row[real](w, <const char *> bias + group * job.outs * bias_stride, bias_stride,
                            job.outs, biases + group * job.blocks * job.lanes)
             for t in range(job.outs, job.blocks * job.lanes):
                 biases[group * job.blocks * job.lanes + t] = 0
-    if not pack_across[real](w, job, packed) and of.transposed:
-        PyMem_RawFree(scratch.memory)
+    if not pack_across[real](w, job, <real *> job.packed) and of.transposed:
+        close_arena(&arena)
         return -1
     job.tile = job.sum.tiles.across_each if job.each else job.sum.tiles.across
-    if real is float:
-        cc_pool_run(across_chunk_f32, job, chunks, workers)
-    else:
-        cc_pool_run(across_chunk_f64, job, chunks, workers)
-    PyMem_RawFree(scratch.memory)
+    cc_pool_run(across_chunk, job, chunks, job.threads)
+    close_arena(&arena)
     return True

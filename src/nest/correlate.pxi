@@ -1,0 +1,403 @@
+# forward and backward_input: results along positions, terms summed one after another.
+
+cdef struct Correlation:
+    # A job for the pool. Its chunks are panels of positions of one group of one sample, or of
+    # several short ones, and, where these are few, parts of the blocks of rows.
+    Sum sum
+    View array, out
+    Py_ssize_t positions, panels, parts
+    Py_ssize_t together, apart         # short signals in a panel, and positions between them
+    bint aside                         # results that lie apart or are halves wait for all terms
+    Py_ssize_t budget, most            # of samples in a panel, of terms in a chunk
+    Py_ssize_t panel_size, offset_size, sums_size
+    Py_ssize_t distance                # samples between channels, or 0 if panels must be packed
+    Py_ssize_t size                    # of a number, in bytes
+    int threads
+    bint kept, biased                  # packed before; with a bias
+    int32_t *order                     # of the sum's terms, if they are not summed as they come
+    int32_t *places                    # [phase][term] in the array, where `distance` is not 0
+    void *packed                       # [group][phase][block of rows][term][row of the block]
+    void *biases                       # [group][row], or NULL
+    uintptr_t workers                  # the threads' own scratch
+    Py_ssize_t worker_size
+
+
+cdef struct CorrelationScratch:
+    # What a thread has for itself.
+    void *panel
+    int32_t *offset
+    void *stage                        # a tile
+    void *sums                         # of a chunk, if they go aside
+
+
+cdef uintptr_t carve_own_correlation(
+    const Correlation *job, CorrelationScratch *own, uintptr_t next
+) noexcept nogil:
+    own.panel = carve(&next, job.panel_size * job.size)
+    own.offset = <int32_t *> carve(&next, job.offset_size * sizeof(int32_t))
+    own.stage = carve(&next, CC_TILE * job.size)
+    own.sums = carve(&next, job.sums_size * job.size)
+    return next
+
+
+cdef uintptr_t carve_correlation(Correlation *job, uintptr_t next) noexcept nogil:
+    cdef CorrelationScratch own
+    cdef Py_ssize_t terms = job.sum.terms * sizeof(int32_t)
+    job.packed = job.biases = job.order = job.places = NULL
+    if not job.kept:
+        job.packed = carve(&next, job.sum.size * job.size)
+    if job.biased:
+        job.biases = carve(&next, job.sum.groups * job.sum.most_rows * job.size)
+    if job.sum.ordered:
+        job.order = <int32_t *> carve(&next, terms)
+    if job.distance:
+        job.places = <int32_t *> carve(&next, terms)
+    job.workers, job.worker_size = next, carve_own_correlation(job, &own, 0)
+    return next + job.threads * job.worker_size
+
+
+cdef void copy_tile(
+    const Correlation *job, const Phase *phase, Py_ssize_t n, Py_ssize_t group, Py_ssize_t row,
+    Py_ssize_t rows, Py_ssize_t m, Py_ssize_t count, real *stage, Py_ssize_t stage_row, bint store
+) noexcept nogil:
+    """A tile of results that `out` does not hold side by side, from the stage or to it."""
+    cdef const View *out = &job.out
+    cdef Py_ssize_t r, i, stride = out.strides[2] * job.sum.step, klass, place, channel = row
+    cdef Py_ssize_t first = 0, last = count, result = phase.first_result + m * job.sum.step
+    cdef char *results
+    for r in range(row, row + rows):
+        if job.sum.merged:  # a class may begin earlier than the first one, or end later
+            klass = phase.klass + r // job.sum.outs
+            channel = r % job.sum.outs
+            place = m + ahead_of(&job.sum, klass, phase.klass)
+            first, last = max(0, -place), min(count, results_of(&job.sum, klass) - place)
+            result = first_result(&job.sum, klass) + (place + first) * job.sum.step
+        results = at(out, n, group * job.sum.outs + channel, result)
+        if store:
+            store_row[real](out, results, stride, last - first, stage + first)
+        else:  # never halves, which are stored once all terms are in
+            for i in range(first, last):
+                stage[i] = (<real *> results)[0]
+                results += stride
+        stage += stage_row
+        channel += 1
+
+
+cdef void correlate_panel(
+    const Correlation *job, const Phase *phase, const real *panel, const int32_t *offset,
+    const real *weights, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t terms, Py_ssize_t part,
+    Py_ssize_t n, Py_ssize_t group, Py_ssize_t first, Py_ssize_t count, real *stage
+) noexcept nogil:
+    """The terms t0 .. t1 of `terms` for the `count` positions of a phase from `first`, of one part.
+
+    A strip of positions comes first, then rows: the samples of all terms that a strip reads stay in
+    the first-level cache, and the weights stream past them.
+    """
+    cdef const cc_tiles *tiles = job.sum.tiles
+    cdef const View *out = &job.out
+    cdef const Rows *rows = phase.rows
+    cdef const real *bias = NULL
+    cdef Py_ssize_t channel = group * job.sum.outs, size = sizeof(real)
+    cdef Py_ssize_t first_block = part * rows.blocks // job.parts
+    cdef Py_ssize_t last_block = (part + 1) * rows.blocks // job.parts
+    cdef Py_ssize_t strip = STRIP_BYTES // (size * (job.panel_size // job.positions + 1))
+    cdef Py_ssize_t block, row, tile_rows, width, m, last, inside, target_row, m0
+    cdef real *target
+    cdef bint direct
+    cdef bint side_by_side = (job.sum.step == 1 and out.strides[2] == size
+                              and out.strides[1] % size == 0)
+    if job.biases != NULL and t1 == terms:
+        bias = <const real *> job.biases + group * job.sum.most_rows
+    if (rows.count == 1 and terms <= CC_MORE and t0 == 0 and t1 == terms
+            and side_by_side and count >= tiles.row_least):
+        tiles.row[terms if terms <= CC_FEW else 0](
+            panel, offset, terms, weights, at(out, n, channel, first), count, bias)
+        return
+    strip = max(strip // job.sum.width, 1) * job.sum.width
+    for m0 from 0 <= m0 < count by strip:
+        last = min(m0 + strip, count)
+        for block in range(first_block, last_block):
+            row = first_row(rows, block)
+            tile_rows = first_row(rows, block + 1) - row
+            width = tiles.correlate_width[tile_rows]
+            for m from m0 <= m < last by width:
+                inside = min(width, last - m)
+                direct = side_by_side and inside == width
+                if direct:
+                    target = <real *> at(out, n, channel + row, first + m)
+                    target_row = out.strides[1] // size
+                else:
+                    target, target_row = stage, width
+                    if t0 > 0:
+                        copy_tile[real](job, phase, n, group, row, tile_rows, first + m, inside,
+                                        stage, width, False)
+                tiles.correlate[tile_rows](
+                    panel + m, offset, t1 - t0, weights + row * terms + t0 * tile_rows, target,
+                    target_row, bias + row if bias != NULL else NULL, t0 > 0)
+                if not direct:
+                    copy_tile[real](job, phase, n, group, row, tile_rows, first + m, inside, stage,
+                                    width, True)
+
+
+cdef void correlate_range(
+    const Correlation *job, const Phase *phase, bint in_place, real *panel, int32_t *offset,
+    real *stage, real *sums, const real *packed, Py_ssize_t part, Py_ssize_t n,
+    Py_ssize_t signals, Py_ssize_t group, Py_ssize_t first, Py_ssize_t end
+) noexcept nogil:
+    """The positions first .. end - 1 of a phase, from a panel or from the array itself.
+
+    `sums` holds the results until all terms are in, where they go aside; the positions of several
+    signals are all of theirs, one signal after the other.
+    """
+    cdef const Terms *terms = &phase.terms
+    cdef Py_ssize_t total = terms.channels * terms.per_channel, t0, t1
+    cdef Py_ssize_t count = end - first + (signals - 1) * job.apart
+    cdef Cut cut = cut_terms(terms, job.positions, job.budget, job.most)
+    cdef const real *samples = panel
+    cdef const int32_t *places = offset
+    cdef Py_ssize_t row = first_row(phase.rows, part * phase.rows.blocks // job.parts)
+    cdef Py_ssize_t last_row = first_row(phase.rows, (part + 1) * phase.rows.blocks // job.parts)
+    cdef Correlation wide
+    cdef Phase wide_phase
+    cdef const Correlation *target = job
+    cdef const Phase *target_phase = phase
+    cdef Py_ssize_t target_n = n, target_group = group, target_first = first
+    if job.aside:
+        wide, wide_phase = job[0], phase[0]
+        wide.out.half = NULL
+        wide.out.pair = 0
+        wide.out.strides[2] = sizeof(real)
+        wide.out.strides[1] = row_size(job.positions) * sizeof(real)
+        wide.out.data = <char *> sums - row * wide.out.strides[1]
+        wide.sum.step, wide.sum.merged, wide_phase.first_result = 1, False, 0
+        if job.biases != NULL:
+            wide.biases = <real *> job.biases + group * job.sum.most_rows
+        target, target_phase, target_n, target_group, target_first = &wide, &wide_phase, 0, 0, 0
+    for t0 from 0 <= t0 < total by cut.chunk:
+        t1 = min(t0 + cut.chunk, total)
+        if in_place:
+            places = job.places + phase.first_term + t0
+            samples = <const real *> at(&job.array, n, group * job.sum.channels,
+                                        first + lowest_sample(terms))
+        else:
+            pack_panel[real](&job.array, n, signals, job.apart, group * job.sum.channels, terms,
+                             t0, t1, first, end - first, rounded(count, job.sum.width), panel,
+                             offset)
+        correlate_panel[real](target, target_phase, samples, places, packed, t0, t1, total, part,
+                              target_n, target_group, target_first, count, stage)
+    if job.aside:
+        for t0 in range(signals):
+            copy_tile[real](job, phase, n + t0, group, row, last_row - row, first, end - first,
+                            sums + t0 * job.apart, row_size(job.positions), True)
+
+
+cdef void correlate_positions(
+    const Correlation *job, const real *packed, Py_ssize_t chunk, int worker
+) noexcept nogil:
+    """A chunk's positions of all phases: those at the ends of the array need a panel."""
+    cdef CorrelationScratch own
+    cdef Py_ssize_t part = chunk % job.parts
+    cdef Py_ssize_t begin = chunk // job.parts % job.panels * job.positions
+    cdef Py_ssize_t group = chunk // (job.parts * job.panels) % job.sum.groups
+    cdef Py_ssize_t n = chunk // (job.parts * job.panels * job.sum.groups) * job.together
+    cdef Py_ssize_t signals = min(job.together, job.array.shape[0] - n), number, i, inside, end
+    cdef Py_ssize_t[4] ends
+    cdef Phase phase
+    carve_own_correlation(job, &own, job.workers + worker * job.worker_size)
+    for number in range(job.sum.phases):
+        phase = phase_of(&job.sum, number)
+        # ends of what is packed, read in place, and packed again
+        ends[0] = phase.first_position + begin
+        ends[1] = ends[2] = ends[3] = min(ends[0] + job.positions, phase.last_position)
+        if job.distance:
+            # whole tiles that read nothing beyond the ends
+            inside = ends[0] + rounded(max(-lowest_sample(&phase.terms) - ends[0], 0),
+                                       job.sum.width)
+            end = (job.array.shape[2] - lowest_sample(&phase.terms)
+                   - (phase.terms.per_channel - 1) * job.sum.g.step)
+            end = min(ends[3], inside + max(end - inside, 0) // job.sum.width * job.sum.width)
+            if end - inside >= IN_PLACE_POSITIONS:
+                ends[1], ends[2] = inside, end
+        for i in range(3):
+            if ends[i] < ends[i + 1]:
+                correlate_range[real](
+                    job, &phase, i == 1, <real *> own.panel, own.offset, <real *> own.stage,
+                    <real *> own.sums, packed + weights_before(&job.sum, group, &phase), part, n,
+                    signals, group, ends[i], ends[i + 1])
+
+
+cdef void correlate_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const Correlation *job = <const Correlation *> context
+    if job.size == sizeof(float):
+        correlate_positions[float](job, <const float *> job.packed, chunk, worker)
+    else:
+        correlate_positions[double](job, <const double *> job.packed, chunk, worker)
+
+
+cdef bint correlate(
+    const Sum *sum, const View *array, const View *w, const real *bias, Py_ssize_t bias_stride,
+    const View *out
+) noexcept nogil:
+    """A sum by panels; false if memory ran out, with nothing stored.
+
+    There may be no bias (NULL); its stride is in bytes, as a View's are.
+    """
+    cdef Correlation job
+    cdef const cc_tiles *tiles = sum.tiles
+    cdef const Geometry *g = sum.g
+    cdef Py_ssize_t groups = sum.groups
+    cdef Py_ssize_t longest = 1, halo = 0, group, number, row, units, narrow, most
+    cdef Phase phase
+    cdef Cut cut
+    cdef Arena arena
+    cdef uintptr_t start
+    cdef real *biases
+    cdef bint finite, together
+
+    job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], sizeof(real)
+    job.kept, job.biased = fits(w.packed, sum), bias != NULL
+    job.distance = 0
+    for number in range(sum.phases):
+        phase = phase_of(&job.sum, number)
+        longest = max(longest, phase.last_position - phase.first_position)
+        halo = max(halo, (class_taps(g, phase.klass) - 1) * g.step)
+
+    # Tiles that are wider than what is left of a signal compute for nothing. Where that would be
+    # much, several signals lie side by side, and each wastes but its halo.
+    job.apart = longest + halo
+    together = (out.shape[0] > 1 and overlap(g)
+                and 8 * job.apart < 7 * rounded(longest, sum.width))
+    # Where results lie apart, each chunk of terms would gather and scatter them.
+    job.aside = (out.half != NULL or out.pair != 0
+                 or (sum.step > 1 and sum.most_rows > 1) or together)
+    job.budget = PANEL_BYTES // sizeof(real)
+    job.most = min(CHUNK_TERMS, WEIGHT_BYTES // <Py_ssize_t> sizeof(real) // sum.most_rows)
+    narrow = NARROW
+    phase = phase_of(&job.sum, 0)
+    # A wide panel reads long runs of each channel; but chunks of terms add to all its results.
+    most = PANEL_BYTES // 4 // <Py_ssize_t> sizeof(real)
+    while narrow < WIDE // 2 and narrow * sum.most_rows < most:
+        narrow *= 2
+    job.positions = panel_positions(&phase.terms, job.budget, narrow)
+    most = RESULT_BYTES // <Py_ssize_t> sizeof(real)
+    while job.aside and job.positions > NARROW // 2 and sum.most_rows * job.positions > most:
+        job.positions //= 2
+    job.positions = max(job.positions // sum.width, 1) * sum.width
+    job.together = 1
+    if together:
+        job.together = min(out.shape[0], max(1, job.positions // job.apart))
+        longest += (job.together - 1) * job.apart
+        job.positions = rounded(longest, sum.width)
+    job.positions = min(job.positions, rounded(longest, sum.width))
+    job.panels = (longest + job.positions - 1) // job.positions
+    job.panel_size = job.offset_size = 0
+    for number in range(sum.phases):
+        phase = phase_of(&job.sum, number)
+        cut = cut_terms(&phase.terms, job.positions, job.budget, job.most)
+        job.panel_size = max(job.panel_size, cut.size)
+        job.offset_size = max(job.offset_size, cut.chunk)
+
+    units = (out.shape[0] + job.together - 1) // job.together * groups * job.panels
+    job.threads = threads_for(out.shape[0] * out.shape[1] * out.shape[2], sum.terms // sum.step)
+    job.parts = 1
+    if job.threads > 1:
+        job.parts = min((PARTS * job.threads + units - 1) // units,
+                        (sum.rows[0].blocks + PART_BLOCKS - 1) // PART_BLOCKS)
+    job.sums_size = 0
+    if job.aside:
+        row = (sum.most_rows + tiles.correlate_rows - 1) // tiles.correlate_rows
+        job.parts = max(job.parts, min(row, sum.most_rows * job.positions // most + 1))
+        row = min(sum.most_rows, (row + job.parts - 1) // job.parts * tiles.correlate_rows)
+        job.sums_size = row * row_size(job.positions)
+    job.threads = <int> min(job.threads, units * job.parts)
+
+    # A single tile for all rows reads the samples as often from the array as from a panel.
+    if (sum.rows[0].blocks == 1 and phase.terms.in_step == 1
+            and sum.channels <= IN_PLACE_CHANNELS and job.together == 1):
+        job.distance = distance_of_rows(&job.array, sum.channels, g.taps * g.step, sizeof(real))
+
+    start = open_arena(&arena, carve_correlation(&job, 0))
+    if start == 0:
+        return False
+    carve_correlation(&job, start)
+    biases = <real *> job.biases
+    if job.biased:
+        for group in range(groups):
+            for row in range(sum.most_rows):
+                load_row[real](w, <const char *> bias
+                               + (group * sum.outs + row % sum.outs) * bias_stride, 0, 1,
+                               biases + (group * sum.most_rows + row))
+    if sum.ordered:
+        order_terms(&job.sum, job.order)
+    if job.distance:
+        for number in range(sum.phases):
+            phase = phase_of(&job.sum, number)
+            point_at_terms(&phase.terms, job.distance, job.places + phase.first_term)
+    if job.kept:
+        job.packed, finite = <void *> w.packed.numbers, w.packed.finite  # which are only read
+    else:
+        finite = pack_weights[real](w, &job.sum, job.threads, <real *> job.packed)
+    if sum.channels == 0 or (sum.transposed and g.classes < g.stride):
+        # no terms, or phases of the output that meet no tap
+        fill[real](&job.out, biases, sum.outs, sum.most_rows)
+    if sum.channels > 0:
+        cc_pool_run(correlate_chunk, &job, units * job.parts, job.threads)
+        if sum.transposed and not finite:
+            mend_edges[real](array, w, out, &job, biases)
+    close_arena(&arena)
+    return True
+
+
+cdef void mend_edges(
+    const View *dy, const View *w, const View *dx, const Correlation *job, const real *biases
+) noexcept nogil:
+    """backward_input again where taps reach beyond dy.
+
+    The panel holds zeros there, which change nothing while the weights are finite; but dx has
+    no such terms, and 0 · NaN or 0 · Inf would spoil it. The order of the terms and blocks is
+    the tiles'.
+    """
+    cdef const Geometry *g = job.sum.g
+    cdef Py_ssize_t rows = job.sum.outs, channels = job.sum.channels
+    cdef Py_ssize_t n, row, group, klass, taps, first, m, nearest, t, channel, tap, position
+    cdef real chain, total, weight, sample
+    cdef const int32_t *order = NULL
+    for klass in range(g.classes):
+        taps = class_taps(g, klass)
+        if job.sum.order != NULL:
+            order = job.sum.order + phase_of(&job.sum, klass).first_term
+        first = class_phase(g, klass)
+        for m in range((dx.shape[2] - first + g.stride - 1) // g.stride):
+            nearest = m - class_shift(g, klass)
+            if nearest - (taps - 1) * g.step >= 0 and nearest < dy.shape[2]:
+                continue
+            for n in range(dx.shape[0]):
+                if cc_pool_cancelled(0):
+                    return
+                for row in range(dx.shape[1]):
+                    group = row // rows
+                    total = chain = 0
+                    for t in range(channels * taps):
+                        if t % CC_BLOCK == 0:
+                            total += chain
+                            chain = 0
+                        channel = t // taps
+                        tap = t - channel * taps if order == NULL else order[t]
+                        position = nearest - tap * g.step
+                        if 0 <= position < dy.shape[2]:
+                            load_row[real](w, at(w, group * channels + channel, row - group * rows,
+                                                 klass + tap * g.period), 0, 1, &weight)
+                            load_row[real](dy, at(dy, n, group * channels + channel, position),
+                                           0, 1, &sample)
+                            chain = fused[real](weight, sample, chain)
+                    total += chain
+                    if biases != NULL:
+                        total += biases[group * job.sum.most_rows + row % rows]
+                    store_row[real](dx, at(dx, n, row, first + m * g.stride), 0, 1, &total)
+
+
+cdef inline real fused(real a, real b, real c) noexcept nogil:
+    if real is float:
+        return fmaf(a, b, c)
+    else:
+        return fma(a, b, c)

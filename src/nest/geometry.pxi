@@ -1,0 +1,116 @@
+# How taps fall into classes, what lies beyond the ends, and how long results are.
+
+# Lengths and the items of an array are at most CCONV1D_MAX_SIZE, as in _geometry.py, so that the
+# products that nests compute of sizes fit 64 bits.
+
+cdef struct Geometry:
+    Py_ssize_t input_length, output_length, stride, dilation, pad_left
+    int mode             # CCONV1D_ZEROS ...
+    Py_ssize_t taps
+    Py_ssize_t classes   # classes of taps that there are
+    Py_ssize_t period    # taps j, j + period, ... share a class
+    Py_ssize_t step      # positions between neighbouring taps of a class
+
+
+cdef inline void classify(Geometry *g) noexcept nogil:
+    """Find the classes of the taps, which follow from the rest."""
+    cdef Py_ssize_t a = g.stride, b = g.dilation
+    while b:
+        a, b = b, a % b
+    g.period = g.stride // a
+    g.step = g.dilation // a
+    g.classes = min(g.period, g.taps)
+
+
+cdef Geometry as_geometry(object geometry, Py_ssize_t taps):
+    cdef Geometry g
+    if not PyTuple_Check(geometry) or PyTuple_GET_SIZE(geometry) != 6:
+        raise TypeError(f"geometry must be a Geometry, not {geometry!r}")
+    # item by item: to unpack what is no plain tuple costs a small call more than its arithmetic
+    g.input_length = <object> PyTuple_GET_ITEM(geometry, 0)
+    g.output_length = <object> PyTuple_GET_ITEM(geometry, 1)
+    g.stride = <object> PyTuple_GET_ITEM(geometry, 2)
+    g.dilation = <object> PyTuple_GET_ITEM(geometry, 3)
+    g.pad_left = <object> PyTuple_GET_ITEM(geometry, 4)
+    g.mode = <object> PyTuple_GET_ITEM(geometry, 5)
+    g.taps = taps
+    classify(&g)
+    return g
+
+
+cdef inline Py_ssize_t source(int mode, Py_ssize_t position, Py_ssize_t length) noexcept nogil:
+    """The sample that a position beyond the ends is a copy of; reflect is its own inverse.
+
+    Positions farther from the ends than the padding have none, which is then beyond them, too.
+    """
+    if mode == CCONV1D_REFLECT:
+        return -position if position < 0 else 2 * (length - 1) - position
+    if mode == CCONV1D_REPLICATE:
+        return 0 if position < 0 else length - 1
+    if mode == CCONV1D_CIRCULAR:
+        return position + length if position < 0 else position - length
+    return -1
+
+
+cdef inline Py_ssize_t class_taps(const Geometry *g, Py_ssize_t klass) noexcept nogil:
+    return (g.taps - klass + g.period - 1) // g.period
+
+
+cdef inline Py_ssize_t class_shift(const Geometry *g, Py_ssize_t klass) noexcept nogil:
+    """Floor of the class's first tap's distance from the output, in strides."""
+    cdef Py_ssize_t distance = klass * g.dilation - g.pad_left
+    cdef Py_ssize_t quotient = distance // g.stride
+    return quotient - (quotient * g.stride > distance)
+
+
+cdef inline Py_ssize_t class_phase(const Geometry *g, Py_ssize_t klass) noexcept nogil:
+    return klass * g.dilation - g.pad_left - class_shift(g, klass) * g.stride
+
+
+cdef int check_geometry(Py_ssize_t taps, const cconv1d_geometry *g) noexcept nogil:
+    """What can be told without lengths, so that the kernel's span and the paddings' sum fit."""
+    cdef Py_ssize_t most = CCONV1D_MAX_SIZE
+    if not (1 <= taps <= most and 1 <= g.stride <= most and 1 <= g.dilation <= most
+            and 1 <= g.groups <= most and taps - 1 <= (most - 1) // g.dilation
+            and -most <= g.pad_left <= most and -most <= g.pad_right <= most):
+        return CCONV1D_BAD_GEOMETRY
+    if not CCONV1D_ZEROS <= g.mode <= CCONV1D_CIRCULAR:
+        return CCONV1D_BAD_GEOMETRY
+    if g.mode != CCONV1D_ZEROS and (g.pad_left < 0 or g.pad_right < 0):
+        return CCONV1D_BAD_GEOMETRY
+    return CCONV1D_OK
+
+
+cdef Py_ssize_t output_length(
+    Py_ssize_t length, Py_ssize_t taps, const cconv1d_geometry *g
+) noexcept nogil:
+    cdef Py_ssize_t padded, span, longest = max(g.pad_left, g.pad_right)
+    if not 0 <= length <= CCONV1D_MAX_SIZE:
+        return CCONV1D_BAD_SHAPE
+    if check_geometry(taps, g) != CCONV1D_OK:
+        return CCONV1D_BAD_GEOMETRY
+    padded = length + g.pad_left + g.pad_right
+    span = g.dilation * (taps - 1) + 1
+    if (span > padded or padded > CCONV1D_MAX_SIZE
+            or g.mode == CCONV1D_REFLECT and longest > max(length - 1, 0)
+            or g.mode == CCONV1D_REPLICATE and longest > 0 and length == 0
+            or g.mode == CCONV1D_CIRCULAR and longest > length):
+        return CCONV1D_BAD_GEOMETRY
+    return (padded - span) // g.stride + 1
+
+
+cdef Py_ssize_t transposed_length(
+    Py_ssize_t length, Py_ssize_t taps, const cconv1d_geometry *g
+) noexcept nogil:
+    cdef Py_ssize_t padded
+    if not 1 <= length <= CCONV1D_MAX_SIZE:
+        return CCONV1D_BAD_SHAPE
+    if check_geometry(taps, g) != CCONV1D_OK:
+        return CCONV1D_BAD_GEOMETRY
+    padded = g.dilation * (taps - 1) + 1
+    if length - 1 > (CCONV1D_MAX_SIZE - padded) // g.stride:
+        return CCONV1D_BAD_GEOMETRY
+    padded += (length - 1) * g.stride
+    if not 1 <= padded - g.pad_left - g.pad_right <= CCONV1D_MAX_SIZE:
+        return CCONV1D_BAD_GEOMETRY
+    return padded - g.pad_left - g.pad_right

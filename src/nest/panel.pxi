@@ -1,0 +1,253 @@
+# The terms of a sum, and the panels that hold their samples.
+
+cdef struct Terms:
+    # Which terms a sum runs over, and how they lie in the panel.
+    const Geometry *g
+    Py_ssize_t first_class, last_class
+    Py_ssize_t channels
+    Py_ssize_t per_channel
+    Py_ssize_t in_step    # samples between neighbouring positions
+    int direction         # +1: samples ahead of the output (x); -1: behind it (dy)
+    const int32_t *order  # which tap of its class each term is, or NULL: as they come
+
+
+cdef Terms terms_of_input(const Geometry *g, Py_ssize_t channels) noexcept nogil:
+    """All classes, reading x: what forward and backward_weight sum over."""
+    cdef Terms terms
+    terms.g = g
+    terms.first_class, terms.last_class = 0, g.classes
+    terms.channels, terms.per_channel = channels, g.taps
+    terms.in_step = g.stride
+    terms.direction = 1
+    terms.order = NULL
+    return terms
+
+
+cdef Terms terms_of_output(
+    const Geometry *g, Py_ssize_t channels, Py_ssize_t klass
+) noexcept nogil:
+    """One class, reading dy: what one phase of backward_input sums over."""
+    cdef Terms terms
+    terms.g = g
+    terms.first_class, terms.last_class = klass, klass + 1
+    terms.channels, terms.per_channel = channels, class_taps(g, klass)
+    terms.in_step = 1
+    terms.direction = -1
+    terms.order = NULL
+    return terms
+
+
+cdef void order_taps(const Terms *terms, int32_t *order) noexcept nogil:
+    """The order for a tile with a single row: terms CC_APART samples apart follow each other.
+
+    It loads a vector of samples once for all of them. Of the terms of each CC_BLOCK, the taps of a
+    class are summed by their remainder, and from the sample that lies first.
+    """
+    cdef Py_ssize_t apart = CC_APART // terms.g.step, total = terms.channels * terms.per_channel
+    cdef Py_ssize_t t = 0, tap = 0, klass = terms.first_class, count, rest, i
+    while t < total:
+        count = min(class_taps(terms.g, klass) - tap, CC_BLOCK - t % CC_BLOCK)
+        for rest in range(min(apart, count)):
+            for i from rest <= i < count by apart:
+                order[t] = <int32_t> (tap + (i if terms.direction > 0 else count - 1 - i))
+                t += 1
+        tap += count
+        if tap == class_taps(terms.g, klass):
+            tap = 0
+            klass += 1
+            if klass == terms.last_class:
+                klass = terms.first_class
+
+
+cdef inline Py_ssize_t tap_at(const Terms *terms, Py_ssize_t t, Py_ssize_t tap) noexcept nogil:
+    """Which tap of its class the term t is, the one numbered `tap` if they come in order."""
+    return tap if terms.order == NULL else terms.order[t]
+
+
+cdef inline Py_ssize_t row_size(Py_ssize_t samples) noexcept nogil:
+    """What a row of samples takes: an odd number of cache lines (of float, or pairs of them of
+    double), so that a column of rows is aligned and does not fall into few sets of the cache."""
+    return ((samples + 15) // 16 | 1) * 16
+
+
+cdef inline bint overlap(const Geometry *g) noexcept nogil:
+    """Whether neighbouring taps of a class are near enough to share a row of the panel."""
+    return g.step <= NARROW
+
+
+cdef Py_ssize_t channel_size(const Terms *terms, Py_ssize_t width) noexcept nogil:
+    """Samples that one channel takes at most in a panel of `width` positions."""
+    cdef Py_ssize_t klass, taps, size = 0
+    for klass in range(terms.first_class, terms.last_class):
+        taps = class_taps(terms.g, klass)
+        if overlap(terms.g):
+            size += row_size(width + (taps - 1) * terms.g.step)
+        else:
+            size += taps * row_size(width)
+    return size
+
+
+cdef Py_ssize_t block_size(const Terms *terms, Py_ssize_t width) noexcept nogil:
+    """No CC_BLOCK neighbouring terms take more samples than this.
+
+    A term adds `width` samples to the panel, or `step` to a row that is shared; and the rows that
+    a block cuts into are counted whole or, where taps are many, with what rounding adds to each.
+    """
+    cdef Py_ssize_t term = max(width, terms.g.step) if overlap(terms.g) else width
+    return min(CC_BLOCK * (row_size(term) + 16),
+               (CC_BLOCK // terms.per_channel + 2) * channel_size(terms, width))
+
+
+cdef Py_ssize_t panel_positions(
+    const Terms *terms, Py_ssize_t budget, Py_ssize_t narrow
+) noexcept nogil:
+    """The positions of a panel that holds all terms within the budget, if that can be."""
+    cdef Py_ssize_t positions = WIDE
+    while positions > narrow and terms.channels * channel_size(terms, positions) > budget:
+        positions //= 2
+    return positions
+
+
+cdef struct Cut:
+    # How a sum's terms are cut into chunks, and what a panel of one takes.
+    Py_ssize_t chunk, size
+
+
+cdef Cut cut_terms(
+    const Terms *terms, Py_ssize_t width, Py_ssize_t budget, Py_ssize_t most
+) noexcept nogil:
+    """Chunks of at most `most` terms whose panels keep to the budget, but of a block at least."""
+    cdef Cut cut
+    cdef Py_ssize_t count = terms.channels * terms.per_channel
+    cut.size = terms.channels * channel_size(terms, width)
+    if cut.size <= budget and count <= most:
+        cut.chunk = max(count, 1)
+        return cut
+    cdef Py_ssize_t blocks = max(1, min(budget // block_size(terms, width), most // CC_BLOCK))
+    cut.chunk = blocks * CC_BLOCK
+    cut.size = min(cut.size, blocks * block_size(terms, width))
+    return cut
+
+
+cdef void copy_border(
+    const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t first, Py_ssize_t step,
+    Py_ssize_t count, real *row
+) noexcept nogil:
+    """row[i] = array[n, channel, first + i·step], all beyond one end."""
+    cdef Py_ssize_t i, sample, move = 0 if array.mode == CCONV1D_REPLICATE else step
+    cdef const char *line = at(array, n, channel, 0)
+    if array.mode == CCONV1D_ZEROS:
+        memset(row, 0, count * sizeof(real))
+        return
+    if array.mode == CCONV1D_REFLECT:
+        move = -step
+    sample = source(array.mode, first, array.shape[2])
+    for i in range(count):
+        row[i] = 0
+        if 0 <= sample < array.shape[2]:
+            load_row[real](array, line + sample * array.strides[2], 0, 1, row + i)
+        sample += move
+
+
+cdef void copy_row(
+    const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t first, Py_ssize_t step,
+    Py_ssize_t count, real *row
+) noexcept nogil:
+    """row[i] = array[n, channel, first + i·step], beyond its ends as its mode says."""
+    cdef Py_ssize_t length = array.shape[2], stride = array.strides[2] * step
+    cdef Py_ssize_t left = 0, right = 0
+    cdef const char *sample
+    if first < 0:
+        left = min(count, (-first + step - 1) // step)
+    if left < count and first + (count - 1) * step >= length:
+        right = count
+        if first + left * step < length:
+            right = count - 1 - (length - 1 - first) // step
+        right = min(right, count - left)
+    cdef Py_ssize_t inside = count - left - right
+    if left > 0:
+        copy_border[real](array, n, channel, first, step, left, row)
+    if inside > 0:
+        sample = at(array, n, channel, first + left * step)
+        if 0 < stride <= 64:
+            # rows that are copied soon lie far from this one; two ahead measured best
+            cc_prefetch(sample + 2 * array.strides[1], inside * stride)
+        load_row[real](array, sample, stride, inside, row + left)
+    if right > 0:
+        copy_border[real](array, n, channel, first + (left + inside) * step, step, right,
+                          row + left + inside)
+
+
+cdef void pack_panel(
+    const View *array, Py_ssize_t n, Py_ssize_t signals, Py_ssize_t apart,
+    Py_ssize_t first_channel, const Terms *terms, Py_ssize_t first_term, Py_ssize_t last_term,
+    Py_ssize_t position, Py_ssize_t positions, Py_ssize_t width, real *panel, int32_t *offset
+) noexcept nogil:
+    """The samples that some terms need at `width` positions, and where each term's begin.
+
+    They are those of one signal or, where taps share rows, of several, each for `positions` of them
+    and `apart` from the one before.
+    """
+    cdef const Geometry *g = terms.g
+    cdef Py_ssize_t ahead = terms.direction * g.step
+    cdef Py_ssize_t channel = first_term // terms.per_channel, klass = terms.first_class
+    cdef Py_ssize_t tap = first_term - channel * terms.per_channel
+    cdef Py_ssize_t t = first_term, used = 0, taps, u, at_u, first, length, phase = 0, i
+    while tap >= class_taps(g, klass):
+        tap -= class_taps(g, klass)
+        klass += 1
+    while t < last_term:
+        taps = min(class_taps(g, klass) - tap, last_term - t)
+        first = position + terms.direction * class_shift(g, klass) + tap * ahead
+        if terms.direction > 0:
+            phase = class_phase(g, klass)
+        if overlap(g):
+            # one row holds the samples of all taps
+            length = width + (taps - 1) * g.step
+            if ahead < 0:
+                first += (taps - 1) * ahead
+            for i in range(signals):
+                copy_row[real](array, n + i, first_channel + channel,
+                               first * terms.in_step + phase, terms.in_step,
+                               length if signals == 1 else length - width + positions,
+                               panel + (used + i * apart))
+            for u in range(taps):
+                at_u = tap_at(terms, t + u, tap + u) - tap
+                offset[t - first_term + u] = <int32_t> (
+                    used + (at_u if ahead > 0 else taps - 1 - at_u) * g.step)
+            used += row_size(length)
+        else:
+            for u in range(taps):
+                copy_row[real](array, n, first_channel + channel,
+                               (first + u * ahead) * terms.in_step + phase, terms.in_step, width,
+                               panel + used)
+                offset[t - first_term + u] = <int32_t> used
+                used += row_size(width)
+        t += taps
+        tap = 0
+        klass += 1
+        if klass == terms.last_class:
+            klass = terms.first_class
+            channel += 1
+
+
+cdef inline Py_ssize_t lowest_sample(const Terms *terms) noexcept nogil:
+    """The first sample that position 0 reads, of terms with a single class and an in_step of 1."""
+    cdef Py_ssize_t shift = class_shift(terms.g, terms.first_class)
+    if terms.direction > 0:
+        return shift
+    return -shift - (terms.per_channel - 1) * terms.g.step
+
+
+cdef void point_at_terms(
+    const Terms *terms, Py_ssize_t distance, int32_t *offset
+) noexcept nogil:
+    """Where each term's samples begin in the array, from the first that a position reads."""
+    cdef Py_ssize_t channel, first, tap, t = 0
+    for channel in range(terms.channels):
+        for first in range(terms.per_channel):
+            tap = tap_at(terms, t, first)
+            if terms.direction < 0:
+                tap = terms.per_channel - 1 - tap
+            offset[t] = <int32_t> (channel * distance + tap * terms.g.step)
+            t += 1

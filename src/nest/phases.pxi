@@ -1,0 +1,148 @@
+# The phases of a sum, their rows and terms.
+
+cdef struct Rows:
+    # The output channels of a group (for each phase of the output, if phases are rows), shared out
+    # evenly among tiles: a last tile with few rows would be slow.
+    Py_ssize_t count, blocks
+    Py_ssize_t width   # whole tiles of every block
+
+
+cdef Rows share_rows(const cc_tiles *tiles, Py_ssize_t count) noexcept nogil:
+    cdef Rows rows
+    rows.count = count
+    rows.blocks = (count + tiles.correlate_rows - 1) // tiles.correlate_rows
+    cdef Py_ssize_t width = tiles.correlate_width[count // rows.blocks]
+    rows.width = width
+    while rows.width % tiles.correlate_width[(count + rows.blocks - 1) // rows.blocks]:
+        rows.width += width
+    return rows
+
+
+cdef inline Py_ssize_t first_row(const Rows *rows, Py_ssize_t block) noexcept nogil:
+    return block * rows.count // rows.blocks
+
+
+cdef struct Sum:
+    # Which terms are summed for which results, and in which order. Packed weights lie in it, so but
+    # for `length` none of this follows from a length or from the padding.
+    const cc_tiles *tiles
+    const Geometry *g
+    bint transposed
+    Py_ssize_t groups, channels, outs  # of a group: channels of the array and of the results
+    Py_ssize_t terms, size             # taps of all channels of a group; numbers in the weights
+    Py_ssize_t length                  # of a row of results
+    Py_ssize_t step                    # of the results that one phase writes
+    bint merged                        # phases with as many taps are one, each with its rows
+    Py_ssize_t phases
+    Rows[2] rows                       # of a phase: all have the same, but for two merged ones
+    Py_ssize_t width                   # whole tiles of all rows
+    Py_ssize_t most_rows               # of a phase
+    bint ordered                       # and not summed as they come
+    const int32_t *order               # [phase][term] tap of its class, or NULL: as they come
+
+
+cdef struct Phase:
+    # Results of one class, or of several if they are merged, and the terms that they sum.
+    Py_ssize_t klass, end              # its classes
+    Py_ssize_t first_result            # of the first of them
+    Py_ssize_t first_position, last_position  # counted by the first class, for all of them
+    Py_ssize_t first_term              # terms in the phases before this one
+    const Rows *rows
+    Terms terms
+
+
+cdef inline Py_ssize_t first_result(const Sum *sum, Py_ssize_t klass) noexcept nogil:
+    return class_phase(sum.g, klass) if sum.transposed else 0
+
+
+cdef inline Py_ssize_t results_of(const Sum *sum, Py_ssize_t klass) noexcept nogil:
+    """How many results a class writes in a row."""
+    return (sum.length - first_result(sum, klass) + sum.step - 1) // sum.step
+
+
+cdef inline Py_ssize_t ahead_of(
+    const Sum *sum, Py_ssize_t klass, Py_ssize_t first_class
+) noexcept nogil:
+    """How many positions a class of a merged phase is ahead of the phase's first one."""
+    return class_shift(sum.g, klass) - class_shift(sum.g, first_class)
+
+
+cdef Phase phase_of(const Sum *sum, Py_ssize_t number) noexcept nogil:
+    cdef const Geometry *g = sum.g
+    cdef Py_ssize_t klass, ahead
+    cdef Phase phase
+    phase.klass, phase.end = number, number + 1
+    if sum.merged:  # classes with a tap more than the others come first
+        phase.klass = g.taps % g.period if number else 0
+        phase.end = g.classes if number == sum.phases - 1 else g.taps % g.period
+    phase.rows = &sum.rows[number if sum.merged else 0]
+    phase.first_result = first_result(sum, phase.klass)
+    phase.first_position, phase.last_position = 0, results_of(sum, phase.klass)
+    for klass in range(phase.klass + 1, phase.end):
+        ahead = ahead_of(sum, klass, phase.klass)
+        phase.first_position = min(phase.first_position, -ahead)
+        phase.last_position = max(phase.last_position, results_of(sum, klass) - ahead)
+    phase.first_term = sum.channels * (g.taps // g.period * phase.klass
+                                       + min(g.taps % g.period, phase.klass))
+    if sum.transposed:
+        phase.terms = terms_of_output(g, sum.channels, phase.klass)
+    else:
+        phase.terms = terms_of_input(g, sum.channels)
+    if sum.order != NULL:
+        phase.terms.order = sum.order + phase.first_term
+    return phase
+
+
+cdef void plan_sum(
+    Sum *sum, const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups,
+    bint transposed
+) noexcept nogil:
+    """What the order of packed weights depends on: none of it is a length or the padding."""
+    cdef Py_ssize_t number, row
+    cdef Phase phase
+    sum.tiles, sum.g, sum.groups, sum.transposed = tiles, g, groups, transposed
+    sum.length = 0
+    sum.order = NULL
+    if transposed:
+        sum.channels, sum.outs = w.shape[0] // groups, w.shape[1]
+    else:
+        sum.channels, sum.outs = w.shape[1], w.shape[0] // groups
+    sum.step = g.stride if transposed else 1
+    sum.phases = g.classes if transposed else 1
+    # Phases that have few rows and share what they read are taken together: a tile with one row
+    # loads a vector for each multiply-add, and a panel for a tap or two is not worth its packing.
+    # With few terms in all, results that wait in scratch cost more than that.
+    number = 2 if g.taps > g.period and g.taps % g.period else 1
+    sum.merged = (sum.phases > number and sum.outs <= MERGED_ROWS
+                  and sum.channels * g.taps > CC_MORE)
+    if sum.merged:
+        sum.phases = number
+    sum.width, sum.most_rows = 1, 0
+    for number in range(sum.phases if sum.merged else 1):
+        phase = phase_of(sum, number)
+        row = sum.outs * (phase.end - phase.klass)
+        sum.rows[number] = share_rows(tiles, row)
+        sum.most_rows = max(sum.most_rows, row)
+        row = sum.width
+        while sum.width % sum.rows[number].width:
+            sum.width += row
+    sum.ordered = sum.outs == 1 and not sum.merged and CC_APART % g.step == 0
+    sum.terms = sum.channels * g.taps
+    sum.size = groups * sum.outs * sum.terms
+
+
+cdef void order_terms(Sum *sum, int32_t *order) noexcept nogil:
+    """The order of the terms of all phases, where a tile has a single row."""
+    cdef Py_ssize_t number
+    cdef Phase phase
+    for number in range(sum.phases):
+        phase = phase_of(sum, number)
+        order_taps(&phase.terms, order + phase.first_term)
+    sum.order = order
+
+
+cdef inline Py_ssize_t weights_before(
+    const Sum *sum, Py_ssize_t group, const Phase *phase
+) noexcept nogil:
+    """How many weights are packed before those of a group's phase."""
+    return sum.outs * (group * sum.terms + phase.first_term)

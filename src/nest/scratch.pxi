@@ -1,0 +1,40 @@
+# The scratch of a call.
+#
+# A function that carves the pieces of a nest runs twice: from 0 on, which tells what they take
+# together, and from where the arena begins, which hands them out. So there is one list of them.
+
+cdef struct Arena:
+    # One allocation for all that a call needs, made before the first result is stored: pieces
+    # that all threads read, then for each thread its own. A small call's are on the stack.
+    void *memory
+    char small[SMALL_SCRATCH]
+
+
+cdef inline Py_ssize_t rounded(Py_ssize_t size, Py_ssize_t multiple) noexcept nogil:
+    return (size + multiple - 1) // multiple * multiple
+
+
+cdef inline void *carve(uintptr_t *next, Py_ssize_t size) noexcept nogil:
+    """The piece that begins at `next`, which is then where the one after it does.
+
+    Each begins with a cache line.
+    """
+    cdef uintptr_t piece = next[0]
+    next[0] += rounded(size, 64)
+    return <void *> piece
+
+
+cdef uintptr_t open_arena(Arena *arena, uintptr_t size) noexcept nogil:
+    """Where the pieces begin, or 0 if memory ran out."""
+    cdef uintptr_t start = <uintptr_t> arena.small
+    arena.memory = NULL
+    if size + 64 > SMALL_SCRATCH:
+        arena.memory = PyMem_RawMalloc(size + 64)
+        if arena.memory == NULL:
+            return 0
+        start = <uintptr_t> arena.memory
+    return start + 64 - start % 64
+
+
+cdef inline void close_arena(Arena *arena) noexcept nogil:
+    PyMem_RawFree(arena.memory)

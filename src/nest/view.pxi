@@ -1,0 +1,225 @@
+# Arrays as nests see them, and numbers as they are stored.
+
+cdef struct Packed:
+    # Weights as the tiles read them, and what their order depends on: see plan_sum.
+    const cc_tiles *tiles
+    bint transposed
+    Py_ssize_t groups, outs, channels, taps, stride, dilation
+    const void *numbers
+    bint finite             # all of them
+
+
+cdef struct View:
+    # An array as a nest sees it. A typed memoryview cannot be a member of the struct that goes
+    # to the pool with a job, so the entry points take memoryviews and the nests take these.
+    # An array with fewer axes has axes of one item in front; one that is not there has no data.
+    char *data
+    Py_ssize_t shape[3]
+    Py_ssize_t strides[3]
+    int mode                # what lies beyond the ends of the last axis, a CCONV1D_ZEROS ...
+    const cc_half *half     # how numbers of 16 bits are stored, or NULL: as the tiles have them
+    int pair                # 1 where two channels are the parts of one of complex numbers, else 0
+    Py_ssize_t part         # and then from the real part to the imaginary one
+    const Packed *packed    # weights that were packed before, or NULL
+
+
+cdef View view_of(const stored[:, :, :] array, const cc_half *half=NULL) noexcept nogil:
+    cdef View view = nothing
+    cdef int axis
+    view.half = half
+    view.data = <char *> &array[0, 0, 0]
+    for axis in range(3):
+        view.shape[axis] = array.shape[axis]
+        view.strides[axis] = array.strides[axis]
+    if stored is complex64 or stored is complex128:
+        view.pair = 1
+        view.part = sizeof(stored) // 2
+        view.shape[1] *= 2
+    return view
+
+
+cdef View line_of(const real_or_half[:] array, const cc_half *half=NULL) noexcept nogil:
+    cdef View view = nothing
+    if array is not None:
+        view.half = half
+        view.data = <char *> &array[0]
+        view.shape[2], view.strides[2] = array.shape[0], array.strides[0]
+    return view
+
+
+cdef View nothing
+nothing.data = NULL
+nothing.shape = [1, 1, 0]
+nothing.strides = [0, 0, 0]
+nothing.mode = CCONV1D_ZEROS
+nothing.half = NULL
+nothing.pair = 0
+nothing.part = 0
+nothing.packed = NULL
+
+
+cdef bint open_view(
+    object array, int flags, Py_buffer *buffers, int *held, View *view
+) except -1:
+    """A view of an array, or of None, by one more buffer that is held.
+
+    False if that is unaligned or cannot be had.
+    """
+    cdef Py_buffer *buffer = &buffers[held[0]]
+    cdef int axis, missing
+    cdef uintptr_t places
+    view[0] = nothing
+    if array is None:
+        return True
+    try:
+        PyObject_GetBuffer(array, buffer, PyBUF_STRIDES | flags)
+    except ValueError:
+        return False  # bfloat16 has no format
+    held[0] += 1
+    if not 1 <= buffer.ndim <= 3:
+        return False
+    view.data = <char *> buffer.buf
+    missing = 3 - buffer.ndim
+    places = <uintptr_t> view.data
+    for axis in range(2, -1, -1):
+        if axis >= missing:
+            view.shape[axis] = buffer.shape[axis - missing]
+            view.strides[axis] = buffer.strides[axis - missing]
+        else:
+            view.shape[axis] = 1
+            view.strides[axis] = view.shape[axis + 1] * view.strides[axis + 1]
+        places |= <uintptr_t> view.strides[axis]
+    return places % buffer.itemsize == 0
+
+
+cdef inline char *at(const View *view, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k) noexcept nogil:
+    return (view.data + i * view.strides[0] + (j >> view.pair) * view.strides[1]
+            + (j & view.pair) * view.part + k * view.strides[2])
+
+
+cdef View part_of(
+    const View *view, Py_ssize_t first, Py_ssize_t count, Py_ssize_t first_channel,
+    Py_ssize_t channels, Py_ssize_t position, Py_ssize_t width
+) noexcept nogil:
+    """view[first : first + count, first_channel : ..., position : ...]"""
+    cdef View part = view[0]
+    part.data = at(view, first, first_channel, position)
+    part.shape[0], part.shape[1], part.shape[2] = count, channels, width
+    part.packed = NULL
+    return part
+
+
+cdef Py_ssize_t distance_of_rows(
+    const View *view, Py_ssize_t rows, Py_ssize_t reach, Py_ssize_t size
+) noexcept nogil:
+    """Samples of `size` bytes from row to row, if a tile can read `rows` of them as they lie.
+
+    The terms of a position reach so far along a row.
+
+    Else 0: the samples of a row do not lie side by side or are not stored as the tiles have them,
+    or an offset would not fit int32.
+    """
+    cdef Py_ssize_t distance = view.strides[1] // size
+    if view.half != NULL or view.pair or view.strides[2] != size:
+        return 0
+    if distance * size != view.strides[1] or distance < 0:
+        return 0
+    return distance if distance * rows < INT32_MAX - reach else 0
+
+
+# --- reading and writing numbers ---------------------------------------------------------------
+
+# Halves that do not lie side by side are gathered into, or scattered from, so many.
+cdef enum: HALVES = 256
+
+
+cdef inline void load_row(
+    const View *view, const char *sample, Py_ssize_t stride, Py_ssize_t count, real *row
+) noexcept nogil:
+    """row[i] = the number i·stride bytes from a sample."""
+    cdef Py_ssize_t i
+    if real is float:
+        if view.half != NULL:
+            load_halves(view.half, sample, stride, count, row)
+            return
+    if stride == sizeof(real):
+        memcpy(row, sample, count * sizeof(real))
+    elif stride == 2 * sizeof(real):  # constants that the compiler can shuffle by
+        for i in range(count):
+            row[i] = (<const real *> sample)[2 * i]
+    elif stride == 4 * sizeof(real):
+        for i in range(count):
+            row[i] = (<const real *> sample)[4 * i]
+    else:
+        for i in range(count):
+            row[i] = (<const real *> sample)[0]
+            sample += stride
+
+
+cdef void load_halves(
+    const cc_half *half, const char *sample, Py_ssize_t stride, Py_ssize_t count, float *row
+) noexcept nogil:
+    cdef uint16_t halves[HALVES]
+    cdef Py_ssize_t first, some, i
+    if stride == sizeof(uint16_t):
+        half.widen(<const uint16_t *> sample, count, row)
+        return
+    for first from 0 <= first < count by HALVES:
+        some = min(count - first, HALVES)
+        for i in range(some):
+            halves[i] = (<const uint16_t *> sample)[0]
+            sample += stride
+        half.widen(halves, some, row + first)
+
+
+cdef inline void store_row(
+    const View *view, char *result, Py_ssize_t stride, Py_ssize_t count, const real *row
+) noexcept nogil:
+    """row[i] to the number i·stride bytes from a result."""
+    cdef Py_ssize_t i
+    if real is float:
+        if view.half != NULL:
+            store_halves(view.half, result, stride, count, row)
+            return
+    if stride == sizeof(real):
+        memcpy(result, row, count * sizeof(real))
+        return
+    for i from 0 <= i < count - 3 by 4:
+        (<real *> result)[0] = row[i]
+        (<real *> (result + stride))[0] = row[i + 1]
+        (<real *> (result + 2 * stride))[0] = row[i + 2]
+        (<real *> (result + 3 * stride))[0] = row[i + 3]
+        result += 4 * stride
+    for i in range(count // 4 * 4, count):
+        (<real *> result)[0] = row[i]
+        result += stride
+
+
+cdef void store_halves(
+    const cc_half *half, char *result, Py_ssize_t stride, Py_ssize_t count, const float *row
+) noexcept nogil:
+    cdef uint16_t halves[HALVES]
+    cdef Py_ssize_t first, some, i
+    if stride == sizeof(uint16_t):
+        half.narrow(row, count, <uint16_t *> result)
+        return
+    for first from 0 <= first < count by HALVES:
+        some = min(count - first, HALVES)
+        half.narrow(row + first, some, halves)
+        for i in range(some):
+            (<uint16_t *> result)[0] = halves[i]
+            result += stride
+
+
+cdef void fill(
+    const View *out, const real *biases, Py_ssize_t outs, Py_ssize_t group
+) noexcept nogil:
+    """The sum without any terms; the biases of a group of `outs` are `group` numbers apart."""
+    cdef Py_ssize_t n, row, p
+    cdef real value = 0
+    for n in range(out.shape[0]):
+        for row in range(out.shape[1]):
+            if biases != NULL:
+                value = biases[row // outs * group + row % outs]
+            for p in range(out.shape[2]):
+                store_row[real](out, at(out, n, row, p), 0, 1, &value)
