@@ -3,10 +3,14 @@
 Without a working C compiler the package installs all the same and computes with its NumPy
 reference. ``CCONV1D_REQUIRE_EXTENSION=1`` and wheel builders make a failed build an error;
 ``CCONV1D_PURE=1`` leaves the extension out, for platforms that compile nothing.
+``CCONV1D_DEBUG=1`` is for those who work on it: half optimized, with the lines that debuggers and
+sanitizers name, with assertions, and without mercy on warnings in our own C files.
+After it, ``build_ext --force`` makes an ordinary extension again.
 """
 
 import os
 import sys
+from glob import glob
 
 import numpy
 from Cython.Build import cythonize
@@ -14,18 +18,27 @@ from setuptools import Extension, setup
 
 MSVC = sys.platform == "win32"
 
-# One set of flags: which instructions a function may use is decided in src/tiles.c. Contraction
-# is off, so that a multiply-add is fused where the source says so and nowhere else.
+
+def asked(name):
+    return os.environ.get(name) not in (None, "", "0")
+
+
+DEBUG = asked("CCONV1D_DEBUG")
+
+# One set of flags: which instructions a function may use is decided in src/tile/tiles.c.
+# Contraction is off, so that a multiply-add is fused where the source says so and nowhere else.
+# src/debug.h makes errors of the warnings of a debug build, but not in what Cython generates, which
+# passes with some versions of Cython and of the compiler and need not do so with the next.
 FLAGS = ["/O2"] if MSVC else ["-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden"]
+if DEBUG:
+    FLAGS += ["-DCC_DEBUG"]
+    FLAGS += ["/Od"] if MSVC else ["-O1", "-g", "-UNDEBUG", "-Wall", "-Wextra"]
 
 extension = Extension(
     "cconv1d._core",
-    sources=["src/_core.pyx", "src/pool.c", "src/tiles.c"],
-    depends=[
-        *("src/half.h", "src/pool.h", "src/simd.h", "src/tile.h", "src/tiles.h"),
-        "cconv1d/include/cconv1d.h",
-    ],
-    include_dirs=["src", "cconv1d/include", numpy.get_include()],
+    sources=["src/_core.pyx", "src/pool/cpus.c", "src/pool/pool.c", "src/tile/tiles.c"],
+    depends=[*sorted(glob("src/**/*.h", recursive=True)), "cconv1d/include/cconv1d.h"],
+    include_dirs=["src", "src/pool", "src/tile", "cconv1d/include", numpy.get_include()],
     # Built with any NumPy, it runs with all from 2.0 on.
     define_macros=[
         (name, "NPY_2_0_API_VERSION") for name in ("NPY_NO_DEPRECATED_API", "NPY_TARGET_VERSION")
@@ -40,18 +53,20 @@ extension = Extension(
         "language_level": "3",
         "boundscheck": False,  # shapes are checked once, by the shim
         "wraparound": False,
-        "initializedcheck": False,
+        "initializedcheck": DEBUG,
         "nonecheck": False,
         "cdivision": True,  # floors of negative numbers are written out where they are needed
         "freethreading_compatible": True,
     },
+    build_dir="build/debug" if DEBUG else None,  # no other build should compile that C
 )
-pure, *required = (
-    os.environ.get(name, "") not in ("", "0")
-    for name in ("CCONV1D_PURE", "CCONV1D_REQUIRE_EXTENSION", "CIBUILDWHEEL")
-)
-if pure and any(required):
+pure = asked("CCONV1D_PURE")
+required = asked("CCONV1D_REQUIRE_EXTENSION") or asked("CIBUILDWHEEL")
+if pure and required:
     sys.exit("CCONV1D_PURE=1 builds no extension, but one is required")
-extension.optional = not any(required)  # cythonize() does not keep it
+extension.optional = not required  # cythonize() does not keep it
 
-setup(ext_modules=[] if pure else [extension])
+setup(
+    ext_modules=[] if pure else [extension],
+    options={"build_ext": {"force": True}} if DEBUG else {},  # the objects may be another build's
+)

@@ -121,8 +121,8 @@ cdef extern from "tiles.h" nogil:
 cdef extern from "pool.h" nogil:
     ctypedef void (*cc_work)(void *context, Py_ssize_t chunk, int worker) noexcept
     void cc_pool_run(cc_work work, void *context, Py_ssize_t chunks, int threads)
-    int cc_pool_interruptible(int (*ask)() noexcept nogil)
-    int cc_pool_stops(int worker)
+    int cc_pool_set_interrupt(int (*check)() noexcept nogil)
+    int cc_pool_cancelled(int worker)
     int cc_pool_cpus()
     enum:
         CC_POOL_MAX
@@ -224,10 +224,10 @@ cdef int run_map(
     cdef bint interruptible = PyThread_get_thread_ident() == main_thread
     note_limit()
     if interruptible:
-        cc_pool_interruptible(handle_signals)
+        cc_pool_set_interrupt(handle_signals)
     with nogil:
         done = apply_map(which, &views[0], &views[1], &views[2], &views[3], g, groups, size)
-    if interruptible and cc_pool_interruptible(NULL):
+    if interruptible and cc_pool_set_interrupt(NULL):
         return -1  # with the exception that the handler has raised
     if not done:
         raise MemoryError("cconv1d: no memory for the packed weights and panels")

@@ -1,4 +1,4 @@
-/* A stress test of src/pool.c, for POSIX systems: one line for each check, exit status 0 if all
+/* A stress test of src/pool/, for POSIX systems: one line for each check, exit status 0 if all
  * of them pass. tests/test_drivers.py compiles and runs it, also under ThreadSanitizer.
  *
  *   pool_driver            all checks
@@ -7,7 +7,9 @@
  *
  * The pool is included rather than linked, to look at its workers and at the files of quotas.
  */
-#include "../src/pool.c"
+#include "../src/pool/pool.c"
+
+#include "../src/pool/cpus.c"
 
 #include <fenv.h>
 #include <stdlib.h>
@@ -183,7 +185,7 @@ static void test_threads_are_limited(void)
         CHECK(workers == 1 || workers == 2);
         most = workers > most ? workers : most;
     }
-    CHECK(most == 2 || affinity_cpus() == 1);
+    CHECK(most == 2 || cc_pool_affinity_cpus() == 1);
 }
 
 static void nest(void *context, ptrdiff_t chunk, int worker)
@@ -397,7 +399,7 @@ static int run_for(int (*ask)(void), int threads, double us)
     int count = 0, twice = 0;
     memset(runs, 0, sizeof runs);
     questions = 0;
-    cc_pool_interruptible(ask);
+    cc_pool_set_interrupt(ask);
     cc_pool_run(count_chunk, &t, CHUNKS, threads);
     for (int i = 0; i < CHUNKS; i++) {
         count += runs[i] > 0;
@@ -416,10 +418,10 @@ static void test_interruptions(void)
             cc_pool_run(add_one, later, 1 + job % 16, threads);
         for (int chunk = 0; chunk < 16; chunk++)
             CHECK(later[chunk] == 0); /* nor does any of those that follow */
-        CHECK(cc_pool_interruptible(NULL) == 1);
+        CHECK(cc_pool_set_interrupt(NULL) == 1);
         CHECK(tally_is_right(16, threads, 10));
         CHECK(run_for(go_on, threads, 1000) == 1000 && questions > 0);
-        CHECK(cc_pool_interruptible(NULL) == 0);
+        CHECK(cc_pool_set_interrupt(NULL) == 0);
         CHECK(run_for(NULL, threads, 0) == 1000 && questions == 0);
     }
 }
@@ -431,7 +433,7 @@ static void test_forks_when_asked(void)
     if (!child) /* what had been run before has been run again */
         _exit(!(count == 1000 || count == -1));
     CHECK(count == 1000 && waitpid(child, &status, 0) == child && !status);
-    cc_pool_interruptible(NULL);
+    cc_pool_set_interrupt(NULL);
 }
 
 /* --- processors ------------------------------------------------------------------------------- */
@@ -445,6 +447,19 @@ static void note_cpu(void *context, ptrdiff_t chunk, int worker)
     ((int *)context)[chunk] = sched_getcpu();
 }
 
+/* Wait until all workers sleep, as they do soon; on a busy machine it may take a while. */
+static int all_sleep(void)
+{
+    const int64_t end = now_ns() + (int64_t)CHILD_SECONDS / 2 * 1000000000;
+    for (int i = 1; i <= pool.workers; i++)
+        while (!load(&pool.asleep[i])) {
+            if (now_ns() > end)
+                return 0;
+            sleep_us(100);
+        }
+    return 1;
+}
+
 static int one_cpu_is_kept_to(void)
 {
     int cpus[16] = {0};
@@ -454,7 +469,7 @@ static int one_cpu_is_kept_to(void)
     CPU_SET((size_t)here, &one);
     int right = tally_is_right(16, 4, 10); /* workers with the wider mask */
     right &= !sched_setaffinity(0, sizeof one, &one) && cc_pool_cpus() == 1;
-    sleep_us(5000); /* they sleep, and get the narrower one when they are woken */
+    right &= all_sleep(); /* they get the narrower one when they are woken */
     cc_pool_run(note_cpu, cpus, 16, 4);
     for (int i = 0; i < 16; i++)
         right &= cpus[i] == here;
@@ -516,7 +531,7 @@ static void test_quotas(void)
 
 static void test_cpus(void)
 {
-    CHECK(cc_pool_cpus() >= 1 && cc_pool_cpus() <= affinity_cpus());
+    CHECK(cc_pool_cpus() >= 1 && cc_pool_cpus() <= cc_pool_affinity_cpus());
     CHECK(in_child(one_cpu_is_kept_to));
 }
 

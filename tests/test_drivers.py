@@ -1,8 +1,10 @@
-"""C by itself: the thread pool under stress, plainly and under ThreadSanitizer; the tiles."""
+"""C by itself: no warnings; the thread pool under stress, plainly and under ThreadSanitizer; the
+tiles."""
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ import pytest
 
 DRIVER = Path(__file__).with_name("pool_driver.c")
 SOURCE = DRIVER.parents[1] / "src"
+STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 SECONDS = 60  # for compiling and running each; some 3 and 8 on two busy cores
 
 pytestmark = [
@@ -45,10 +48,52 @@ def run(command: list[str | Path], deadline: float, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize("standard", ["c11", "gnu11"])
+@pytest.mark.parametrize("name", ["gcc", "clang"])
+def test_no_warnings(name: str, standard: str, tmp_path: Path) -> None:
+    """Our own C, in an ordinary build and in one with CCONV1D_DEBUG=1."""
+    if not shutil.which(name):
+        pytest.skip(f"{name} is not installed")
+    deadline = time.monotonic() + SECONDS
+    strict = [name, f"-std={standard}", *STRICT, "-pthread", f"-I{SOURCE}"]
+    sources = sorted(SOURCE.rglob("*.c"))
+    sources = [source for source in sources if source.name != "_core.c"]  # Cython's
+    assert [source.name for source in sources] == ["cpus.c", "pool.c", "tiles.c"]
+    for source in sources:
+        for debug in [], ["-DCC_DEBUG"]:
+            # The tiles take half a minute to compile: test_tiles sees what the optimizer warns of.
+            done = ["-fsyntax-only"] if source.name == "tiles.c" else ["-O2", "-c"]
+            run([*strict, *debug, *done, source, "-o", tmp_path / "object"], deadline)
+
+
+def test_a_debug_build_refuses_warnings_and_aborts(compiler: list[str], tmp_path: Path) -> None:
+    """debug.h by itself: what setup.py adds for CCONV1D_DEBUG=1 is the macro."""
+    deadline = time.monotonic() + SECONDS
+    build = [*compiler, "-O1", f"-I{SOURCE}"]
+    program = tmp_path / "program"
+    unused = tmp_path / "unused.c"
+    unused.write_text('#include "debug.h"\nint main(void) { int nobody_asks; return 0; }\n')
+    run([*build, "-DNDEBUG", unused, "-o", program], deadline)
+    with pytest.raises(AssertionError, match="nobody_asks"):
+        run([*build, "-UNDEBUG", "-DCC_DEBUG", unused, "-o", program], deadline)
+    beyond = tmp_path / "beyond.c"
+    beyond.write_text(
+        '#include "debug.h"\nint main(int count, char **words)\n'
+        "{ (void)words; cc_assert(count < 2); return 0; }\n"
+    )
+    run([*build, "-UNDEBUG", "-DCC_DEBUG", beyond, "-o", program], deadline)
+    run([program], deadline)
+    with pytest.raises(AssertionError, match=r"count < 2") as aborted:
+        run([program, "a word"], deadline)
+    assert re.search(r"beyond\.c\b.*\b3\b", str(aborted.value)), "the file and the line"
+    run([*build, "-DNDEBUG", beyond, "-o", program], deadline)
+    run([program, "a word"], deadline)
+
+
 def test_pool(compiler: list[str], tmp_path: Path) -> None:
     deadline = time.monotonic() + SECONDS
     program = tmp_path / "pool_driver"
-    strict = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    strict = ["-std=c11", *STRICT]
     run([*compiler, *strict, "-O2", "-pthread", DRIVER, "-o", program, "-lm"], deadline)
     print(run([program], deadline))
 
@@ -71,10 +116,10 @@ def test_pool_without_races(compiler: list[str], tmp_path: Path) -> None:
 def test_tiles(compiler: list[str], tmp_path: Path) -> None:
     """tile_driver.c: every tile of every level of this processor, bit for bit."""
     deadline = time.monotonic() + 10 * SECONDS  # three levels of tiles take long to compile
-    options = ["-O1", "-ffp-contract=off", "-fno-strict-aliasing", f"-I{SOURCE}"]
+    options = [*STRICT, "-O1", "-ffp-contract=off", "-fno-strict-aliasing", f"-I{SOURCE / 'tile'}"]
     program = tmp_path / "tile_driver"
     driver = DRIVER.with_name("tile_driver.c")
-    run([*compiler, *options, driver, SOURCE / "tiles.c", "-o", program, "-lm"], deadline)
+    run([*compiler, *options, driver, SOURCE / "tile" / "tiles.c", "-o", program, "-lm"], deadline)
     printed = run([program], deadline)
     assert " 0 wrong" in printed
     assert printed.endswith("all tiles right\n")

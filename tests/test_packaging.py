@@ -45,9 +45,9 @@ def test_only_numpy_is_needed() -> None:
 def test_sdist_holds_what_a_build_needs(unpacked: Path) -> None:
     names = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*")}
     wanted = {"pyproject.toml", "setup.py", "LICENSE", "README.md", "cconv1d/py.typed"}
-    for path in (REPO / "src").rglob("*.*"):
-        if path.name != "_core.c":
-            wanted.add(path.relative_to(REPO).as_posix())
+    for pattern in ("*.pyx", "*.pxi", "*.c", "*.h"):
+        wanted |= {f.relative_to(REPO).as_posix() for f in (REPO / "src").rglob(pattern)}
+    wanted.discard("src/_core.c")
     for pattern in ("*.py", "*.pyi", "*.pxd", "include/*.h"):
         wanted |= {f.relative_to(REPO).as_posix() for f in (REPO / "cconv1d").glob(pattern)}
     assert wanted <= names

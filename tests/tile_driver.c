@@ -1,8 +1,8 @@
 /* Every tile of every level that runs here, bit for bit against one plain chain after another.
  *
- * Built with src/tiles.c; by tools/avx512.sh without an operating system (BARE), for an emulator:
- * so nothing but memcpy is called, and what it says goes through put(). The sums are those that
- * tiles.h defines, in the order that every level has: chains of at most CC_BLOCK fused
+ * Built with src/tile/tiles.c; by tools/avx512.sh without an operating system (BARE), for an
+ * emulator: so nothing but memcpy is called, and what it says goes through put(). The sums are
+ * those that tiles.h defines, in the order that every level has: chains of at most CC_BLOCK fused
  * multiply-adds, added in order; CC_LANES chains where lanes run along positions.
  */
 #include "tiles.h"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Run every tile with AVX-512 in an emulator, where no processor has it:  tools/avx512.sh
 #
-# Boots tests/tile_driver.c with src/tiles.c, and nothing else, in Bochs as a Skylake-X; that takes
-# a few seconds after some for compiling. Needs gcc and Debian's packages bochs and bochs-term.
+# Boots tests/tile_driver.c with src/tile/tiles.c, and nothing else, in Bochs as a Skylake-X; that
+# takes a few seconds after some for compiling. Needs gcc and Debian's packages bochs, bochs-term.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=$(mktemp -d)
@@ -11,9 +11,10 @@ for tool in gcc bochs script; do
     command -v "$tool" >/dev/null || { echo "tools/avx512.sh: needs $tool" >&2; exit 1; }
 done
 
-flags=(-O3 -ffp-contract=off -ffreestanding -fno-pic -fno-stack-protector -Isrc)
+flags=(-O3 -ffp-contract=off -ffreestanding -fno-pic -fno-stack-protector -Isrc/tile)
 # There is room for 512 KiB: without the tiles of avx2, which most processors can test themselves.
-sed '/^REGION("avx2,/,/^END_REGION/d; /LEVEL(avx2,/d' src/tiles.c >"$work/tiles.c"
+sed '/^#define LEVEL avx2/,/^#include "level.h"/d; /LEVEL_ROW(avx2,/d' src/tile/tiles.c \
+    >"$work/tiles.c"
 gcc "${flags[@]}" -c "$work/tiles.c" -o "$work/tiles.o"
 gcc "${flags[@]}" -O1 -mfma -fno-strict-aliasing -DBARE -c tests/tile_driver.c -o "$work/driver.o"
 gcc -c tools/avx512.S -o "$work/start.o"

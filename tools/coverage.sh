@@ -17,7 +17,7 @@ cp -r "$repo"/. "$work/tree"
 cd "$work/tree"
 rm -rf build src/_core.c cconv1d/*.so
 
-export CC=gcc CFLAGS=--coverage LDFLAGS=--coverage CCONV1D_REQUIRE_EXTENSION=1
+export CC=gcc CFLAGS=--coverage LDFLAGS=--coverage CCONV1D_REQUIRE_EXTENSION=1 CCONV1D_DEBUG=1
 unset CCONV1D_BACKEND CCONV1D_ISA
 python setup.py -q build_ext --inplace
 
@@ -72,14 +72,15 @@ for data in work.rglob("*.gcda"):
     report = json.loads(subprocess.run(gcov, capture_output=True, check=True).stdout)
     for file in report["files"]:
         name = file["file"]
-        if not name.startswith("src/"):
+        generated = name.endswith("src/_core.c")
+        if not generated and not name.startswith("src/"):
             continue
         places = {}
-        if name.endswith("_core.c"):
+        if generated:
             places = cython_lines(Path(report["current_working_directory"], name))
         for line in file["lines"]:
             number = line["line_number"]
-            place = places.get(number) if name.endswith("_core.c") else (name, number)
+            place = places.get(number) if generated else (name, number)
             if place:
                 lines[place[0]][place[1]] += line["count"]
 

@@ -21,7 +21,6 @@ trap 'rm -rf "$work"' EXIT
 cp -r cconv1d src tests setup.py pyproject.toml README.md LICENSE "$work"
 cd "$work"
 rm -f cconv1d/*.so src/_core.c
-sed -i 's/"-O3", "-g0"/"-O1", "-g"/' setup.py # for reports that name lines
 
 # Python's own allocator would hide where a block ends from all three.
 export PYTHONMALLOC=malloc PYTHONPATH=$work CCONV1D_REQUIRE_EXTENSION=1
@@ -65,7 +64,7 @@ memcheck)
 *) usage ;;
 esac
 
-CC=gcc CFLAGS=$flags LDFLAGS=$flags "$python" setup.py -q build_ext --inplace
+CCONV1D_DEBUG=1 CC=gcc CFLAGS=$flags LDFLAGS=$flags "$python" setup.py -q build_ext --inplace
 paths=0
 for argument in "$@"; do
     if [[ -e ${argument%%::*} ]]; then paths=1; fi

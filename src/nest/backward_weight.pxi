@@ -206,7 +206,7 @@ cdef void weight_block(
     for n in range(job.dy.shape[0]):
         p0 = inside = 0
         while p0 + inside < job.dy.shape[2]:
-            if cc_pool_stops(worker):
+            if cc_pool_cancelled(worker):
                 return
             p0 += inside
             inside = min(job.positions, job.dy.shape[2] - p0)

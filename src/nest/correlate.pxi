@@ -373,7 +373,7 @@ cdef void mend_edges(
             if nearest - (taps - 1) * g.step >= 0 and nearest < dy.shape[2]:
                 continue
             for n in range(dx.shape[0]):
-                if cc_pool_stops(0):
+                if cc_pool_cancelled(0):
                     return
                 for row in range(dx.shape[1]):
                     group = row // rows

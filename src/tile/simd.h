@@ -1,11 +1,11 @@
 /* The vector vocabulary of one level and one dtype, for tile.h.
  *
- * Takes  LEVEL_AVX512, LEVEL_AVX2, LEVEL_SSE2, LEVEL_NEON or none of them (one lane);
+ * Takes  SIMD, one of the sections named below;
  *        REAL_IS_DOUBLE.
  * Gives  REAL, VEC, LANES, REGISTERS, V_SET1(x), V_LOAD(p), V_STORE(p, v), V_ADD(a, b),
  *        V_FMA(a, b, c) = a·b + c, rounded once where the level can,
- *        F16_WIDEN(halves, values) and F16_NARROW(values, halves) for F16_LANES of float16, if
- *        the level has instructions for them,
+ *        F16_WIDEN(halves, values) and F16_NARROW(values, halves) for F16_LANES of float16; if
+ *        the level has no instructions for them F16_LANES is 0, and the two do nothing,
  *        V_PIN(v), which keeps a loaded vector in its register: GCC otherwise folds the load
  *        into every multiply-add that uses the vector, and the loads take twice the time, and
  *        V_HERE(p), which keeps loads through a pointer behind those that come before: for neon
@@ -14,6 +14,15 @@
  *
  * Included once for each level and dtype, so there is no include guard.
  */
+#define SIMD_NONE 1 /* one lane */
+#define SIMD_SSE2 2
+#define SIMD_AVX2 3
+#define SIMD_AVX512 4
+#define SIMD_NEON 5
+#ifndef SIMD
+#error "simd.h needs SIMD"
+#endif
+
 #undef REAL
 #undef VEC
 #undef LANES
@@ -43,14 +52,14 @@
 #define IF_DOUBLE(yes, no) no
 #endif
 
-#if defined(LEVEL_AVX512) || defined(LEVEL_AVX2) || defined(LEVEL_SSE2)
+#if SIMD == SIMD_AVX512 || SIMD == SIMD_AVX2 || SIMD == SIMD_SSE2
 
-#if defined(LEVEL_AVX512)
+#if SIMD == SIMD_AVX512
 #define VEC IF_DOUBLE(__m512d, __m512)
 #define V_OP(operation) CAT(_mm512_##operation, IF_DOUBLE(_pd, _ps))
 #define REGISTERS 32
 #define PIN_CLASS "+v"
-#elif defined(LEVEL_AVX2)
+#elif SIMD == SIMD_AVX2
 #define VEC IF_DOUBLE(__m256d, __m256)
 #define V_OP(operation) CAT(_mm256_##operation, IF_DOUBLE(_pd, _ps))
 #define REGISTERS 16
@@ -66,13 +75,13 @@
 #define V_LOAD(p) V_OP(loadu)(p)
 #define V_STORE(p, v) V_OP(storeu)(p, v)
 #define V_ADD(a, b) V_OP(add)(a, b)
-#ifdef LEVEL_SSE2
+#if SIMD == SIMD_SSE2
 #define V_FMA(a, b, c) V_OP(add)(V_OP(mul)(a, b), c)
 #else
 #define V_FMA(a, b, c) V_OP(fmadd)(a, b, c)
 #endif
 
-#elif defined(LEVEL_NEON)
+#elif SIMD == SIMD_NEON
 
 #define VEC IF_DOUBLE(float64x2_t, float32x4_t)
 #define V_OP(operation) CAT(operation, IF_DOUBLE(_f64, _f32))
@@ -99,13 +108,17 @@
 #define LANES ((int)(sizeof(VEC) / sizeof(REAL)))
 
 /* Some halves at once, in the bits of half.h. */
-#if !defined(REAL_IS_DOUBLE) && (defined(LEVEL_AVX512) || defined(LEVEL_AVX2))
+#if !defined(REAL_IS_DOUBLE) && (SIMD == SIMD_AVX512 || SIMD == SIMD_AVX2)
 #define F16_LANES 8
 #define F16_WIDEN(halves, values)                                                                \
     _mm256_storeu_ps(values, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(halves))))
 #define F16_NARROW(values, halves)                                                               \
     _mm_storeu_si128((__m128i *)(halves),                                                        \
                      _mm256_cvtps_ph(_mm256_loadu_ps(values), _MM_FROUND_TO_NEAREST_INT))
+#else
+#define F16_LANES 0
+#define F16_WIDEN(halves, values) ((void)0)
+#define F16_NARROW(values, halves) ((void)0)
 #endif
 
 #if defined(__GNUC__) && defined(PIN_CLASS)
@@ -114,7 +127,7 @@
 #define V_PIN(v) ((void)0)
 #endif
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(LEVEL_NEON)
+#if defined(__GNUC__) && !defined(__clang__) && SIMD == SIMD_NEON
 #define V_HERE(pointer) HERE(pointer)
 #else
 #define V_HERE(pointer) ((void)0)

@@ -23,14 +23,14 @@ typedef void (*cc_work)(void *context, ptrdiff_t chunk, int worker);
  * chunks have written is then visible to the caller. */
 void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads);
 
-/* From now on jobs of the calling thread call `ask` on it some ten times a second, and end as soon
- * as it returns nonzero, without the chunks that nobody has started; NULL: no more. It may run jobs
- * of its own, and fork. Returns whether jobs have been ended since the last call of this function:
- * then all later ones were, too. */
-int cc_pool_interruptible(int (*ask)(void));
-/* To be called now and then by a chunk that may take long, of a worker with that number, and by the
- * caller between jobs, as worker 0: whether to return without being done. */
-int cc_pool_stops(int worker);
+/* Install a callback that jobs of the calling thread poll, on that thread, about every 100 ms; NULL
+ * removes it. Nonzero cancels: of this job the chunks that nobody has started are not run, and of
+ * later jobs none. The callback may run jobs of its own, and fork. Returns whether jobs have been
+ * cancelled since the last call of this function. */
+int cc_pool_set_interrupt(int (*check)(void));
+/* Whether the job is cancelled. A chunk that takes long polls it with the number of its worker and
+ * then returns at once; so does the caller between two jobs, as worker 0. */
+int cc_pool_cancelled(int worker);
 
 /* How many threads jobs of the calling thread should have: the limit of what it runs at the moment,
  * or else its own, or else the number set for all threads (1 until it is set). Only kept here;
@@ -46,5 +46,7 @@ void cc_pool_limit_context(int threads);
 /* The processors that this process may use: the affinity mask, under the quota of its control
  * groups, at least 1. It reads files, so ask once. */
 int cc_pool_cpus(void);
+/* The affinity mask alone. */
+int cc_pool_affinity_cpus(void);
 
 #endif

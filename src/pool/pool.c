@@ -1,4 +1,4 @@
-/* The thread pool, and all that the library knows of the operating system.
+/* The thread pool.
  *
  * The life of a job:
  *   1. The caller takes the pool's `busy` flag. It never waits for it: a pool in use means that
@@ -23,33 +23,15 @@
  *
  * Nobody waits for a job in order to fork: the child forgets the pool (forget_pool).
  *
- * A job that is interrupted ends like any other, but that its caller takes all runs left at once,
- * and does not run them.
+ * A job that is cancelled ends like any other, but that its caller takes all runs left at once, and
+ * does not run them.
  */
-#if defined(__linux__) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* sched_getaffinity and its macros, sched_getcpu */
-#endif
+#include "platform.h"
 
+#include "../debug.h"
 #include "pool.h"
 
-#include <stdint.h>
-#include <stdio.h>
 #include <string.h>
-
-#ifdef _WIN32
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
-#else
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
-#include <time.h>
-#include <unistd.h>
-#ifdef __linux__
-#include <sched.h>
-#include <sys/syscall.h>
-#endif
-#endif
 
 enum {
     MAX_RUNS = 4095,           /* what 12 bits hold */
@@ -59,113 +41,14 @@ enum {
     STACK_BYTES = 512 * 1024,  /* a chunk needs little, but thread-local data are taken from it */
     JOBS_UNTIL_RETRY = 1000,   /* after the system has refused a thread */
     LOOK_NS = 1000000,         /* between two looks of an interruptible job at the clock */
-    ASK_NS = 100000000         /* between its questions: the host may make each of them wait */
+    CHECK_NS = 100000000       /* between calls of the callback, which may have to wait */
 };
 
-/* --- what the compiler has: atomics, pause, floating-point control ---------------------------
- * Not <stdatomic.h>, which MSVC got late. All are sequentially consistent: nothing here is hot
- * enough for weaker ones to show. 32 bits are what every processor does without a library. */
-
-typedef volatile uint32_t atom;
-
-#if defined(_MSC_VER) && !defined(__clang__)
-
-static uint32_t load(atom *a) { return (uint32_t)ReadAcquire((volatile LONG *)a); }
-static void store(atom *a, uint32_t value) { InterlockedExchange((volatile LONG *)a, (LONG)value); }
-static void add(atom *a, uint32_t n) { InterlockedExchangeAdd((volatile LONG *)a, (LONG)n); }
-
-/* Store `desired` if there is *expected; else read into *expected what there is. */
-static int swap(atom *a, uint32_t *expected, uint32_t desired)
-{
-    const LONG was = (LONG)*expected;
-    const LONG found = InterlockedCompareExchange((volatile LONG *)a, (LONG)desired, was);
-    *expected = (uint32_t)found;
-    return found == was;
-}
-
-#else
-
-static uint32_t load(atom *a) { return __atomic_load_n(a, __ATOMIC_SEQ_CST); }
-static void store(atom *a, uint32_t value) { __atomic_store_n(a, value, __ATOMIC_SEQ_CST); }
-static void add(atom *a, uint32_t n) { __atomic_fetch_add(a, n, __ATOMIC_SEQ_CST); }
-
-/* Store `desired` if there is *expected; else read into *expected what there is. */
-static int swap(atom *a, uint32_t *expected, uint32_t desired)
-{
-    return __atomic_compare_exchange_n(a, expected, desired, 0, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_SEQ_CST);
-}
-
-#endif
-
-#if defined(_MSC_VER) && !defined(__clang__)
-#define THREAD_LOCAL __declspec(thread)
-#else
-#define THREAD_LOCAL __thread
-#endif
-
-#if defined(__SSE__) || defined(_M_X64)
-#include <xmmintrin.h>
-#endif
-
-static void pause_briefly(void)
-{
-#if defined(__SSE__) || defined(_M_X64)
-    _mm_pause();
-#elif defined(_MSC_VER) && !defined(__clang__)
-    YieldProcessor();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb" ::: "memory"); /* `yield` does nothing on most cores */
-#endif
-}
-
-/* Rounding mode and flush-to-zero of this thread. A worker takes the caller's, so that the bits
- * of a result do not depend on who computed it: a worker has those of the thread that happened
- * to create it. */
-static uint64_t float_control(void)
-{
-#if defined(__SSE__) || defined(_M_X64)
-    return _mm_getcsr() & ~0x3fu; /* the low 6 bits are what has happened so far */
-#elif defined(__aarch64__) && defined(__GNUC__)
-    uint64_t control;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
-    return control;
-#else
-    return 0;
-#endif
-}
-
-static void set_float_control(uint64_t control)
-{
-#if defined(__SSE__) || defined(_M_X64)
-    _mm_setcsr((unsigned)control);
-#elif defined(__aarch64__) && defined(__GNUC__)
-    __asm__ volatile("msr fpcr, %0" ::"r"(control));
-#else
-    (void)control;
-#endif
-}
-
-/* --- what the operating system has: mutex, condition, thread, clock -------------------------- */
+/* --- threads and forks ------------------------------------------------------------------------ */
 
 static void *run_worker(void *number);
 
 #ifdef _WIN32
-
-typedef SRWLOCK mutex;
-typedef CONDITION_VARIABLE condition;
-#define MUTEX_START SRWLOCK_INIT
-#define CONDITION_START CONDITION_VARIABLE_INIT
-
-static void mutex_lock(mutex *m) { AcquireSRWLockExclusive(m); }
-static void mutex_unlock(mutex *m) { ReleaseSRWLockExclusive(m); }
-static void condition_start(condition *c) { InitializeConditionVariable(c); }
-static void condition_wait(condition *c, mutex *m) { SleepConditionVariableSRW(c, m, INFINITE, 0); }
-static void condition_wait_for(condition *c, mutex *m, int64_t ns)
-{
-    SleepConditionVariableSRW(c, m, (DWORD)(ns / 1000000), 0);
-}
-static void condition_signal(condition *c) { WakeConditionVariable(c); }
 
 static DWORD WINAPI run_thread(void *number)
 {
@@ -180,37 +63,9 @@ static int start_thread(int number)
     return thread && CloseHandle(thread);
 }
 
-static int64_t now_ns(void)
-{
-    LARGE_INTEGER ticks, frequency;
-    QueryPerformanceCounter(&ticks);
-    QueryPerformanceFrequency(&frequency);
-    return (int64_t)((double)ticks.QuadPart * (1e9 / (double)frequency.QuadPart));
-}
-
 static int follow_forks(void) { return 1; }
 
 #else
-
-typedef pthread_mutex_t mutex;
-typedef pthread_cond_t condition;
-#define MUTEX_START PTHREAD_MUTEX_INITIALIZER
-#define CONDITION_START PTHREAD_COND_INITIALIZER
-
-static void mutex_lock(mutex *m) { pthread_mutex_lock(m); }
-static void mutex_unlock(mutex *m) { pthread_mutex_unlock(m); }
-static void condition_start(condition *c) { pthread_cond_init(c, NULL); }
-static void condition_wait(condition *c, mutex *m) { pthread_cond_wait(c, m); }
-static void condition_wait_for(condition *c, mutex *m, int64_t ns)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until); /* by which conditions are timed unless told otherwise */
-    ns += until.tv_nsec;
-    until.tv_sec += (time_t)(ns / 1000000000);
-    until.tv_nsec = (long)(ns % 1000000000);
-    pthread_cond_timedwait(c, m, &until);
-}
-static void condition_signal(condition *c) { pthread_cond_signal(c); }
 
 static int start_thread(int number)
 {
@@ -240,13 +95,6 @@ static int start_thread(int number)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return !error;
-}
-
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 static void forget_pool(void);
@@ -285,8 +133,9 @@ static struct {
     /* The job: written before its ticket, read after a claim. */
     cc_work work;
     void *context;
-    ptrdiff_t chunks, run; /* a run is so many chunks, the last one perhaps fewer */
-    atom stop;             /* it has been interrupted */
+    ptrdiff_t chunks;
+    ptrdiff_t run; /* chunks in a run; the last one may have fewer */
+    atom stop;     /* it has been cancelled */
     uint64_t float_control;
     char space_3[128];
 
@@ -327,7 +176,7 @@ static int is_open(uint32_t ticket, int me)
 
 #ifdef CC_POOL_TEST_DELAY
 /* Now and then be late by up to 100 us, for a race detector to see what could go wrong. */
-static void come_late(int me)
+static void test_delay(int me)
 {
     const uint64_t start = (uint64_t)now_ns();
     if (me > 0 && (start ^ start >> 7) % 4 == 0)
@@ -335,7 +184,7 @@ static void come_late(int me)
             pause_briefly();
 }
 #else
-#define come_late(me) ((void)0)
+#define test_delay(me) ((void)0)
 #endif
 
 /* --- interruptions ---------------------------------------------------------------------------- */
@@ -343,28 +192,28 @@ static void come_late(int me)
 /* Of the calling thread. To look at the clock takes as long as a small chunk, so the looks become
  * rarer until they are LOOK_NS apart. */
 static THREAD_LOCAL struct interruption {
-    int (*ask)(void);
+    int (*check)(void);
     int stop;
-    uint32_t left, between; /* calls of cc_pool_stops until the next look, and from look to look */
+    uint32_t left, between; /* calls of cc_pool_cancelled until a look, and from look to look */
     int64_t looked, due;
 } interruption;
 
-int cc_pool_interruptible(int (*ask)(void))
+int cc_pool_set_interrupt(int (*check)(void))
 {
     const int stopped = interruption.stop;
-    interruption = (struct interruption){.ask = ask, .left = 2, .between = 1};
+    interruption = (struct interruption){.check = check, .left = 2, .between = 1};
     return stopped;
 }
 
-int cc_pool_stops(int worker)
+int cc_pool_cancelled(int worker)
 {
     if (worker)
         return (int)load(&pool.stop);
-    if (!interruption.ask || interruption.stop || --interruption.left)
+    if (!interruption.check || interruption.stop || --interruption.left)
         return interruption.stop;
     const int64_t now = now_ns();
     if (!interruption.due)
-        interruption.due = now + ASK_NS;
+        interruption.due = now + CHECK_NS;
     if (now - interruption.looked < LOOK_NS)
         interruption.between *= 2;
     else if (interruption.between > 1)
@@ -373,9 +222,9 @@ int cc_pool_stops(int worker)
     interruption.looked = now;
     if (now >= interruption.due) {
         struct interruption ours = interruption;
-        interruption.ask = NULL; /* the answer may take jobs of its own */
-        ours.stop = ours.ask();
-        ours.due = now_ns() + ASK_NS;
+        interruption.check = NULL; /* it may run jobs of its own */
+        ours.stop = ours.check();
+        ours.due = now_ns() + CHECK_NS;
         interruption = ours;
     }
     return interruption.stop;
@@ -390,7 +239,7 @@ static uint32_t this_cpu(void) { return (uint32_t)(sched_getcpu() + 1); }
 /* Before a wake-up, with the lock held: where may the workers run? The kernel likes to wake a
  * thread on the processor of the one that wakes it, behind its back, while others are idle; a
  * spin of any length does not help. So workers that have slept are kept off that processor. */
-static void look_around(void)
+static void read_affinity(void)
 {
     cpu_set_t mask[8];
     memset(mask, 0, sizeof mask);
@@ -419,118 +268,16 @@ static void move_away(int number)
 #else
 
 static uint32_t this_cpu(void) { return 0; }
-static void look_around(void) {}
+static void read_affinity(void) {}
 static void move_away(int number) { (void)number; }
 
 #endif
 
-static int affinity_cpus(void)
-{
-    long count = 0;
-#ifdef _WIN32
-    DWORD_PTR ours, all;
-    if (GetProcessAffinityMask(GetCurrentProcess(), &ours, &all) && ours != all)
-        for (; ours; ours &= ours - 1) /* both are 0 for a process in several groups */
-            count++;
-    else
-        count = (long)GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
-#else
-#ifdef __linux__
-    cpu_set_t mask[8];
-    memset(mask, 0, sizeof mask);
-    if (!sched_getaffinity(0, sizeof mask, mask))
-        count = CPU_COUNT_S(sizeof mask, mask);
-#endif
-    if (count < 1)
-        count = sysconf(_SC_NPROCESSORS_ONLN);
-#endif
-    return count < 1 ? 1 : count < INT32_MAX ? (int)count : INT32_MAX;
-}
-
-#ifdef __linux__
-
-/* The numbers that a file begins with; "max" and -1, which mean no limit, give none. */
-static int read_numbers(const char *path, long long *numbers, int count)
-{
-    FILE *file = fopen(path, "r");
-    int found = 0;
-    if (!file)
-        return 0;
-    while (found < count && fscanf(file, "%lld", &numbers[found]) == 1 && numbers[found] > 0)
-        found++;
-    fclose(file);
-    return found;
-}
-
-/* The processors' worth of time that a group may use, rounded up; `most` where it may use more. */
-static int group_cpus(const char *group, int version, int most)
-{
-    char path[4400];
-    long long quota[2]; /* microseconds, in each so many microseconds */
-    int found;
-    if (version == 2) {
-        snprintf(path, sizeof path, "%s/cpu.max", group);
-        found = read_numbers(path, quota, 2);
-    } else {
-        snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", group);
-        found = read_numbers(path, &quota[0], 1);
-        snprintf(path, sizeof path, "%s/cpu.cfs_period_us", group);
-        found += read_numbers(path, &quota[1], found);
-    }
-    if (found < 2)
-        return most;
-    const long long cpus = quota[0] / quota[1] + (quota[0] % quota[1] != 0);
-    return cpus < most ? (int)cpus : most;
-}
-
-/* The lowest quota on the way from this process's groups up to the roots. In a container the
- * path may be the host's, which is not there to be read, but the root then is the container. */
-static int quota_cpus(const char *groups, const char *mounts, int most)
-{
-    char line[4200], group[4300];
-    FILE *file = fopen(groups, "r");
-    if (!file)
-        return most;
-    while (fgets(line, sizeof line, file)) { /* 0::/path, or 4:cpu,cpuacct:/path */
-        char *controllers = strchr(line, ':');
-        char *path = controllers ? strchr(controllers + 1, ':') : NULL;
-        if (!path)
-            continue;
-        *controllers = *path = ','; /* each name then stands between two commas */
-        const int version = path == controllers + 1 ? 2 : 1;
-        char *const cpu = strstr(controllers, ",cpu,");
-        if (version == 1 && (!cpu || cpu >= path))
-            continue;
-        path++;
-        path[strcspn(path, "\n")] = '\0';
-        for (size_t length = strlen(path);; path[length] = '\0') {
-            snprintf(group, sizeof group, "%s%s%s", mounts, version == 2 ? "" : "/cpu", path);
-            most = group_cpus(group, version, most);
-            if (!length)
-                break;
-            while (path[--length] != '/' && length) {}
-        }
-    }
-    fclose(file);
-    return most;
-}
-
-#endif
-
-int cc_pool_cpus(void)
-{
-    const int cpus = affinity_cpus();
-#ifdef __linux__
-    return quota_cpus("/proc/self/cgroup", "/sys/fs/cgroup", cpus);
-#else
-    return cpus;
-#endif
-}
 
 /* --- workers ---------------------------------------------------------------------------------- */
 
-/* Take all runs that are left; how many those are. */
-static uint32_t call_off(void)
+/* Take all runs that are left, to run none of them. Returns how many those are. */
+static uint32_t cancel_remaining(void)
 {
     uint32_t ticket = load(&pool.ticket);
     store(&pool.stop, 1);
@@ -540,18 +287,18 @@ static uint32_t call_off(void)
     return 0;
 }
 
-/* Run what nobody else has taken; how many runs that was. */
+/* Run what nobody else has taken. Returns how many runs that was. */
 static uint32_t take_runs(int me)
 {
     uint32_t count = 0;
     uint32_t ticket = load(&pool.ticket);
     while (is_open(ticket, me)) {
-        if (!me && cc_pool_stops(0))
-            return count + call_off();
-        come_late(me);
+        if (!me && cc_pool_cancelled(0))
+            return count + cancel_remaining();
+        test_delay(me);
         if (!swap(&pool.ticket, &ticket, ticket + 1))
             continue;
-        come_late(me);
+        test_delay(me);
         if (!count++ && me) {
             store(&pool.worker[me].cpu, this_cpu());
             if (float_control() != pool.float_control)
@@ -660,8 +407,9 @@ static void forget_pool(void)
 
 /* --- the caller ------------------------------------------------------------------------------- */
 
-/* Have workers 1 to `wanted`, or as many as the system gives; how many there are of those. */
-static int enlist(int wanted)
+/* Create what is missing of workers 1 to `wanted`. Returns how many of them there are: fewer where
+ * the system refuses a thread. */
+static int ensure_workers(int wanted)
 {
     if (wanted <= pool.workers)
         return wanted;
@@ -669,7 +417,7 @@ static int enlist(int wanted)
         pool.jobs_until_retry--;
         return pool.workers;
     }
-    pool.cpus = affinity_cpus();
+    pool.cpus = cc_pool_affinity_cpus();
     for (int next; (next = pool.workers + 1) <= wanted; pool.workers = next) {
         condition_start(&pool.worker[next].wake);
         if (!start_thread(next)) {
@@ -686,7 +434,7 @@ static void wake_workers(int limit)
     for (int i = 1; i <= limit; i++) {
         if (load(&pool.asleep[i])) {
             mutex_lock(&pool.lock);
-            look_around();
+            read_affinity();
             wake_two(i, limit);
             return;
         }
@@ -703,7 +451,7 @@ static int is_in_the_way(int limit)
     return 0;
 }
 
-/* Until the workers have done so many runs, or until this is a child of who was asked. */
+/* Return when the workers have done `runs`, or if the callback has forked and this is the child. */
 static void wait_for_workers(uint32_t runs, int limit)
 {
     const uint32_t before = forks;
@@ -722,14 +470,14 @@ static void wait_for_workers(uint32_t runs, int limit)
     mutex_lock(&pool.lock);
     store(&pool.caller_waits, 1);
     while (load(&pool.done) != runs) {
-        if (!interruption.ask || interruption.stop) {
+        if (!interruption.check || interruption.stop) {
             condition_wait(&pool.finished, &pool.lock);
             continue;
         }
-        condition_wait_for(&pool.finished, &pool.lock, ASK_NS);
-        mutex_unlock(&pool.lock); /* the answer may take its time */
+        condition_wait_for(&pool.finished, &pool.lock, CHECK_NS);
+        mutex_unlock(&pool.lock); /* the callback may take its time */
         interruption.left = 1;
-        if (cc_pool_stops(0))
+        if (cc_pool_cancelled(0))
             store(&pool.stop, 1);
         if (forks != before)
             return;
@@ -745,7 +493,7 @@ static int run_together(cc_work work, void *context, ptrdiff_t chunks, int threa
     const ptrdiff_t run = chunks / MAX_RUNS + (chunks % MAX_RUNS != 0);
     const int runs = (int)(chunks / run + (chunks % run != 0));
     int limit = (threads < CC_POOL_MAX ? threads : CC_POOL_MAX) - 1;
-    limit = enlist(limit < runs ? limit : runs - 1);
+    limit = ensure_workers(limit < runs ? limit : runs - 1);
     if (!limit)
         return 0;
 
@@ -767,13 +515,13 @@ static int run_together(cc_work work, void *context, ptrdiff_t chunks, int threa
         store(&pool.stop, 1);
     if (forks == before)
         wait_for_workers((uint32_t)runs - taken, limit);
-    return forks == before; /* or this is a child of who was asked, without workers and runs */
+    return forks == before; /* else the callback has forked: the child has no workers */
 }
 
 void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads)
 {
     if (interruption.stop)
-        return; /* published, it would have chunks run before the caller calls it off */
+        return; /* published, it would have chunks run before the caller cancels it */
     interruption.between = 1; /* these chunks may be larger than the last job's */
     if (interruption.left > 2)
         interruption.left = 2;
@@ -786,7 +534,7 @@ void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads)
                 return;
         }
     }
-    for (ptrdiff_t chunk = 0; chunk < chunks && !cc_pool_stops(0); chunk++)
+    for (ptrdiff_t chunk = 0; chunk < chunks && !cc_pool_cancelled(0); chunk++)
         work(context, chunk, 0);
 }
 

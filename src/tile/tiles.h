@@ -4,6 +4,9 @@
  * multiplied and added. It knows contiguous panels, not arrays; which part of which array a
  * panel holds is the nest's business. Functions take void pointers, so that one table serves
  * both dtypes and no vector type leaves the region that its instructions are compiled in.
+ *
+ * CC_ and cc_ begin the names that are internal to cconv1d; those of its C interface begin with
+ * CCONV1D_ and cconv1d_.
  */
 #ifndef CC_TILES_H
 #define CC_TILES_H
@@ -12,15 +15,15 @@
 #include <stdint.h>
 
 enum {
-    CC_BLOCK = 128,  /* terms in one chain of multiply-adds; the chains' sums are added in order */
-    CC_LANES = 16,   /* logical lanes of a sum over positions, the same at every level */
-    CC_APART = 8,    /* samples between terms that a tile with one row takes together */
-    CC_FEW = 8,      /* terms of a row whose weights stay in registers, */
-    CC_MORE = 16,    /* and terms at most in a row */
-    CC_ACROSS = 3,   /* rows of `other` at most in by_position, */
-    CC_DOWN = 8,     /* and terms */
-    CC_ROWS = 12,    /* no tile has more rows */
-    CC_TILE = 512    /* nor more results */
+    CC_BLOCK = 128, /* terms in one chain of multiply-adds; the chains' sums are added in order */
+    CC_LANES = 16,  /* logical lanes of a sum over positions, the same at every level */
+    CC_APART = 8,   /* samples between terms that share their loads in a tile of one row */
+    CC_FEW = 8,     /* most terms of `row` whose weights stay in registers */
+    CC_MORE = 16,   /* most terms of `row` */
+    CC_ACROSS = 3,  /* most rows of `other` in by_position */
+    CC_DOWN = 8,    /* most terms in by_position */
+    CC_ROWS = 12,   /* most rows of a tile */
+    CC_TILE = 512   /* most results of a tile */
 };
 
 /* out[r][p] (+)= Σ_t w[t][r] · panel[offset[t] + p]  (+ bias[r]), for one tile of positions p.

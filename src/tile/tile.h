@@ -471,7 +471,7 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
 #define VECTORS(R) ((R) <= 1 ? 8 : (R) <= 2 ? 6 : (R) <= 3 ? 4 : (R) <= 4 ? 3 : 2)
 #endif
 
-/* by_position: terms for so many rows of `other`, and vectors of lanes that go together. */
+/* by_position: rows of `other` and terms of a tile, and how many vectors of lanes go together. */
 #define FOR_PAIRS(X)                                                                           \
     X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8)                            \
     X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(2, 6) X(3, 1) X(3, 2) X(3, 3) X(3, 4)
@@ -515,45 +515,6 @@ static const cc_tiles TILE(tiles) = {
 };
 
 #undef MOST_RUN
-#ifndef REAL_IS_DOUBLE
-static void TILE(widen_f16)(const uint16_t *halves, ptrdiff_t count, float *values)
-{
-    ptrdiff_t i = 0;
-#ifdef F16_LANES
-    for (; i + F16_LANES <= count; i += F16_LANES)
-        F16_WIDEN(halves + i, values + i);
-#endif
-    for (; i < count; i++)
-        values[i] = cc_widen_f16(halves[i]);
-}
-
-static void TILE(narrow_f16)(const float *values, ptrdiff_t count, uint16_t *halves)
-{
-    ptrdiff_t i = 0;
-#ifdef F16_LANES
-    for (; i + F16_LANES <= count; i += F16_LANES)
-        F16_NARROW(values + i, halves + i);
-#endif
-    for (; i < count; i++)
-        halves[i] = cc_narrow_f16(values[i]);
-}
-
-static void TILE(widen_bf16)(const uint16_t *halves, ptrdiff_t count, float *values)
-{
-    for (ptrdiff_t i = 0; i < count; i++)
-        values[i] = cc_widen_bf16(halves[i]);
-}
-
-static void TILE(narrow_bf16)(const float *values, ptrdiff_t count, uint16_t *halves)
-{
-    for (ptrdiff_t i = 0; i < count; i++)
-        halves[i] = cc_narrow_bf16(values[i]);
-}
-
-static const cc_half TILE(float16) = {TILE(widen_f16), TILE(narrow_f16)};
-static const cc_half TILE(bfloat16) = {TILE(widen_bf16), TILE(narrow_bf16)};
-#endif
-
 #undef ROWS
 #undef FOR_ROWS
 #undef VECTORS

@@ -3,6 +3,9 @@
  * setuptools has one set of flags for an extension, so the instructions are switched on by
  * target regions. System headers come before the first region: an inline function of theirs
  * that is compiled inside one could end up in code that runs on every processor.
+ *
+ * A new instruction set takes four edits by hand: its section in simd.h, and here a function that
+ * tells whether the processor has it, the lines that include level.h, and a row of cc_levels.
  */
 #include "tiles.h"
 
@@ -21,6 +24,8 @@
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #endif
+
+#include "../debug.h"
 
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
@@ -56,61 +61,25 @@
 
 /* --- baseline: what every processor of the architecture has -------------------------------- */
 
-#if defined(CC_X86_64)
-#define LEVEL_SSE2
-#elif defined(__aarch64__)
-#define LEVEL_NEON
-#endif
-#define TILE(name) baseline_f32_##name
-#include "simd.h"
-#include "tile.h"
-#undef TILE
-#define TILE(name) baseline_f64_##name
-#define REAL_IS_DOUBLE
-#include "simd.h"
-#include "tile.h"
-#undef REAL_IS_DOUBLE
-#undef TILE
-#undef LEVEL_SSE2
-#undef LEVEL_NEON
-
 static int always(void) { return 1; }
+
+#if defined(__aarch64__)
+#define LEVEL neon
+#define SIMD SIMD_NEON
+#elif defined(CC_X86_64)
+#define LEVEL baseline
+#define SIMD SIMD_SSE2
+#else
+#define LEVEL baseline
+#define SIMD SIMD_NONE
+#endif
+#include "level.h"
 
 /* --- x86-64-v3 and v4 ------------------------------------------------------------------------
  * Not with MSVC, which has been given the baseline alone. */
 
 #if defined(CC_X86_64) && defined(__GNUC__)
 #define CC_X86_LEVELS
-
-REGION("avx2,fma,f16c")
-#define LEVEL_AVX2
-#define TILE(name) avx2_f32_##name
-#include "simd.h"
-#include "tile.h"
-#undef TILE
-#define TILE(name) avx2_f64_##name
-#define REAL_IS_DOUBLE
-#include "simd.h"
-#include "tile.h"
-#undef REAL_IS_DOUBLE
-#undef TILE
-#undef LEVEL_AVX2
-END_REGION
-
-REGION("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c")
-#define LEVEL_AVX512
-#define TILE(name) avx512_f32_##name
-#include "simd.h"
-#include "tile.h"
-#undef TILE
-#define TILE(name) avx512_f64_##name
-#define REAL_IS_DOUBLE
-#include "simd.h"
-#include "tile.h"
-#undef REAL_IS_DOUBLE
-#undef TILE
-#undef LEVEL_AVX512
-END_REGION
 
 /* The processor's word is not enough: the operating system must save the wider registers, which
  * XCR0 tells (bits 1 and 2 for ymm; 5, 6 and 7 besides for zmm). Intel SDM volume 1, chapter 14. */
@@ -134,6 +103,11 @@ static int has_avx2(void)
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 5));
 }
 
+#define LEVEL avx2
+#define SIMD SIMD_AVX2
+#define FEATURES "avx2,fma,f16c"
+#include "level.h"
+
 static int has_avx512(void)
 {
     const unsigned f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
@@ -141,21 +115,29 @@ static int has_avx512(void)
     return has_avx2() && (enabled_state() & 0xe6) == 0xe6
            && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & f_dq_bw_vl) == f_dq_bw_vl;
 }
+
+#define LEVEL avx512
+#define SIMD SIMD_AVX512
+#define FEATURES "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c"
+#include "level.h"
+
 #endif
 
-#define LEVEL(name, supported, prefix)                                                         \
-    {#name, supported, &prefix##_f32_tiles, &prefix##_f64_tiles, &prefix##_f32_float16,        \
-     &prefix##_f32_bfloat16}
+/* --- the table ------------------------------------------------------------------------------- */
+
+#define LEVEL_ROW(name, supported)                                                             \
+    {#name, supported, &name##_f32_tiles, &name##_f64_tiles, &name##_f32_float16,              \
+     &name##_f32_bfloat16}
 
 const cc_level cc_levels[] = {
 #if defined(__aarch64__)
-    LEVEL(neon, always, baseline),
+    LEVEL_ROW(neon, always),
 #else
-    LEVEL(baseline, always, baseline),
+    LEVEL_ROW(baseline, always),
 #endif
 #ifdef CC_X86_LEVELS
-    LEVEL(avx2, has_avx2, avx2),
-    LEVEL(avx512, has_avx512, avx512),
+    LEVEL_ROW(avx2, has_avx2),
+    LEVEL_ROW(avx512, has_avx512),
 #endif
 };
 const int cc_level_count = sizeof cc_levels / sizeof cc_levels[0];
