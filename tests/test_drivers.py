@@ -45,6 +45,7 @@ def run(command: list[str | Path], deadline: float, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.alone
 def test_pool(compiler: list[str], tmp_path: Path) -> None:
     deadline = time.monotonic() + SECONDS
     program = tmp_path / "pool_driver"
@@ -53,6 +54,7 @@ def test_pool(compiler: list[str], tmp_path: Path) -> None:
     print(run([program], deadline))
 
 
+@pytest.mark.alone
 def test_pool_without_races(compiler: list[str], tmp_path: Path) -> None:
     deadline = time.monotonic() + SECONDS
     sanitized = [*compiler, "-std=c11", "-O1", "-g", "-pthread", "-fsanitize=thread"]
