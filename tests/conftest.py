@@ -7,6 +7,7 @@ for emulators and checkers of memory.
 from __future__ import annotations
 
 import os
+import warnings
 from contextlib import contextmanager
 
 import pytest
@@ -110,6 +111,16 @@ def built(sdist, tmp_path_factory):
 @pytest.fixture(scope="session")
 def wheel(built):
     return built[0]
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch, with one thread: a team of its own only waits in calls as small as those here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it says on import is not ours to judge
+        module = pytest.importorskip("torch")
+    module.set_num_threads(1)
+    return module
 
 
 def pytest_collection_modifyitems(config, items):

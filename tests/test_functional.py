@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from support import (
     LAYOUTS,
@@ -587,13 +587,6 @@ def test_calls_from_several_threads(backend, dtype):
 # --- agreement with PyTorch ---------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def torch():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it says on import is not ours to judge
-        return pytest.importorskip("torch")
-
-
 TORCH_CASES = {
     "defaults": ((2, 3, 10), (4, 3, 3), {}),
     "one sample": ((3, 10), (4, 3, 3), {}),
@@ -652,28 +645,6 @@ def test_agreement_with_torch_for_padding_that_it_has_not(backend, torch, paddin
     grads = conv1d_backward(dy, x, w, padding=padding, dilation=2)
     same(grads.input, tensors[0].grad.numpy(), strict=True)
     same(grads.weight, tensors[1].grad.numpy(), strict=True)
-
-
-@given(case=small_cases, seed=seeds)
-def test_agreement_with_torch_for_padding_modes(backend, torch, case, seed):
-    """Its pad and its conv1d, with their gradients; words are tested against their pairs."""
-    assume(case.batch * case.channels * case.outs * case.length > 0)  # it refuses some of these
-    g, x_dtype = case.geometry, np.float64
-    pads = case.padding
-    if isinstance(pads, str):
-        right = (g.output_length - 1) * g.stride + (case.taps - 1) * g.dilation + 1
-        pads = g.pad_left, max(right - g.pad_left - g.input_length, 0)
-    pads = (pads, pads) if isinstance(pads, int) else pads
-    x, w, b, dy = case.integral(seed, x_dtype)
-    tensors = [torch.from_numpy(a).requires_grad_() for a in (x, w, b)]
-    mode = "constant" if case.mode == "zeros" else case.mode
-    padded = torch.nn.functional.pad(tensors[0], pads, mode)
-    steps = case.stride, 0, case.dilation, case.groups
-    expected = torch.nn.functional.conv1d(padded, *tensors[1:], *steps)
-    same(conv1d(x, w, b, **case.options), expected.detach().numpy(), strict=True)
-    expected.backward(torch.from_numpy(dy))
-    for got, tensor in zip(conv1d_backward(dy, x, w, **case.options), tensors, strict=True):
-        same(got, tensor.grad.numpy(), strict=True)
 
 
 # --- refusals: those of one call are in test_refusals.py -----------------------------------------

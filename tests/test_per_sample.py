@@ -209,9 +209,8 @@ def test_signals_are_not_copied(native):
         assert peak < x.nbytes / 16
 
 
-def test_torch(backend):
+def test_torch(backend, torch):
     """As its vmap of conv1d over samples and weights."""
-    torch = pytest.importorskip("torch")
     x, w, b, dy = with_weights(CASE, CASE.integral(3, np.float64), 3)
     options = {"stride": 2, "padding": 3, "dilation": 2, "groups": 2}
     tensors = [torch.from_numpy(a).requires_grad_() for a in (x, w, b)]
