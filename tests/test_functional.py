@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from support import (
     LAYOUTS,
     MAPS,
+    READABLE,
     REAL,
     WORDS,
     Case,
+    Subclass,
     integers,
     loop_backward_bias,
     loop_backward_input,
@@ -26,6 +28,8 @@ from support import (
     loop_forward,
     seeds,
     small_cases,
+    swapped,
+    unaligned,
     wrapped,
 )
 
@@ -396,22 +400,6 @@ def test_empty_lists(backend):
 # --- arrays of any kind -------------------------------------------------------------------------
 
 
-def unaligned(values):
-    """A copy that starts one byte after a multiple of the item size."""
-    raw = np.empty(values.nbytes + 1, np.uint8)
-    copy = raw[1:].view(values.dtype).reshape(values.shape)
-    copy[...] = values
-    assert not copy.flags.aligned
-    return copy
-
-
-class Subclass(np.ndarray):
-    """Shapes and items of its own, which are not to be asked for."""
-
-    def __getitem__(self, key):
-        raise AssertionError("indexed as a subclass")
-
-
 class Convertible:
     """No array, but knows how to become one."""
 
@@ -422,14 +410,12 @@ class Convertible:
         return self.values
 
 
-KINDS = LAYOUTS | {
+KINDS = READABLE | {
     "subclass": lambda a: a.view(Subclass),
     "__array__": Convertible,
     "matrix of memory": lambda a: memoryview(a),
-    "other byte order": lambda a: a.astype(a.dtype.newbyteorder()),
-    "other byte order, gaps": lambda a: LAYOUTS["gaps"](a.astype(a.dtype.newbyteorder())),
-    "unaligned": unaligned,
-    "unaligned, other byte order": lambda a: unaligned(a.astype(a.dtype.newbyteorder())),
+    "other byte order, gaps": lambda a: LAYOUTS["gaps"](swapped(a)),
+    "unaligned, other byte order": lambda a: unaligned(swapped(a)),
     "unaligned, reversed": lambda a: unaligned(a[..., ::-1])[..., ::-1],
 }
 
@@ -522,9 +508,9 @@ def test_results_are_new_contiguous_arrays(backend, ndim, dtype):
     x, dy = (x[(0,) * (3 - ndim)] for _ in range(2))
     w = one if ndim > 1 else one[0, 0]
     plain = (x, w, dy)
-    swapped = [a.astype(a.dtype.newbyteorder()) for a in plain]
+    other_order = [swapped(a) for a in plain]
     fortran = [np.asfortranarray(a) for a in plain]
-    for x, w, dy in (plain, swapped, fortran):
+    for x, w, dy in (plain, other_order, fortran):
         results = [
             conv1d(x, w),
             *conv1d_backward(dy, x, w),

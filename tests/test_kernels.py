@@ -13,6 +13,7 @@ from support import (
     FUZZ,
     LAYOUTS,
     MAPS,
+    NUMPY_MODES,
     REAL,
     Case,
     Fenced,
@@ -331,7 +332,7 @@ def test_padding_modes_and_copies_in_the_signal(native, case, seed, dtype, mode,
     case = case._replace(padding=(left, right), mode=mode, length=least)
     x, w, b, dy = case.normal(seed, dtype)
     sources = np.arange(case.length)
-    name = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
+    name = NUMPY_MODES[mode]
     left_of, right_of = (np.pad(sources, sides, name) for sides in ((left, 0), (0, right)))
     left_of, right_of = left_of[:left], right_of[case.length :]
     wide = x[..., np.concatenate([left_of, sources, right_of])]

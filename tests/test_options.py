@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support import LAYOUTS, cases, integers, reference_maps, seeds
+from support import READABLE, WRITEABLE, cases, integers, reference_maps, seeds
 
 from cconv1d import (
     Gradients,
@@ -23,11 +23,6 @@ from cconv1d import (
 
 same = np.testing.assert_array_equal
 
-KINDS = LAYOUTS | {
-    "contiguous": np.ascontiguousarray,
-    "other byte order": lambda a: a.astype(a.dtype.newbyteorder()),
-}
-OUTS = {name: kind for name, kind in LAYOUTS.items() if name != "read-only"}
 BY_TORCH = ("float32", "float64", "complex64", "complex128")
 BY_REFERENCE = (*BY_TORCH, "int16", "uint8", "float16", "longdouble")
 
@@ -42,9 +37,9 @@ class Use:
         self.layout = draw(st.sampled_from(("NCL", "NLC")))
         self.bias = draw(st.booleans())
         self.needs = draw(st.tuples(*[st.booleans()] * 3))
-        self.kinds = draw(st.lists(st.sampled_from(list(KINDS)), min_size=3, max_size=3))
+        self.kinds = draw(st.lists(st.sampled_from(list(READABLE)), min_size=3, max_size=3))
         self.listed = draw(st.sampled_from((None, 0, 1, 2)))  # the others tell the dtype
-        self.out = draw(st.sampled_from((None, *OUTS)))
+        self.out = draw(st.sampled_from((None, *WRITEABLE)))
         self.accumulate = draw(st.booleans())
 
     def __repr__(self):
@@ -61,13 +56,13 @@ class Use:
     def arguments(self, *arrays):
         for i, (array, kind) in enumerate(zip(arrays, self.kinds, strict=False)):
             listed = i == self.listed and array.size and array.dtype != np.longdouble
-            yield array.tolist() if listed else KINDS[kind](array)
+            yield array.tolist() if listed else READABLE[kind](array)
 
     def check(self, function, arrays, more, options, expected):
         """The results, new or in `out`, are the expected ones, and the arguments as before."""
         given_arrays = list(self.arguments(*arrays))
         wanted = expected if isinstance(expected, Gradients) else (expected,)
-        outs = [e if e is None or not self.out else OUTS[self.out](e * 0 + 3) for e in wanted]
+        outs = [e if e is None or not self.out else WRITEABLE[self.out](e * 0 + 3) for e in wanted]
         if self.out:
             out = Gradients(*outs) if isinstance(expected, Gradients) else outs[0]
             options = options | {"out": out, "accumulate": self.accumulate}
