@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
-from support import LAYOUTS, WORDS, integers
+from support import LAYOUTS, READABLE, WORDS, WRITEABLE, integers
 
 import cconv1d
 from cconv1d._geometry import PADDING_MODES, resolve, resolve_transposed
@@ -64,18 +64,6 @@ BAD_ARRAYS = (
 # --- arrays ---------------------------------------------------------------------------------------
 
 
-def _unaligned(array):
-    memory = bytearray(array.nbytes + 1)
-    view = np.ndarray(array.shape, array.dtype, memory, offset=1)
-    view[...] = array
-    return view
-
-
-OUTS = {name: kind for name, kind in LAYOUTS.items() if name != "read-only"}
-OUTS |= {"contiguous": np.ascontiguousarray, "unaligned": _unaligned}
-KINDS = LAYOUTS | OUTS
-KINDS |= {"other byte order": lambda a: a.astype(a.dtype.newbyteorder())}
-
 FEW_TIMES = (False, False, False, False, True)
 
 
@@ -83,7 +71,7 @@ def an_array(choose, shape, dtype):
     """Small integers in any memory; along a long axis, and now and then another, all the same."""
     own = [1 if n > 1 and (n > MOST or choose(FEW_TIMES)) else n for n in shape]
     values = integers(np.random.default_rng(choose(range(256))), own, dtype)
-    kinds = LAYOUTS if max(shape) > MOST else KINDS  # of which some are copied, as documented
+    kinds = LAYOUTS if max(shape) > MOST else READABLE  # of which some are copied
     values = kinds[choose(sorted(kinds))](values)
     return np.broadcast_to(values, shape) if own != list(shape) else values
 
@@ -97,7 +85,10 @@ def _wide(array):
 
 
 def _met(g, tap):
-    """For each output the sample that a tap meets, and whether there is one."""
+    """For each output the sample that a tap meets, and whether there is one.
+
+    Independent on purpose of `sample_at` of support.py.
+    """
     q = np.arange(g.output_length) * g.stride + (tap * g.dilation - g.pad_left)
     last = g.input_length - 1
     mode = PADDING_MODES[g.mode]
@@ -377,7 +368,7 @@ def a_target(choose, call):
     if not call.expected or call.function in SIGNAL or choose(BOTH):
         return None
     outs = tuple(
-        None if value is None else OUTS[choose(sorted(OUTS))](np.full_like(value, 3))
+        None if value is None else WRITEABLE[choose(sorted(WRITEABLE))](np.full_like(value, 3))
         for value in call.expected
     )
     return outs if call.function.endswith("_backward") else outs[0]

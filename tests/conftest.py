@@ -7,11 +7,12 @@ for emulators and checkers of memory.
 from __future__ import annotations
 
 import os
+import warnings
 from contextlib import contextmanager
 
 import pytest
 from hypothesis import HealthCheck, settings
-from packages import REPO, build, unpack
+from packages import REPO, build, unpack, virtual_environment
 
 from cconv1d import _backend
 
@@ -89,22 +90,46 @@ def each_native():
 
 
 @pytest.fixture(scope="session")
-def sdist(tmp_path_factory):
-    return build("sdist", REPO, tmp_path_factory.mktemp("sdist"))
+def builder(tmp_path_factory):
+    """The Python of an environment in which the package and what uses it can be built."""
+    return virtual_environment(tmp_path_factory.mktemp("builder"))
 
 
 @pytest.fixture(scope="session")
-def wheel(sdist, tmp_path_factory):
-    """The wheel that is built from the sdist; without a compiled extension it is an error."""
+def sdist(builder, tmp_path_factory):
+    return build("sdist", REPO, tmp_path_factory.mktemp("sdist"), builder)
+
+
+@pytest.fixture(scope="session")
+def built(sdist, tmp_path_factory):
+    """The wheel that is built from the sdist, and where; without an extension it is an error."""
     folder = tmp_path_factory.mktemp("wheel")
     tree = unpack(sdist, tmp_path_factory.mktemp("tree"))
-    return build("wheel", tree, folder, CCONV1D_REQUIRE_EXTENSION="1")
+    return build("wheel", tree, folder, CCONV1D_REQUIRE_EXTENSION="1"), tree
 
 
-def pytest_collection_modifyitems(items):
+@pytest.fixture(scope="session")
+def wheel(built):
+    return built[0]
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch, with one thread: a team of its own only waits in calls as small as those here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it says on import is not ours to judge
+        module = pytest.importorskip("torch")
+    module.set_num_threads(1)
+    return module
+
+
+def pytest_collection_modifyitems(config, items):
     for item in items:
         if "each_native" in getattr(item, "fixturenames", ()):  # it selects in the test itself
             item.add_marker(pytest.mark.thread_unsafe)
+    if hasattr(config, "workerinput"):  # of pytest-xdist, which deals out a run of tests to each
+        # What needs the builds comes first: one worker makes them, the others take on the rest.
+        items.sort(key=lambda item: "builder" not in getattr(item, "fixturenames", ()))
 
 
 def pytest_report_header():

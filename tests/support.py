@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
+import cconv1d
 from cconv1d import _backend, _reference
 from cconv1d._geometry import PADDING_MODES, Geometry, resolve
 
@@ -51,6 +52,8 @@ LENGTHS = (
     *(255, 256, 257, 511, 512, 513, 1023, 1024, 1025, 2047, 2048, 2049, 4095, 4096, 4097),
 )
 WORDS = ("valid", "same", "same_lower", "causal", "full")
+#: What numpy.pad calls the padding modes.
+NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 class Case(NamedTuple):
@@ -181,7 +184,11 @@ small_cases = cases(work=150, batches=(1, 2, 3))
 
 
 def sample_at(q, g):
-    """The sample that position q of the padded input is, or None for a zero."""
+    """The sample that position q of the padded input is, or None for a zero.
+
+    calls.py has the modes once more, written without a look at these lines, for arrays of
+    positions; of the two, this one judges the reference, and that one whole calls.
+    """
     length = g.input_length
     if PADDING_MODES[g.mode] == "replicate":
         q = min(max(q, 0), length - 1)
@@ -374,3 +381,74 @@ LAYOUTS = {
     "reversed": lambda a: _reversed(a, -1),
     "all axes reversed": lambda a: _reversed(a, *range(a.ndim)),
 }
+
+
+def unaligned(array):
+    """A copy that starts one byte after a multiple of the item size."""
+    copy = np.empty(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    assert array.size == 0 or array.itemsize == 1 or not copy.flags.aligned
+    return copy
+
+
+def swapped(array):
+    """A copy in the other byte order."""
+    return array.astype(array.dtype.newbyteorder())
+
+
+class Subclass(np.ndarray):
+    """Shapes and items of its own, which are not to be asked for."""
+
+    def __getitem__(self, key):
+        raise AssertionError("indexed as a subclass")
+
+
+#: Where results may be written.
+WRITEABLE = {name: layout for name, layout in LAYOUTS.items() if name != "read-only"}
+WRITEABLE |= {"contiguous": np.ascontiguousarray, "unaligned": unaligned}
+#: What arguments may be; of some a copy is made, as documented.
+READABLE = LAYOUTS | WRITEABLE | {"other byte order": swapped}
+
+# --- the public functions of a convolution ------------------------------------------------------
+
+
+def every_function(case, x, w, b, dy):
+    """{name: (function, positional arguments, keyword arguments)}.
+
+    For the transposed functions x and dy change places, if there is such a convolution.
+    """
+    g = case.geometry
+    table = {
+        "conv1d": (cconv1d.conv1d, (x, w, b), case.options),
+        "conv1d_backward": (cconv1d.conv1d_backward, (dy, x, w), case.options),
+        "conv1d_backward_input": (
+            cconv1d.conv1d_backward_input,
+            (dy, w, case.length),
+            case.options,
+        ),
+        "conv1d_backward_weight": (
+            cconv1d.conv1d_backward_weight,
+            (dy, x, case.taps),
+            case.options,
+        ),
+    }
+    span = case.dilation * (case.taps - 1) + 1
+    right = (g.output_length - 1) * g.stride + span - g.pad_left - g.input_length
+    extra = -right if right < 0 else 0
+    if g.output_length > 0 < g.input_length and extra < max(case.stride, case.dilation):
+        options = {
+            **case.options,
+            "padding": (g.pad_left, max(right, 0)),
+            "output_padding": extra,
+        }
+        del options["padding_mode"]
+        c = integers(np.random.default_rng(0), case.groups * case.channels, x.dtype)
+        table["conv_transpose1d"] = (cconv1d.conv_transpose1d, (dy, w, c), options)
+        backward = cconv1d.conv_transpose1d_backward
+        table["conv_transpose1d_backward"] = (backward, (x, dy, w), options)
+    return table
+
+
+def as_tuple(result):
+    """The results of a function that returns one or several."""
+    return result if isinstance(result, tuple) else (result,)

@@ -9,13 +9,11 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
-import venv
 from pathlib import Path
 
 import numpy as np
 import pytest
-from packages import REPO, run
+from packages import REPO, install, run
 
 import cconv1d
 
@@ -25,22 +23,17 @@ CHECKS = re.findall(r"^def (\w+)\((?:consumer|name)\):", (SOURCES / "check.py").
 PAGE = REPO / "docs" / "c-interface.md"
 HEADER = Path(cconv1d.get_include()) / "cconv1d.h"
 
-built = pytest.mark.skipif(
+needs_sources = pytest.mark.skipif(
     not (REPO / "pyproject.toml").exists(), reason="the source tree is not beside the tests"
 )
 
 
 @pytest.fixture(scope="session")
-def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def environment(builder: Path, wheel: Path) -> Path:
     """The Python of an environment with the wheel and what extensions are built with."""
-    folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, with_pip=True)
-    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    install = "-m", "pip", "install", "--quiet", "--disable-pip-version-check"
     # The NumPy that these tests run with: of the newest pip may have no wheel for this Python.
-    packages = f"numpy=={np.__version__}", "setuptools", "Cython>=3.1"
-    run(python, *install, wheel, *packages, cwd=folder, PYTHONPATH="")
-    return python
+    install(builder, wheel, f"numpy=={np.__version__}")
+    return builder
 
 
 def build_in_place(python: Path, folder: Path) -> None:
@@ -61,7 +54,7 @@ def python_in(environment: Path, folder: Path, *arguments: str) -> subprocess.Co
     return run(environment, "-W", "error", *arguments, cwd=folder, **clean)
 
 
-@built
+@needs_sources
 def test_the_wheel_is_what_consumers_see(environment: Path, consumers: Path) -> None:
     program = "import cconv1d; print(cconv1d.__file__, cconv1d.show_config('dicts')['backend'])"
     printed = python_in(environment, consumers, "-c", program).stdout
@@ -69,14 +62,14 @@ def test_the_wheel_is_what_consumers_see(environment: Path, consumers: Path) -> 
     assert printed.split()[1] == "native"
 
 
-@built
+@needs_sources
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("consumer", CONSUMERS)
 def test_consumer(consumer: str, check: str, environment: Path, consumers: Path) -> None:
     python_in(environment, consumers, "check.py", consumer, check)
 
 
-@built
+@needs_sources
 @pytest.mark.parametrize("consumer", CONSUMERS)
 def test_without_the_extension(consumer: str, environment: Path, consumers: Path) -> None:
     """The header is there all the same, and a module that needs the kernels says so."""
@@ -100,7 +93,7 @@ else:
     )
 
 
-@built
+@needs_sources
 @pytest.mark.parametrize("consumer", CONSUMERS)
 def test_beside_the_reference(consumer: str, environment: Path, consumers: Path) -> None:
     """Python's functions may be the reference's; C has the kernels, with one thread."""
@@ -114,7 +107,7 @@ assert {consumer}.get_num_threads() == 1
     python_in(environment, consumers, "-c", program)
 
 
-@built
+@needs_sources
 def test_the_examples_of_the_documentation(environment: Path, tmp_path: Path) -> None:
     page = PAGE.read_text("utf-8")
     examples = re.findall(r"<!-- (\S+) -->\n```\w+\n(.*?)```", page, re.DOTALL)

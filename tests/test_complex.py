@@ -140,9 +140,8 @@ def test_exact_sums(native, case, seed, dtype):
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_torch(native, dtype, transposed):
+def test_torch(native, torch, dtype, transposed):
     """Its values and its convention for gradients."""
-    torch = pytest.importorskip("torch")
     case = Case(2, 2, 2, 3, 21, 3, 2, 3, 2)
     x, w, b, dy = case.integral(0, dtype)
     options = {"stride": 2, "padding": 3, "dilation": 2, "groups": 2}

@@ -90,6 +90,7 @@ def test_a_debug_build_refuses_warnings_and_aborts(compiler: list[str], tmp_path
     run([program, "a word"], deadline)
 
 
+@pytest.mark.alone
 def test_pool(compiler: list[str], tmp_path: Path) -> None:
     deadline = time.monotonic() + SECONDS
     program = tmp_path / "pool_driver"
@@ -98,6 +99,7 @@ def test_pool(compiler: list[str], tmp_path: Path) -> None:
     print(run([program], deadline))
 
 
+@pytest.mark.alone
 def test_pool_without_races(compiler: list[str], tmp_path: Path) -> None:
     deadline = time.monotonic() + SECONDS
     sanitized = [*compiler, "-std=c11", "-O1", "-g", "-pthread", "-fsanitize=thread"]

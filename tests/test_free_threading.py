@@ -13,6 +13,8 @@ import pytest
 import cconv1d
 from cconv1d import _backend
 
+pytestmark = pytest.mark.alone
+
 same = np.testing.assert_array_equal
 
 THREADS = 8

@@ -11,14 +11,16 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from support import (
     LAYOUTS,
     MAPS,
+    READABLE,
     REAL,
     WORDS,
     Case,
+    Subclass,
     integers,
     loop_backward_bias,
     loop_backward_input,
@@ -26,6 +28,8 @@ from support import (
     loop_forward,
     seeds,
     small_cases,
+    swapped,
+    unaligned,
     wrapped,
 )
 
@@ -396,22 +400,6 @@ def test_empty_lists(backend):
 # --- arrays of any kind -------------------------------------------------------------------------
 
 
-def unaligned(values):
-    """A copy that starts one byte after a multiple of the item size."""
-    raw = np.empty(values.nbytes + 1, np.uint8)
-    copy = raw[1:].view(values.dtype).reshape(values.shape)
-    copy[...] = values
-    assert not copy.flags.aligned
-    return copy
-
-
-class Subclass(np.ndarray):
-    """Shapes and items of its own, which are not to be asked for."""
-
-    def __getitem__(self, key):
-        raise AssertionError("indexed as a subclass")
-
-
 class Convertible:
     """No array, but knows how to become one."""
 
@@ -422,14 +410,12 @@ class Convertible:
         return self.values
 
 
-KINDS = LAYOUTS | {
+KINDS = READABLE | {
     "subclass": lambda a: a.view(Subclass),
     "__array__": Convertible,
     "matrix of memory": lambda a: memoryview(a),
-    "other byte order": lambda a: a.astype(a.dtype.newbyteorder()),
-    "other byte order, gaps": lambda a: LAYOUTS["gaps"](a.astype(a.dtype.newbyteorder())),
-    "unaligned": unaligned,
-    "unaligned, other byte order": lambda a: unaligned(a.astype(a.dtype.newbyteorder())),
+    "other byte order, gaps": lambda a: LAYOUTS["gaps"](swapped(a)),
+    "unaligned, other byte order": lambda a: unaligned(swapped(a)),
     "unaligned, reversed": lambda a: unaligned(a[..., ::-1])[..., ::-1],
 }
 
@@ -522,9 +508,9 @@ def test_results_are_new_contiguous_arrays(backend, ndim, dtype):
     x, dy = (x[(0,) * (3 - ndim)] for _ in range(2))
     w = one if ndim > 1 else one[0, 0]
     plain = (x, w, dy)
-    swapped = [a.astype(a.dtype.newbyteorder()) for a in plain]
+    other_order = [swapped(a) for a in plain]
     fortran = [np.asfortranarray(a) for a in plain]
-    for x, w, dy in (plain, swapped, fortran):
+    for x, w, dy in (plain, other_order, fortran):
         results = [
             conv1d(x, w),
             *conv1d_backward(dy, x, w),
@@ -587,13 +573,6 @@ def test_calls_from_several_threads(backend, dtype):
 # --- agreement with PyTorch ---------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def torch():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it says on import is not ours to judge
-        return pytest.importorskip("torch")
-
-
 TORCH_CASES = {
     "defaults": ((2, 3, 10), (4, 3, 3), {}),
     "one sample": ((3, 10), (4, 3, 3), {}),
@@ -652,28 +631,6 @@ def test_agreement_with_torch_for_padding_that_it_has_not(backend, torch, paddin
     grads = conv1d_backward(dy, x, w, padding=padding, dilation=2)
     same(grads.input, tensors[0].grad.numpy(), strict=True)
     same(grads.weight, tensors[1].grad.numpy(), strict=True)
-
-
-@given(case=small_cases, seed=seeds)
-def test_agreement_with_torch_for_padding_modes(backend, torch, case, seed):
-    """Its pad and its conv1d, with their gradients; words are tested against their pairs."""
-    assume(case.batch * case.channels * case.outs * case.length > 0)  # it refuses some of these
-    g, x_dtype = case.geometry, np.float64
-    pads = case.padding
-    if isinstance(pads, str):
-        right = (g.output_length - 1) * g.stride + (case.taps - 1) * g.dilation + 1
-        pads = g.pad_left, max(right - g.pad_left - g.input_length, 0)
-    pads = (pads, pads) if isinstance(pads, int) else pads
-    x, w, b, dy = case.integral(seed, x_dtype)
-    tensors = [torch.from_numpy(a).requires_grad_() for a in (x, w, b)]
-    mode = "constant" if case.mode == "zeros" else case.mode
-    padded = torch.nn.functional.pad(tensors[0], pads, mode)
-    steps = case.stride, 0, case.dilation, case.groups
-    expected = torch.nn.functional.conv1d(padded, *tensors[1:], *steps)
-    same(conv1d(x, w, b, **case.options), expected.detach().numpy(), strict=True)
-    expected.backward(torch.from_numpy(dy))
-    for got, tensor in zip(conv1d_backward(dy, x, w, **case.options), tensors, strict=True):
-        same(got, tensor.grad.numpy(), strict=True)
 
 
 # --- refusals: those of one call are in test_refusals.py -----------------------------------------

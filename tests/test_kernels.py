@@ -13,6 +13,7 @@ from support import (
     FUZZ,
     LAYOUTS,
     MAPS,
+    NUMPY_MODES,
     REAL,
     Case,
     Fenced,
@@ -73,11 +74,15 @@ def test_geometries_of_the_package_itself(backend, data, case, seed, dtype):
     assert_accurate(kernel_maps(*arrays, g, case.groups), arrays, g, case.groups)
 
 
+# The reference, which is the oracle of what follows, has neither tiles nor blocks: tests that are
+# about those run on the levels alone.
+
+
 @pytest.mark.parametrize("dtype", REAL, ids=str)
 @pytest.mark.parametrize("length", [511, 512, 513, 1023, 1025, 2048, 2049, 4096, 4097, 8195])
 @pytest.mark.parametrize("stride", [1, 2, 5])
 @pytest.mark.parametrize(("channels", "outs"), [(3, 7), (9, 13)])
-def test_outputs_either_side_of_position_tiles(backend, dtype, length, stride, channels, outs):
+def test_outputs_either_side_of_position_tiles(native, dtype, length, stride, channels, outs):
     """`length` is that of the output; these channels leave rests in every register block."""
     case = Case(2, 1, channels, outs, (length - 1) * stride + 1, 4, stride, (1, 2), 1)
     assert case.geometry.output_length == length
@@ -87,11 +92,11 @@ def test_outputs_either_side_of_position_tiles(backend, dtype, length, stride, c
 @pytest.mark.parametrize("dtype", REAL, ids=str)
 @pytest.mark.parametrize("outs", [1, 2, 5, 6, 7, 11, 12, 13, 15, 16, 17, 23, 24, 25, 36, 37, 100])
 @pytest.mark.parametrize("terms", [(127, 1), (1, 128), (43, 3), (64, 4), (257, 1), (15, 51)])
-def test_channels_either_side_of_register_and_term_blocks(backend, dtype, outs, terms):
+def test_channels_either_side_of_register_and_term_blocks(native, dtype, outs, terms):
     check_integers(Case(1, 1, terms[0], outs, 40, terms[1], 1, "same", 1), dtype)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=24)  # as many as the longest table below has, for one level after another
 def integral(case):
     """x, w, b and dy of small integers, and the exact results, which are so in any dtype."""
     four = case.integral(0, np.float64)
@@ -131,7 +136,7 @@ LARGE = {
 
 @pytest.mark.parametrize("dtype", REAL, ids=str)
 @pytest.mark.parametrize("name", LARGE)
-def test_more_than_fits_one_block(backend, name, dtype):
+def test_more_than_fits_one_block(native, name, dtype):
     check_integers(LARGE[name], dtype)
 
 
@@ -171,12 +176,12 @@ def workload(name):
 
 @pytest.mark.parametrize("dtype", REAL, ids=str)
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_workloads_are_exact_on_small_integers(backend, name, dtype):
+def test_workloads_are_exact_on_small_integers(native, name, dtype):
     check_integers(workload(name), dtype)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_workloads(backend, name):
+def test_workloads(native, name):
     case = workload(name)
     arrays = case.normal(1, np.float32)
     got = kernel_maps(*arrays, case.geometry, case.groups)
@@ -302,7 +307,7 @@ def test_padding_modes_and_copies_in_the_signal(native, case, seed, dtype, mode,
     case = case._replace(padding=(left, right), mode=mode, length=least)
     x, w, b, dy = case.normal(seed, dtype)
     sources = np.arange(case.length)
-    name = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
+    name = NUMPY_MODES[mode]
     left_of, right_of = (np.pad(sources, sides, name) for sides in ((left, 0), (0, right)))
     left_of, right_of = left_of[:left], right_of[case.length :]
     wide = x[..., np.concatenate([left_of, sources, right_of])]
@@ -461,7 +466,7 @@ def test_non_finite_values_in_geometries_of_the_package(backend, data, case, see
         (5, 1, 2, 19, 1, 1),
     ],
 )
-def test_nan_in_the_rest_of_a_tile(backend, dtype, groups, channels, outs, taps, stride, dilation):
+def test_nan_in_the_rest_of_a_tile(native, dtype, groups, channels, outs, taps, stride, dilation):
     """At the last sample, the last position, and the first and the last weight."""
     for length in (3, 5, 9, 15, 17, 33, 47, 63, 65, 129, 513):
         shape = Case(1, groups, channels, outs, length, taps, stride, 0, dilation)

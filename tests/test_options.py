@@ -5,13 +5,11 @@ Numbers are small integers: their sums are exact in any order, so the results mu
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support import LAYOUTS, cases, integers, reference_maps, seeds
+from support import READABLE, WRITEABLE, cases, integers, reference_maps, seeds
 
 from cconv1d import (
     Gradients,
@@ -25,11 +23,6 @@ from cconv1d import (
 
 same = np.testing.assert_array_equal
 
-KINDS = LAYOUTS | {
-    "contiguous": np.ascontiguousarray,
-    "other byte order": lambda a: a.astype(a.dtype.newbyteorder()),
-}
-OUTS = {name: kind for name, kind in LAYOUTS.items() if name != "read-only"}
 BY_TORCH = ("float32", "float64", "complex64", "complex128")
 BY_REFERENCE = (*BY_TORCH, "int16", "uint8", "float16", "longdouble")
 
@@ -44,9 +37,9 @@ class Use:
         self.layout = draw(st.sampled_from(("NCL", "NLC")))
         self.bias = draw(st.booleans())
         self.needs = draw(st.tuples(*[st.booleans()] * 3))
-        self.kinds = draw(st.lists(st.sampled_from(list(KINDS)), min_size=3, max_size=3))
+        self.kinds = draw(st.lists(st.sampled_from(list(READABLE)), min_size=3, max_size=3))
         self.listed = draw(st.sampled_from((None, 0, 1, 2)))  # the others tell the dtype
-        self.out = draw(st.sampled_from((None, *OUTS)))
+        self.out = draw(st.sampled_from((None, *WRITEABLE)))
         self.accumulate = draw(st.booleans())
 
     def __repr__(self):
@@ -63,13 +56,13 @@ class Use:
     def arguments(self, *arrays):
         for i, (array, kind) in enumerate(zip(arrays, self.kinds, strict=False)):
             listed = i == self.listed and array.size and array.dtype != np.longdouble
-            yield array.tolist() if listed else KINDS[kind](array)
+            yield array.tolist() if listed else READABLE[kind](array)
 
     def check(self, function, arrays, more, options, expected):
         """The results, new or in `out`, are the expected ones, and the arguments as before."""
         given_arrays = list(self.arguments(*arrays))
         wanted = expected if isinstance(expected, Gradients) else (expected,)
-        outs = [e if e is None or not self.out else OUTS[self.out](e * 0 + 3) for e in wanted]
+        outs = [e if e is None or not self.out else WRITEABLE[self.out](e * 0 + 3) for e in wanted]
         if self.out:
             out = Gradients(*outs) if isinstance(expected, Gradients) else outs[0]
             options = options | {"out": out, "accumulate": self.accumulate}
@@ -92,8 +85,7 @@ def by_reference(x, w, b, dy, case):
     return reference_maps(x, w, b, dy, case.geometry, case.groups, x.dtype)
 
 
-def by_torch(x, w, b, dy, case):
-    torch = pytest.importorskip("torch")
+def by_torch(torch, x, w, b, dy, case):
     g = case.geometry
     right = (g.output_length - 1) * g.stride + (case.taps - 1) * g.dilation + 1
     pads = g.pad_left, max(right - g.pad_left - g.input_length, 0)
@@ -107,12 +99,9 @@ def by_torch(x, w, b, dy, case):
 
 
 @pytest.fixture(scope="module", params=["reference", "torch"])
-def oracle(request):
-    if request.param == "torch":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what it says on import is not ours to judge
-            pytest.importorskip("torch")
-    return request.param
+def torch_or_none(request):
+    """Which of the two has the expected results."""
+    return request.getfixturevalue("torch") if request.param == "torch" else None
 
 
 @st.composite
@@ -128,14 +117,14 @@ def calls(draw):
 
 @MORE
 @given(call=calls(), seed=seeds, data=st.data())
-def test_conv1d_and_its_gradients(backend, oracle, call, seed, data):
+def test_conv1d_and_its_gradients(backend, torch_or_none, call, seed, data):
     use, case = call
-    dtype = data.draw(st.sampled_from(BY_TORCH if oracle == "torch" else BY_REFERENCE))
+    dtype = data.draw(st.sampled_from(BY_TORCH if torch_or_none else BY_REFERENCE))
     x, w, b, dy = case.integral(seed, dtype)
     b = b if use.bias else np.zeros_like(b)
-    if oracle == "torch":
+    if torch_or_none:
         assume(x.size * w.size * dy.size)  # it refuses some without numbers
-        y, dx, dw, db = by_torch(x, w, b, dy, case)
+        y, dx, dw, db = by_torch(torch_or_none, x, w, b, dy, case)
     else:
         y, dx, dw, db = by_reference(x, w, b, dy, case)
     x, y, dy, dx = (use.signal(a) for a in (x, y, dy, dx))
@@ -149,7 +138,7 @@ def test_conv1d_and_its_gradients(backend, oracle, call, seed, data):
 
 @MORE
 @given(call=calls(), seed=seeds, data=st.data())
-def test_conv_transpose1d_and_its_gradients(backend, oracle, call, seed, data):
+def test_conv_transpose1d_and_its_gradients(backend, torch_or_none, call, seed, data):
     use, case = call
     case = case._replace(mode="zeros")
     g = case.geometry
@@ -161,12 +150,11 @@ def test_conv_transpose1d_and_its_gradients(backend, oracle, call, seed, data):
     options = {"stride": g.stride, "padding": (left, right), "output_padding": extra}
     options |= {"groups": case.groups, "dilation": g.dilation}
 
-    dtype = data.draw(st.sampled_from(BY_TORCH if oracle == "torch" else BY_REFERENCE))
+    dtype = data.draw(st.sampled_from(BY_TORCH if torch_or_none else BY_REFERENCE))
     dy, w, _, x = case.integral(seed, dtype)  # a result here is conv1d's input there
     b = integers(np.random.default_rng(seed), dy.shape[1], dtype)
     b = b if use.bias else np.zeros_like(b)
-    if oracle == "torch":
-        torch = pytest.importorskip("torch")
+    if torch := torch_or_none:
         assume(x.size * w.size * dy.size)
         tensors = [torch.from_numpy(a).requires_grad_() for a in (x, w, b)]
         steps = g.stride, 0, extra, case.groups, g.dilation

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from packages import REPO, build, run, unpack
+from packages import REPO, build, copy_sources, run, unpack
 
 import cconv1d
 
@@ -25,9 +25,12 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def unpacked(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tree of its own for each test: a build leaves its extension behind for the next one."""
-    return unpack(sdist, tmp_path_factory.mktemp("unpacked"))
+def translated(built: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A tree of its own for each test: a build leaves its extension behind for the next one.
+
+    It is the sdist's after Cython, which need not run again to be told that nothing compiles.
+    """
+    return copy_sources(built[1], tmp_path)
 
 
 def test_the_installed_package_is_tested() -> None:
@@ -42,7 +45,8 @@ def test_only_numpy_is_needed() -> None:
     assert needed == ["numpy>=2.0"]
 
 
-def test_sdist_holds_what_a_build_needs(unpacked: Path) -> None:
+def test_sdist_holds_what_a_build_needs(sdist: Path, tmp_path: Path) -> None:
+    unpacked = unpack(sdist, tmp_path)
     names = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*")}
     wanted = {"pyproject.toml", "setup.py", "LICENSE", "README.md", "cconv1d/py.typed"}
     for pattern in ("*.pyx", "*.pxi", "*.c", "*.h"):
@@ -77,22 +81,26 @@ NOT_REQUIRED = {"CCONV1D_REQUIRE_EXTENSION": "", "CIBUILDWHEEL": ""}
 @pytest.mark.skipif(sys.platform == "win32", reason="compilers are not found through PATH")
 @pytest.mark.parametrize("compiler", ["missing", "failing"])
 def test_without_a_compiler_the_reference_computes(
-    unpacked: Path, tmp_path: Path, compiler: str
+    builder: Path, translated: Path, tmp_path: Path, compiler: str
 ) -> None:
     """Installs without a compiler, warns once at first use, says why, and computes."""
     environment = {
-        "missing": {"PATH": str(Path(sys.executable).parent), "CC": "", "CXX": ""},
+        "missing": {"PATH": str(builder.parent), "CC": "", "CXX": ""},
         "failing": {"CC": shutil.which("false") or "false"},
     }[compiler]
     (tmp_path / "wheel").mkdir()
-    wheel = build("wheel", unpacked, tmp_path / "wheel", **NOT_REQUIRED, **environment)
+    where = translated, tmp_path / "wheel", builder
+    wheel = build("wheel", *where, **NOT_REQUIRED, **environment)
     computes_by_the_reference(wheel, tmp_path)
 
 
-def test_a_pure_wheel_computes_by_the_reference(unpacked: Path, tmp_path: Path) -> None:
+def test_a_pure_wheel_computes_by_the_reference(
+    builder: Path, translated: Path, tmp_path: Path
+) -> None:
     """What docs/packaging.md has for platforms that compile nothing, such as Pyodide."""
     (tmp_path / "wheel").mkdir()
-    wheel = build("wheel", unpacked, tmp_path / "wheel", **NOT_REQUIRED, CCONV1D_PURE="1")
+    where = translated, tmp_path / "wheel", builder
+    wheel = build("wheel", *where, **NOT_REQUIRED, CCONV1D_PURE="1")
     assert wheel.name.endswith("-py3-none-any.whl")
     computes_by_the_reference(wheel, tmp_path)
 
@@ -151,19 +159,22 @@ def test_what_the_environment_asks_of_a_build(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="compilers are not found through PATH")
-def test_a_failed_build_is_an_error_where_it_must_be(unpacked: Path, tmp_path: Path) -> None:
+def test_a_failed_build_is_an_error_where_it_must_be(
+    builder: Path, translated: Path, tmp_path: Path
+) -> None:
+    kept = {name: value for name, value in os.environ.items() if name not in ("CC", "CXX")}
+    del kept["PATH"]
+    kept.pop("PYTHONPATH", None)
     done = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(unpacked)],
+        [builder, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, translated],
         cwd=tmp_path,
-        env={
-            **{name: value for name, value in os.environ.items() if name not in ("CC", "CXX")},
-            "PATH": str(Path(sys.executable).parent),
-            "CCONV1D_REQUIRE_EXTENSION": "1",
-        },
-        capture_output=True,
+        env={**kept, "PATH": str(builder.parent), "CCONV1D_REQUIRE_EXTENSION": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
     assert done.returncode != 0
+    assert "building 'cconv1d._core' extension" in done.stdout
     assert not list(tmp_path.glob("*.whl"))
 
 

@@ -7,9 +7,8 @@ import tracemalloc
 import numpy as np
 import pytest
 from hypothesis import given
-from support import LAYOUTS, Case, cases, integers, seeds
+from support import LAYOUTS, Case, as_tuple, cases, every_function, integers, seeds
 from test_refusals import assert_refused
-from test_results import calls
 
 import cconv1d
 from cconv1d import (
@@ -26,15 +25,11 @@ same = np.testing.assert_array_equal
 
 DTYPES = ["int16", "float16", "float32", "float64", "longdouble", "complex64"]
 CASE = Case(3, 2, 2, 3, 11, 3, 2, (3, 1), 2)
-FUNCTIONS = list(calls(CASE, *CASE.integral(0, np.float64)))
+FUNCTIONS = list(every_function(CASE, *CASE.integral(0, np.float64)))
 #: Which positional arguments are signals.
 SIGNALS = {"conv1d": (0,), "conv1d_backward": (0, 1), "conv1d_backward_input": (0,)}
 SIGNALS |= {"conv1d_backward_weight": (0, 1)}
 SIGNALS |= {"conv_transpose1d": (0,), "conv_transpose1d_backward": (0, 1)}
-
-
-def as_tuple(result):
-    return result if isinstance(result, tuple) else (result,)
 
 
 def with_weights(case, four, seed):
@@ -66,7 +61,7 @@ def alone(function, arguments, options, n):
 def every_call(case, four):
     """(function, arguments, options) for each, with a weight for each sample."""
     x, w, b, dy = four
-    table = calls(case, x, w[0] if len(w) else w.reshape(w.shape[1:]), b, dy)
+    table = every_function(case, x, w[0] if len(w) else w.reshape(w.shape[1:]), b, dy)
     for name, (function, arguments, options) in table.items():
         arguments = [
             a if a is x or a is dy or a is b or isinstance(a, int) else w for a in arguments
@@ -209,9 +204,8 @@ def test_signals_are_not_copied(native):
         assert peak < x.nbytes / 16
 
 
-def test_torch(backend):
+def test_torch(backend, torch):
     """As its vmap of conv1d over samples and weights."""
-    torch = pytest.importorskip("torch")
     x, w, b, dy = with_weights(CASE, CASE.integral(3, np.float64), 3)
     options = {"stride": 2, "padding": 3, "dilation": 2, "groups": 2}
     tensors = [torch.from_numpy(a).requires_grad_() for a in (x, w, b)]

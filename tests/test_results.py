@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import LAYOUTS, REAL, Case, cases, integers, seeds
+from support import REAL, WRITEABLE, Case, Subclass, as_tuple, cases, every_function, seeds
 
 from cconv1d import (
     Gradients,
@@ -16,53 +16,17 @@ from cconv1d import (
     _execute,
     _kernels,
     conv1d,
-    conv1d_backward,
     conv1d_backward_input,
-    conv1d_backward_weight,
     conv_transpose1d,
-    conv_transpose1d_backward,
 )
 
 same = np.testing.assert_array_equal
 
 DTYPES = ["int16", "float16", "float32", "float64", "complex64"]
-OPTIONS = {"stride": 2, "padding": (3, 1), "dilation": 2, "groups": 2}
-
-
-def calls(case, x, w, b, dy):
-    """Every function, as one of keyword arguments, and its positional arguments.
-
-    For the transposed functions x and dy change places, if there is such a convolution.
-    """
-    g = case.geometry
-    table = {
-        "conv1d": (conv1d, (x, w, b), case.options),
-        "conv1d_backward": (conv1d_backward, (dy, x, w), case.options),
-        "conv1d_backward_input": (conv1d_backward_input, (dy, w, case.length), case.options),
-        "conv1d_backward_weight": (conv1d_backward_weight, (dy, x, case.taps), case.options),
-    }
-    span = case.dilation * (case.taps - 1) + 1
-    right = (g.output_length - 1) * g.stride + span - g.pad_left - g.input_length
-    extra = -right if right < 0 else 0
-    if g.output_length > 0 < g.input_length and extra < max(case.stride, case.dilation):
-        options = {
-            **case.options,
-            "padding": (g.pad_left, max(right, 0)),
-            "output_padding": extra,
-        }
-        del options["padding_mode"]
-        c = integers(np.random.default_rng(0), case.groups * case.channels, x.dtype)
-        table["conv_transpose1d"] = (conv_transpose1d, (dy, w, c), options)
-        table["conv_transpose1d_backward"] = (conv_transpose1d_backward, (x, dy, w), options)
-    return table
-
-
-def as_tuple(result):
-    return result if isinstance(result, tuple) else (result,)
 
 
 CASE = Case(2, 2, 2, 3, 11, 3, 2, (3, 1), 2)
-FUNCTIONS = list(calls(CASE, *CASE.integral(0, np.float64)))
+FUNCTIONS = list(every_function(CASE, *CASE.integral(0, np.float64)))
 
 
 def test_every_function_is_here():
@@ -95,7 +59,7 @@ def test_both_layouts_have_the_same_bits(native, case, seed, dtype, batch):
     x, w, b, dy = case.normal(seed, dtype)
     if case.batch and not batch:
         x, dy = x[0], dy[0]
-    for name, (function, arguments, options) in calls(case, x, w, b, dy).items():
+    for name, (function, arguments, options) in every_function(case, x, w, b, dy).items():
         expected = function(*arguments, **options)
         views = swap_signals(name, arguments, w)
         copies = [np.ascontiguousarray(v) if isinstance(v, np.ndarray) else v for v in views]
@@ -142,7 +106,7 @@ def test_both_layouts_of_wide_signals(native, case, dtype):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_layouts_of_any_dtype(backend, name, dtype):
     four = CASE.integral(0, dtype)
-    function, arguments, options = calls(CASE, *four)[name]
+    function, arguments, options = every_function(CASE, *four)[name]
     expected = function(*arguments, **options)
     got = function(*swap_signals(name, arguments, four[1]), **options, layout="NLC")
     for a, e in zip(as_tuple(swap_results(name, got)), as_tuple(expected), strict=True):
@@ -169,26 +133,7 @@ def filled(result):
     return np.full_like(result, 7)
 
 
-OUTS = {
-    **{name: lambda a, f=f: f(filled(a)) for name, f in LAYOUTS.items() if name != "read-only"},
-    "contiguous": filled,
-    "subclass": lambda a: filled(a).view(Subclass),
-    "unaligned": lambda a: unaligned(filled(a)),
-}
-
-
-class Subclass(np.ndarray):
-    """Items of its own, which are not to be asked for."""
-
-    def __getitem__(self, key):
-        raise AssertionError("indexed as a subclass")
-
-
-def unaligned(values):
-    raw = np.empty(values.nbytes + 1, np.uint8)
-    copy = raw[1:].view(values.dtype).reshape(values.shape)
-    copy[...] = values
-    return copy
+OUTS = WRITEABLE | {"subclass": lambda a: a.view(Subclass)}
 
 
 @pytest.mark.parametrize("layout", ["NCL", "NLC"])
@@ -197,12 +142,12 @@ def unaligned(values):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_out_of_any_kind(backend, name, kind, dtype, layout):
     four = CASE.integral(0, dtype)
-    function, arguments, options = calls(CASE, *four)[name]
+    function, arguments, options = every_function(CASE, *four)[name]
     if layout == "NLC":
         arguments = swap_signals(name, arguments, four[1])
     expected = function(*arguments, **options, layout=layout)
     for accumulate in (False, True):
-        out = like(expected, OUTS[kind])
+        out = like(expected, lambda a: OUTS[kind](filled(a)))
         got = function(*arguments, **options, layout=layout, out=out, accumulate=accumulate)
         assert got is out or isinstance(out, tuple)
         for a, o, e in zip(as_tuple(got), as_tuple(out), as_tuple(expected), strict=True):
@@ -214,7 +159,7 @@ def test_out_of_any_kind(backend, name, kind, dtype, layout):
 def test_out_and_accumulate_have_the_bits_of_doing_it_afterwards(native, case, seed, dtype):
     x, w, b, dy = case.normal(seed, dtype)
     rng = np.random.default_rng(seed)
-    for name, (function, arguments, options) in calls(case, x, w, b, dy).items():
+    for name, (function, arguments, options) in every_function(case, x, w, b, dy).items():
         expected = function(*arguments, **options)
         out = like(expected, lambda e: rng.standard_normal(e.shape).astype(dtype))
         sums = [o + e for o, e in zip(as_tuple(out), as_tuple(expected), strict=True)]
@@ -229,7 +174,7 @@ def test_out_and_accumulate_have_the_bits_of_doing_it_afterwards(native, case, s
 @pytest.mark.parametrize("name", ["conv1d_backward", "conv_transpose1d_backward"])
 @pytest.mark.parametrize("some", [(True, False, False), (False, True, False), (False, True, True)])
 def test_some_of_the_gradients_in_out(backend, name, some):
-    function, arguments, options = calls(CASE, *CASE.integral(0, np.float32))[name]
+    function, arguments, options = every_function(CASE, *CASE.integral(0, np.float32))[name]
     expected = function(*arguments, **options)
     outs = [filled(e) if s else None for e, s in zip(expected, some, strict=True)]
     got = function(*arguments, **options, out=outs)  # the others are new
@@ -253,7 +198,7 @@ def interleaved(value):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_out_that_overlaps_an_input_is_refused(backend, name):
     """Each result against each input; whether they overlap is a matter of memory, not of bounds."""
-    function, arguments, options = calls(CASE, *CASE.integral(0, np.float64))[name]
+    function, arguments, options = every_function(CASE, *CASE.integral(0, np.float64))[name]
     results = function(*arguments, **options)
     single = not isinstance(results, tuple)
     for i in range(len(as_tuple(results))):
@@ -288,7 +233,7 @@ def test_numbers_between_those_of_an_input_do_not_overlap_it(backend):
 
 @pytest.mark.parametrize("name", ["conv1d_backward", "conv_transpose1d_backward"])
 def test_outs_that_overlap_each_other_are_refused(backend, name):
-    function, arguments, options = calls(CASE, *CASE.integral(0, np.float64))[name]
+    function, arguments, options = every_function(CASE, *CASE.integral(0, np.float64))[name]
     dx, dw, db = function(*arguments, **options)
     memory = np.zeros(dx.size + dw.size + db.size)
     parts = Gradients(
@@ -336,7 +281,7 @@ def test_arrays_that_overlap_themselves(shape, strides):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_an_error_while_computing_leaves_every_out_alone(backend, name, accumulate, monkeypatch):
     """Whichever of the maps it is that memory runs out for."""
-    function, arguments, options = calls(CASE, *CASE.integral(0, np.float64))[name]
+    function, arguments, options = every_function(CASE, *CASE.integral(0, np.float64))[name]
     results = function(*arguments, **options)
     for failing in range(len(as_tuple(results))):
         count = 0
@@ -391,7 +336,7 @@ def test_an_error_between_samples_leaves_out_alone(backend, monkeypatch):
 def test_an_error_while_folding_back_leaves_out_alone(backend, name, mode, monkeypatch):
     """Where memory runs out for what copies of samples receive, some of dx has been stored."""
     case = CASE._replace(mode=mode)
-    function, arguments, options = calls(case, *case.integral(0, np.float64))[name]
+    function, arguments, options = every_function(case, *case.integral(0, np.float64))[name]
     out = like(function(*arguments, **options), filled)
 
     def failing(dy, w, dx, *others):

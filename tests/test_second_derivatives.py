@@ -11,7 +11,6 @@ dx = backward_input(dy, w) and dw = backward_weight(dy, x), with a = ∂S/∂dx 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import assume, given
 from support import seeds, small_cases
 
@@ -72,9 +71,8 @@ def test_finite_differences(backend, case, seed):
 
 
 @given(case=small_cases, seed=seeds)
-def test_against_pytorch(backend, case, seed):
+def test_against_pytorch(backend, torch, case, seed):
     """Its double backward, in float64."""
-    torch = pytest.importorskip("torch")
     case = case._replace(mode="zeros")
     at = arguments(case, seed)
     assume(all(array.size for array in at))  # PyTorch refuses some others

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from support import LAYOUTS, REAL, assert_near, integers, seeds, wider
+from support import LAYOUTS, REAL, assert_near, integers, seeds, swapped, unaligned, wider
 
 import cconv1d
 from cconv1d import convolve, correlate
@@ -340,13 +340,6 @@ def test_layouts(backend, layout, dtype):
     same(v, w)
 
 
-def _unaligned(array):
-    view = np.empty(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
-    view[...] = array
-    assert not view.flags.aligned
-    return view
-
-
 def _repeated(array):
     """Rows that are one, as broadcasting makes them."""
     return np.broadcast_to(array[..., :1, :], array.shape)
@@ -355,7 +348,7 @@ def _repeated(array):
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize(
     "awkward",
-    [_unaligned, lambda a: a.astype(a.dtype.newbyteorder("S")), _repeated],
+    [unaligned, swapped, _repeated],
     ids=["unaligned", "other byte order", "repeated"],
 )
 def test_data_in_awkward_places(native, seen, name, awkward):

@@ -10,11 +10,12 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
-from calls import BOTH, DTYPES, KINDS, MOST, a_call, a_target
+from calls import BOTH, DTYPES, MOST, a_call, a_target
 from conftest import BACKENDS, selected
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support import READABLE
 
 import cconv1d
 from cconv1d import _backend
@@ -69,7 +70,7 @@ class Calls(RuleBasedStateMachine):
         call, out = choose(self.calls)
         if choose(BOTH):
             arrays = {
-                name: KINDS[choose(sorted(KINDS))](array.copy()) if movable(array) else array
+                name: READABLE[choose(sorted(READABLE))](array.copy()) if movable(array) else array
                 for name, array in call.arrays.items()
             }
             call = call._replace(arrays=arrays)

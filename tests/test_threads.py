@@ -371,6 +371,7 @@ x, w = rng.standard_normal((4, 64, 2000)), rng.standard_normal((64, 64, 5))
 """
 
 
+@pytest.mark.alone
 @needs_native
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_fork_in_the_middle_of_use():
@@ -398,6 +399,7 @@ thread.join()
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.alone
 @needs_native
 def test_many_callers_at_once():
     rng = np.random.default_rng(2)
@@ -418,6 +420,7 @@ def test_many_callers_at_once():
     assert not wrong
 
 
+@pytest.mark.alone
 @needs_native
 @pytest.mark.parametrize("count", [2, 1000])
 @pytest.mark.parametrize("pause", [0, 0.05], ids=["spinning", "sleeping"])
@@ -428,6 +431,7 @@ def test_exit_while_idle(count, pause):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.alone
 @needs_native
 def test_exit_in_the_middle_of_a_call():
     done = python(

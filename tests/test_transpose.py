@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -201,13 +199,6 @@ def test_it_undoes_the_length_of_conv1d(length, taps, stride, dilation, pads):
     assert resolve_transposed("t", positions, taps, stride, pads, extra, dilation) == Geometry(
         length, positions, stride, dilation, pads[0]
     )
-
-
-@pytest.fixture(scope="module")
-def torch():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it says on import is not ours to judge
-        return pytest.importorskip("torch")
 
 
 TORCH_CASES = {

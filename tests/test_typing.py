@@ -104,30 +104,37 @@ cconv1d.conv2d
 """
 
 
-def mypy(folder, program):
-    """mypy's exit status and the lines in which it finds errors."""
-    (folder / "program.py").write_text(program, encoding="utf-8")
+@pytest.fixture(scope="module")
+def errors(tmp_path_factory):
+    """The lines of good.py and of bad.py in which mypy finds errors, and all that it prints."""
+    folder = tmp_path_factory.mktemp("programs")
+    (folder / "good.py").write_text(GOOD, encoding="utf-8")
+    (folder / "bad.py").write_text(BAD, encoding="utf-8")
     environment = {k: v for k, v in os.environ.items() if k != "MYPYPATH"}
     home = Path(cconv1d.__file__).resolve().parents[1]
     if home.name not in ("site-packages", "dist-packages"):
         environment["MYPYPATH"] = str(home)
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "program.py"],
+        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "good.py", "bad.py"],
         cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
     )
     assert checked.stderr == ""
-    lines = {int(n) for n in re.findall(r"^program\.py:(\d+): error", checked.stdout, re.MULTILINE)}
-    return checked.returncode, lines, checked.stdout
+    assert checked.returncode == 1, checked.stdout
+    found = re.findall(r"^(\S+):(\d+): error", checked.stdout, re.MULTILINE)
+    assert f"Found {len(found)} errors in 1 file (checked 2 source files)" in checked.stdout
+    return {
+        name: {int(line) for path, line in found if path == name} for name in ("good.py", "bad.py")
+    }, checked.stdout
 
 
-def test_a_program_that_uses_every_public_name(tmp_path):
+def test_a_program_that_uses_every_public_name(errors):
     for name in cconv1d.__all__:
         assert re.search(rf"\b{name}\b", GOOD), name
-    status, _, printed = mypy(tmp_path, GOOD)
-    assert status == 0, printed
+    lines, printed = errors
+    assert lines["good.py"] == set(), printed
 
 
 def test_that_program_runs():
@@ -138,8 +145,7 @@ def test_that_program_runs():
         cconv1d.set_num_threads(threads)
 
 
-def test_every_wrong_line_is_refused(tmp_path):
-    status, lines, printed = mypy(tmp_path, BAD)
-    assert status == 1, printed
+def test_every_wrong_line_is_refused(errors):
+    lines, printed = errors
     expected = {i for i, line in enumerate(BAD.splitlines(), 1) if line.startswith("cconv1d.")}
-    assert lines == expected, printed
+    assert lines["bad.py"] == expected, printed
