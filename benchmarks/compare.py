@@ -20,8 +20,9 @@ from typing import Any, cast
 
 import numpy as np
 from measure import Limit, copying, fma_peak, interleave, machine, settle
-from peers import HALVES, OPS, PEERS, Array, Call, Case, Cconv1d, Peer, cases, read_rows
+from peers import PEERS, Call, Cconv1d, Peer
 from report import EQUAL, behind, draw, geometric_means, target_table, title, to_best
+from workloads import HALVES, OPS, Array, Case, cases, read_rows
 
 import cconv1d
 

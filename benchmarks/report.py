@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from peers import OPS, Row
+from workloads import OPS, Row
 
 Result = dict[str, Any]
 Run = dict[str, Any]
