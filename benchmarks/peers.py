@@ -15,7 +15,7 @@ from timeit import Timer
 from typing import Any, NamedTuple
 
 import numpy as np
-from workloads import DTYPES, HALVES, Array, Case
+from workloads import DTYPES, HALVES, PAD_MODES, Array, Case
 
 import cconv1d
 
@@ -296,7 +296,7 @@ def _onnx_model(case: Case) -> bytes:
         nodes.append(helper.make_node("Transpose", [seen], ["channels"], perm=[0, 2, 1]))
         seen = "channels"
     if row.padding_mode != "zeros":
-        mode = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[row.padding_mode]
+        mode = PAD_MODES[row.padding_mode]
         nodes.append(helper.make_node("Pad", [seen, "pads"], ["padded"], mode=mode))
         constants["pads"] = np.array([0, 0, padding] * 2)
         seen, padding = "padded", 0
@@ -425,7 +425,6 @@ class Jax(Peer):
         jax, row = self.jax, case.row
         stride, padding, dilation, groups = case.geometry
         signals = "NHC" if row.layout == "NLC" else "NCH"
-        modes = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
         span = dilation * (row.kernel_size - 1)
 
         def convolve(x, w):
@@ -442,7 +441,7 @@ class Jax(Peer):
             around = padding
             if row.padding_mode != "zeros":
                 beside = [(0, 0), (0, 0), (padding, padding)]
-                x, around = jax.numpy.pad(x, beside, modes[row.padding_mode]), 0
+                x, around = jax.numpy.pad(x, beside, PAD_MODES[row.padding_mode]), 0
             return jax.lax.conv_general_dilated(
                 x,
                 w,
@@ -523,9 +522,8 @@ def _lines(case: Case) -> Lines | None:
 def _pad(case: Case, signals: Array) -> Array:
     """The input, padded, for what would not count the padding or not pad as the row asks for."""
     row = case.row
-    modes = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     beside = [(0, 0)] * (signals.ndim - 1) + [(row.padding, row.padding)]
-    return np.pad(signals, beside, mode=modes[row.padding_mode])
+    return np.pad(signals, beside, mode=PAD_MODES[row.padding_mode])
 
 
 class NumPy(Peer):

@@ -22,6 +22,9 @@ OPS = ("forward", "dx", "dw")
 HALVES = ("float16", "bfloat16")
 DTYPES = ("float32", "float64", "complex64", "complex128", *HALVES)
 
+#: The padding modes in the words of `numpy.pad`, which are those of ONNX and JAX, too.
+PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
 
 @dataclass(frozen=True)
 class Row:
