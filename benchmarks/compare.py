@@ -89,6 +89,15 @@ def arguments() -> argparse.Namespace:
     return options
 
 
+def command(words: Sequence[str]) -> str:
+    """What was run, without where its output went, which is a place on one machine."""
+    places = argparse.ArgumentParser(add_help=False)
+    places.add_argument("--json")
+    places.add_argument("--plots")
+    _, kept = places.parse_known_args(words)
+    return shlex.join(["python", "benchmarks/compare.py", *kept])
+
+
 # --- what is measured -----------------------------------------------------------------------
 
 
@@ -241,7 +250,7 @@ def main() -> int:
     peak = next(iter(peaks.values()))
     config = cconv1d.show_config("dicts")
     run: dict[str, Any] = {
-        "command": shlex.join(["python", "benchmarks/compare.py", *sys.argv[1:]]),
+        "command": command(sys.argv[1:]),
         "date": date.today().isoformat(),
         "machine": machine(),
         "dtype": None if options.options else options.dtype,
