@@ -347,6 +347,20 @@ def layouts(runs: Sequence[Run]) -> str | None:
     return table(["row", "NCL, ms", "NLC, ms"], rows) if rows else None
 
 
+def small_calls_in_words(run: Run) -> list[str]:
+    """What the README may quote of what overhead.py wrote."""
+    said = [f"Measured on {where(run)}."]
+    for arrays in dict.fromkeys(each["arrays"] for each in run["rows"] if each["arrays"]):
+        ratios = [
+            f"{each['what']} {each['ratio']:.2f}"
+            for each in run["rows"]
+            if each["arrays"] == arrays and each["target"] is not None
+        ]
+        if ratios:
+            said.append(f"Time of small calls, {arrays}, 1 thread: {listed(ratios)}.")
+    return said
+
+
 def small_calls(run: Run) -> str:
     """What overhead.py wrote."""
     rows = []
@@ -357,7 +371,7 @@ def small_calls(run: Run) -> str:
         theirs = "" if each["theirs_us"] is None else f"{each['theirs_us']:.2f}"
         ours = "" if own else f"{each['ours_us']:.2f}"
         rows.append((what, ours, theirs, value))
-    where_from = f"{where(run | run['config'])}; NumPy {run['config']['numpy']}"
+    where_from = f"{where(run)}; NumPy {run['config']['numpy']}"
     return "\n\n".join(
         [
             f"The first call's time over the second's, one thread: below 1, the first is faster. "
@@ -437,7 +451,8 @@ A ratio from {EQUAL} on counts as equal.
 
 def page(runs: Sequence[Run], calls: Sequence[Run], pictures: str | None) -> str:
     """The whole of docs/performance.md, of runs of compare.py and of overhead.py."""
-    parts = [OPENING, *("\n".join(f"- {said}" for said in in_words(run)) for run in runs)]
+    words = [*map(in_words, runs), *map(small_calls_in_words, calls)]
+    parts = [OPENING, *("\n".join(f"- {said}" for said in sentences) for sentences in words)]
     parts += [markdown(run, pictures) for run in runs]
     if (both := layouts(runs)) is not None:
         parts += ["## Channels first and channels last", "The same layers in both layouts.", both]
