@@ -285,3 +285,81 @@ def test_pages_name_no_place_of_a_machine():
     for page in (README, *REPO.glob("docs/*.md")):
         text = re.sub(r"https?://\S+", "", page.read_text("utf-8"))
         assert not re.findall(r"(?<![\w.>)\]/-])/(?:tmp|home|root|work|Users|var|opt)\b", text)
+
+
+# --- docs/architecture.md -----------------------------------------------------------------------
+
+#: Where a file is that is named without its folder.
+FOLDERS = (
+    *("", "docs", "cconv1d", "cconv1d/include"),
+    *("src", "src/nest", "src/tile", "src/pool", "tests", "tools", "benchmarks"),
+)
+SOURCES = ("cconv1d/*.py", "cconv1d/*.pxd", "cconv1d/*.pyi", "cconv1d/include/*", "src/**/*.*")
+
+
+def backquoted(page):
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", page, flags=re.DOTALL))
+
+
+def named_files(page):
+    return [n for n in backquoted(page) if re.fullmatch(r"[\w./-]+\.(?:[a-z]{1,4})", n)]
+
+
+def sources(tree):
+    """Those that someone wrote: not what the build makes of them."""
+    found = {
+        path.relative_to(tree).as_posix() for pattern in SOURCES for path in tree.glob(pattern)
+    }
+    return {name for name in found if name not in ("src/_core.c", "cconv1d/__init__.py")}
+
+
+with_sources = pytest.mark.skipif(
+    not (ARCHITECTURE.exists() and (REPO / "src").exists()),
+    reason="the sources are not beside the tests",
+)
+
+
+@with_sources
+def test_architecture_names_files_that_exist():
+    names = named_files(ARCHITECTURE.read_text("utf-8"))
+    assert len(names) > 50
+    missing = {
+        name for name in names if not any((REPO / folder / name).is_file() for folder in FOLDERS)
+    }
+    assert not missing
+
+
+@with_sources
+def test_architecture_has_a_row_for_every_source():
+    assert sources(REPO) <= set(named_files(ARCHITECTURE.read_text("utf-8")))
+
+
+@with_sources
+def test_architecture_names_what_is_in_the_sources():
+    """Of functions, structs and constants: a word with an underscore or a capital in it."""
+    text = "\n".join((REPO / name).read_text("utf-8") for name in sources(REPO))
+    text += (REPO / "setup.py").read_text("utf-8")
+    names = backquoted(ARCHITECTURE.read_text("utf-8"))
+    names = [n.partition("=")[0] for n in names if n not in named_files(f"`{n}`")]
+    unknown = {
+        name
+        for name in names
+        if re.fullmatch(r"\w*[_A-Z]\w*", name) and not re.search(rf"\b{name}\b", text)
+    }
+    assert not unknown
+
+
+@with_sources
+def test_modules_import_those_above_them():
+    """In the order of the table, so that there is no circle."""
+    table = ARCHITECTURE.read_text("utf-8").partition("## From Python to a nest")[0]
+    order = [name for name in named_files(table) if re.fullmatch(r"cconv1d/\w+\.py", name)]
+    assert len(order) > 10
+    below = {}
+    for place, name in enumerate(order):
+        text = (REPO / name).read_text("utf-8")
+        used = re.findall(r"^from \.(\w+) import", text, re.MULTILINE)
+        for line in re.findall(r"^from \. import (.*)$", text, re.MULTILINE):
+            used += [name for name in line.split(", ") if (REPO / f"cconv1d/{name}.py").exists()]
+        below[name] = {each for each in used if f"cconv1d/{each}.py" not in order[:place]}
+    assert not {name: modules for name, modules in below.items() if modules}
