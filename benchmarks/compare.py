@@ -20,8 +20,9 @@ from typing import Any, cast
 
 import numpy as np
 from measure import Limit, copying, fma_peak, interleave, machine, settle
-from peers import HALVES, OPS, PEERS, Array, Call, Case, Cconv1d, Peer, cases, read_rows
+from peers import PEERS, Call, Cconv1d, Peer
 from report import EQUAL, behind, draw, geometric_means, target_table, title, to_best
+from workloads import HALVES, OPS, Array, Case, cases, read_rows
 
 import cconv1d
 
@@ -86,6 +87,15 @@ def arguments() -> argparse.Namespace:
     if options.clock == "cpu" and options.threads > 1:
         parser.error("--clock cpu adds up the time of all threads: it is for --threads 1")
     return options
+
+
+def command(words: Sequence[str]) -> str:
+    """What was run, without where its output went, which is a place on one machine."""
+    places = argparse.ArgumentParser(add_help=False)
+    places.add_argument("--json")
+    places.add_argument("--plots")
+    _, kept = places.parse_known_args(words)
+    return shlex.join(["python", "benchmarks/compare.py", *kept])
 
 
 # --- what is measured -----------------------------------------------------------------------
@@ -240,7 +250,7 @@ def main() -> int:
     peak = next(iter(peaks.values()))
     config = cconv1d.show_config("dicts")
     run: dict[str, Any] = {
-        "command": shlex.join(["python", "benchmarks/compare.py", *sys.argv[1:]]),
+        "command": command(sys.argv[1:]),
         "date": date.today().isoformat(),
         "machine": machine(),
         "dtype": None if options.options else options.dtype,

@@ -21,7 +21,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from peers import OPS, Cconv1d, Row, cases, read_rows
+from peers import Cconv1d
+from workloads import OPS, Row, cases, read_rows
 
 import cconv1d
 

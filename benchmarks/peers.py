@@ -1,4 +1,4 @@
-"""What the benchmarks compute, and everyone who can compute it.
+"""Everyone who can compute what the benchmarks ask for.
 
 A peer is made once for a number of threads; that raises ImportError where it is not
 installed.  Its `prepare` does whatever it can do beforehand and returns the call that is
@@ -7,152 +7,19 @@ to be timed, or None where the peer has nothing for this case.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from fnmatch import fnmatch
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 from timeit import Timer
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from workloads import DTYPES, HALVES, PAD_MODES, Array, Case
 
 import cconv1d
 
-Array = NDArray[Any]
 Call = Callable[[], Any]
-
-OPS = ("forward", "dx", "dw")
-
-#: Everything that is compiled; half precision is summed in float32.
-HALVES = ("float16", "bfloat16")
-DTYPES = ("float32", "float64", "complex64", "complex128", *HALVES)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A layer: a function's arguments, under a name."""
-
-    name: str
-    N: int
-    C: int
-    L: int
-    K: int
-    kernel_size: int
-    stride: int
-    dilation: int
-    groups: int
-    padding: int
-    function: str = "conv1d"  # or conv_transpose1d, or convolve, which is that of one channel
-    dtype: str = "float32"
-    layout: str = "NCL"
-    padding_mode: str = "zeros"
-
-    @property
-    def transposed(self) -> bool:
-        return self.function != "conv1d"
-
-    @property
-    def options(self) -> dict[str, str]:
-        """The keywords that the function's call needs."""
-        return {
-            name: getattr(self, name)
-            for name in ("layout", "padding_mode")
-            if getattr(self, name) != getattr(Row, name)
-        }
-
-    @property
-    def output_length(self) -> int:
-        if self.transposed:
-            return cconv1d.conv_transpose1d_output_length(
-                self.L, self.kernel_size, self.stride, self.padding, 0, self.dilation
-            )
-        return cconv1d.conv1d_output_length(
-            self.L, self.kernel_size, self.stride, self.padding, self.dilation
-        )
-
-    @property
-    def shapes(self) -> tuple[tuple[int, int, int], ...]:
-        """Of input, weight and output."""
-        x, y = (self.N, self.C, self.L), (self.N, self.K, self.output_length)
-        if self.layout == "NLC":
-            x, y = (x[0], x[2], x[1]), (y[0], y[2], y[1])
-        if self.transposed:
-            return x, (self.C, self.K // self.groups, self.kernel_size), y
-        return x, (self.K, self.C // self.groups, self.kernel_size), y
-
-    @property
-    def flops(self) -> int:
-        """Of the forward map and of each gradient, taps that meet the padding included."""
-        positions = self.L if self.transposed else self.output_length
-        products = self.N * positions * self.C * self.K // self.groups * self.kernel_size
-        return products * (8 if self.dtype.startswith("complex") else 2)
-
-    def reduction(self, op: str) -> int:
-        """The most products that one result is the sum of."""
-        if op == "dw":
-            return self.N * (self.L if self.transposed else self.output_length)
-        taps = self.kernel_size
-        if (op == "dx") != self.transposed:
-            taps = -(-taps // self.stride)
-        return (self.C if op == "forward" else self.K) // self.groups * taps
-
-
-@dataclass(frozen=True)
-class Case:
-    """One operation on a row and its arrays."""
-
-    row: Row
-    op: str
-    x: Array
-    w: Array
-    dy: Array
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.x.dtype
-
-    @property
-    def nbytes(self) -> int:
-        """Of operands and result: a gradient is as large as what it is the gradient of."""
-        return self.x.nbytes + self.w.nbytes + self.dy.nbytes
-
-    @property
-    def geometry(self) -> tuple[int, int, int, int]:
-        return self.row.stride, self.row.padding, self.row.dilation, self.row.groups
-
-
-def read_rows(globs: Sequence[str], table: str = "workloads", **same: str) -> list[Row]:
-    """The rows of a table that have such a name; `same` is what the table does not say of them."""
-    with Path(__file__).with_name(f"{table}.csv").open(newline="") as lines:
-        rows = [
-            Row(**{name: int(v) if v.isdecimal() else v for name, v in fields.items()}, **same)
-            for fields in csv.DictReader(lines)
-        ]
-    return [row for row in rows if any(fnmatch(row.name, glob) for glob in globs)]
-
-
-def normal(draw: Callable[..., Array], shape: tuple[int, ...], dtype: str) -> Array:
-    """Zeros, ones and subnormal numbers have speeds of their own."""
-    if dtype.startswith("complex"):
-        parts = (*shape, 2), np.dtype(dtype).type(0).real.dtype
-        return (draw(*parts) * parts[1].type(0.5**0.5)).view(dtype)[..., 0]
-    if dtype in HALVES:
-        return draw(shape, np.float32).astype(dtype)
-    return draw(shape, dtype)
-
-
-def cases(rows: Sequence[Row], ops: Sequence[str]) -> Iterable[Case]:
-    for row in rows:
-        if row.dtype == "bfloat16":
-            import ml_dtypes  # noqa: F401  (NumPy knows the word from then on)
-        draw = np.random.default_rng(0).standard_normal
-        x, w, dy = (normal(draw, shape, row.dtype) for shape in row.shapes)
-        for op in ops:
-            yield Case(row, op, x, w, dy)
 
 
 class Peer:
@@ -429,7 +296,7 @@ def _onnx_model(case: Case) -> bytes:
         nodes.append(helper.make_node("Transpose", [seen], ["channels"], perm=[0, 2, 1]))
         seen = "channels"
     if row.padding_mode != "zeros":
-        mode = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[row.padding_mode]
+        mode = PAD_MODES[row.padding_mode]
         nodes.append(helper.make_node("Pad", [seen, "pads"], ["padded"], mode=mode))
         constants["pads"] = np.array([0, 0, padding] * 2)
         seen, padding = "padded", 0
@@ -558,7 +425,6 @@ class Jax(Peer):
         jax, row = self.jax, case.row
         stride, padding, dilation, groups = case.geometry
         signals = "NHC" if row.layout == "NLC" else "NCH"
-        modes = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
         span = dilation * (row.kernel_size - 1)
 
         def convolve(x, w):
@@ -575,7 +441,7 @@ class Jax(Peer):
             around = padding
             if row.padding_mode != "zeros":
                 beside = [(0, 0), (0, 0), (padding, padding)]
-                x, around = jax.numpy.pad(x, beside, modes[row.padding_mode]), 0
+                x, around = jax.numpy.pad(x, beside, PAD_MODES[row.padding_mode]), 0
             return jax.lax.conv_general_dilated(
                 x,
                 w,
@@ -656,9 +522,8 @@ def _lines(case: Case) -> Lines | None:
 def _pad(case: Case, signals: Array) -> Array:
     """The input, padded, for what would not count the padding or not pad as the row asks for."""
     row = case.row
-    modes = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     beside = [(0, 0)] * (signals.ndim - 1) + [(row.padding, row.padding)]
-    return np.pad(signals, beside, mode=modes[row.padding_mode])
+    return np.pad(signals, beside, mode=PAD_MODES[row.padding_mode])
 
 
 class NumPy(Peer):

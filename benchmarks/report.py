@@ -1,4 +1,4 @@
-"""Tell what compare.py measured: as Markdown, as pictures, and beside the targets.
+"""Tell what compare.py and overhead.py measured: as Markdown, as pictures, beside the targets.
 
 ``python benchmarks/report.py --help`` lists the options.  Nothing is measured here, so tables
 and pictures of one file are of one run.
@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from peers import OPS, Row
+from workloads import OPS, Row
 
 Result = dict[str, Any]
 Run = dict[str, Any]
@@ -24,8 +23,15 @@ Run = dict[str, Any]
 #: Ratios from here on count as equal.
 EQUAL = 0.95
 
-#: The lines of a README between which the Markdown belongs.
-BEGIN, END = "<!-- benchmarks: from here on by report.py -->", "<!-- end of benchmarks -->"
+REPO = Path(__file__).resolve().parents[1]
+
+#: The runs that are kept, in the order of the page, which is made of them alone.
+RESULTS = tuple(
+    Path(__file__).with_name("results") / f"{name}.json"
+    for name in ("float32-1", "float32-2", "float64-1", "options-1", "overhead")
+)
+PAGE = REPO / "docs" / "performance.md"
+PICTURES = PAGE.with_name("pictures")
 
 
 def peers_of(run: Run) -> list[str]:
@@ -279,15 +285,112 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
-def markdown(run: Run, pictures: str | None, aside: bool) -> str:
+MAPS = {"forward": "the output", "dx": "the input gradient", "dw": "the weight gradient"}
+
+
+def listed(items: Sequence[str]) -> str:
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def ahead(results: Sequence[Result]) -> str:
+    """How often which peer is ahead, in which rows."""
+    rows: dict[str, list[str]] = {}
+    for result in behind(results):
+        rows.setdefault(result["best"], []).append(result["row"])
+    return listed(
+        [
+            f"{peer} in {len(names)} ({', '.join(dict.fromkeys(names))})"
+            for peer, names in sorted(rows.items(), key=lambda item: -len(item[1]))
+        ]
+    )
+
+
+def in_words(run: Run) -> list[str]:
+    """What the README may quote of a run: sentences, each of which stands by itself."""
+    results, means = run["results"], geometric_means(run["results"])
+    layers = len({result["row"] for result in results})
+    plural = "s" if run["threads"] > 1 else ""
+    which = "Other layouts, dtypes, padding modes and functions"
+    within = (
+        f"{run['dtype'].capitalize() if run['dtype'] else which}, {run['threads']} thread{plural}"
+    )
+    said = [f"Measured on {where(run)}."]
+    for peer, name in (("torch", "PyTorch"), ("best", "the fastest peer of each layer")):
+        found = [f"{of[peer]:.2f} times for {MAPS[op]}" for op, of in means.items() if peer in of]
+        if found:
+            found[0] = found[0].replace("times", "times as long as cconv1d")
+            said.append(
+                f"{within}: {name} takes {listed(found)} (geometric means over {layers} layers)."
+            )
+    slower = len(behind(results))
+    named = f": {ahead(results)}" if slower else ""
+    said.append(f"{within}: a peer is ahead in {slower} of {len(results)} results{named}.")
+    return said
+
+
+def layouts(runs: Sequence[Run]) -> str | None:
+    """The layers that are in two runs of one machine, one of them with channels last."""
+    times: dict[tuple[Any, ...], dict[str, Result]] = {}
+    for run in runs:
+        for result in run["results"]:
+            shape = {**result["shape"], "name": None, "layout": None}
+            key = (run["machine"], run["threads"], result["op"], *shape.values())
+            times.setdefault(key, {}).setdefault(result["shape"]["layout"], result)
+    rows = [
+        (
+            f"{both['NCL']['row']} {both['NCL']['op']}",
+            *(f"{both[layout]['ms']:.3g}" for layout in ("NCL", "NLC")),
+        )
+        for both in times.values()
+        if both.keys() == {"NCL", "NLC"}
+    ]
+    return table(["row", "NCL, ms", "NLC, ms"], rows) if rows else None
+
+
+def small_calls_in_words(run: Run) -> list[str]:
+    """What the README may quote of what overhead.py wrote."""
+    said = [f"Measured on {where(run)}."]
+    for arrays in dict.fromkeys(each["arrays"] for each in run["rows"] if each["arrays"]):
+        ratios = [
+            f"{each['what']} {each['ratio']:.2f}"
+            for each in run["rows"]
+            if each["arrays"] == arrays and each["target"] is not None
+        ]
+        if ratios:
+            said.append(f"Time of small calls, {arrays}, 1 thread: {listed(ratios)}.")
+    return said
+
+
+def small_calls(run: Run) -> str:
+    """What overhead.py wrote."""
+    rows = []
+    for each in run["rows"]:
+        own = each["ratio"] is None
+        what = f"{each['what']}, {each['arrays']}" if each["arrays"] else each["what"]
+        value = f"{each['ours_us'] / 1e3:.1f} ms" if own else f"{each['ratio']:.2f}"
+        theirs = "" if each["theirs_us"] is None else f"{each['theirs_us']:.2f}"
+        ours = "" if own else f"{each['ours_us']:.2f}"
+        rows.append((what, ours, theirs, value))
+    where_from = f"{where(run)}; NumPy {run['config']['numpy']}"
+    return "\n\n".join(
+        [
+            f"The first call's time over the second's, one thread: below 1, the first is faster. "
+            f"{where_from}. Medians of {run['rounds']} rounds, by "
+            "`python benchmarks/overhead.py`.",
+            table(["calls", "first, µs", "second, µs", "ratio"], rows),
+        ]
+    )
+
+
+def markdown(run: Run, pictures: str | None) -> str:
     """A run's means, the rows that a peer is ahead of, and, folded, every row.
 
-    The pictures are those in the folder `pictures`; with `aside` they are folded, too.
+    The pictures are those in the folder `pictures`.
     """
     results, peers, means = run["results"], peers_of(run), geometric_means(run["results"])
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     intro = (
-        f"**{title(run).capitalize()}.** Geometric means over {len({r['row'] for r in results})} "
+        f"Geometric means over {len({r['row'] for r in results})} "
         f"layers of a peer's time over ours: above 1, we are faster. {where(run)}; "
         f"{run['config']['compiler']}; {versions}. Medians of {run['rounds']} rounds, "
         f"{run['clock']} time, by `{run['command']}`."
@@ -302,7 +405,7 @@ def markdown(run: Run, pictures: str | None, aside: bool) -> str:
     slower = "; ".join(
         f"{r['row']} {r['op']} {to_best(r):.3f} of {r['best']}" for r in behind(results)
     )
-    ahead = (
+    where_behind = (
         f"A peer is ahead (below {EQUAL}) in {len(behind(results))} of {len(results)}: {slower}."
     )
     every = table(
@@ -328,41 +431,71 @@ def markdown(run: Run, pictures: str | None, aside: bool) -> str:
         ]
     )
     fold = [f"<details><summary>Every row, {title(run)}</summary>", every, "</details>"]
-    parts = [intro, by_op, ahead if slower else "No peer is ahead in any row."]
-    parts += [fold[0], *drawn, *fold[1:]] if aside else [*drawn, *fold]
+    heading = f"## {title(run).capitalize()}"
+    nobody = "No peer is ahead in any row."
+    parts = [heading, intro, by_op, where_behind if slower else nobody, *drawn, *fold]
     return "\n\n".join(parts)
+
+
+#: How the page begins; the test of the documentation runs the command that it names.
+OPENING = f"""# Performance
+
+<!-- Written by `python benchmarks/report.py --write` from benchmarks/results: do not edit. -->
+
+Written by `python benchmarks/report.py --write` from what `benchmarks/compare.py` and
+`benchmarks/overhead.py` measured. [How it is measured](../benchmarks/README.md), and against whom.
+A ratio from {EQUAL} on counts as equal.
+
+## Summary"""
+
+
+def page(runs: Sequence[Run], calls: Sequence[Run], pictures: str | None) -> str:
+    """The whole of docs/performance.md, of runs of compare.py and of overhead.py."""
+    words = [*map(in_words, runs), *map(small_calls_in_words, calls)]
+    parts = [OPENING, *("\n".join(f"- {said}" for said in sentences) for sentences in words)]
+    parts += [markdown(run, pictures) for run in runs]
+    if (both := layouts(runs)) is not None:
+        parts += ["## Channels first and channels last", "The same layers in both layouts.", both]
+    for run in calls:
+        parts += ["## Small calls", small_calls(run)]
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("files", nargs="+", type=Path, help="written by compare.py --json")
+    parser.add_argument(
+        "files",
+        nargs="*",
+        type=Path,
+        help="written by compare.py or overhead.py --json; without any, those in results/",
+    )
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw two pictures of each")
     parser.add_argument(
-        "--readme", type=Path, metavar="FILE", help="put the Markdown there, not on the screen"
+        "--write",
+        action="store_true",
+        help="write docs/performance.md of those in results/ instead of printing it",
     )
     parser.add_argument(
         "--targets", action="store_true", help="print the targets of every row instead"
     )
     options = parser.parse_args()
-    runs = [json.loads(path.read_text()) for path in options.files]
+    if options.write and options.files:
+        parser.error("--write is for the files in results/, without others")
+    files = options.files or [path for path in RESULTS if path.is_file()]
+    found = [json.loads(path.read_text("utf-8")) for path in files]
+    runs = [run for run in found if "results" in run]
     if options.plots:
         for run in runs:
             draw(run, options.plots)
     if options.targets:
         print("\n".join(map(target_table, runs)))
         return 0
-    beside = options.readme.parent if options.readme else Path()
-    pictures = Path(os.path.relpath(options.plots, beside)).as_posix() if options.plots else None
-    text = "\n\n".join(markdown(run, pictures, number > 0) for number, run in enumerate(runs))
-    if options.readme is None:
-        print(text)
-        return 0
-    before, begin, rest = options.readme.read_text("utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        print(f"{options.readme} has no lines {BEGIN} and {END}", file=sys.stderr)
-        return 2
-    options.readme.write_text(f"{before}{begin}\n{text}\n{end}{after}", "utf-8")
+    kept = None if options.files else PICTURES.name
+    text = page(runs, [run for run in found if "rows" in run], kept)
+    if options.write:
+        PAGE.write_text(text, "utf-8")
+    else:
+        sys.stdout.write(text)
     return 0
 
 

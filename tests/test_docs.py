@@ -5,7 +5,11 @@ from __future__ import annotations
 import builtins
 import doctest
 import inspect
+import json
 import re
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +129,25 @@ def test_every_docstring_has_an_example_that_is_run(name):
     assert doctest.DocTestRunner().run(example).failed == 0
 
 
+# --- the pages ----------------------------------------------------------------------------------
+
+REPO = README.parent
+BENCHMARKS = REPO / "benchmarks"
+GUIDE, PERFORMANCE, ARCHITECTURE = (
+    REPO / "docs" / f"{name}.md" for name in ("guide", "performance", "architecture")
+)
+beside = pytest.mark.skipif(not GUIDE.exists(), reason="the pages are not beside the tests")
+with_results = pytest.mark.skipif(
+    not (BENCHMARKS / "results").exists(), reason="what benchmarks wrote is not beside the tests"
+)
+
+
+def section(page, heading):
+    """What follows a heading of the second level, up to the next one."""
+    (found,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
+    return found
+
+
 @pytest.mark.skipif(not README.exists(), reason="the README is not beside the tests")
 def test_the_example_of_the_readme(capsys):
     (program,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
@@ -134,3 +157,209 @@ def test_the_example_of_the_readme(capsys):
     assert shapes == "(8, 3, 1000) (16, 3, 5) (16,)"
     assert line == str(np.array([-1.0, -1.0, -1.0]))
     assert np.shape(names["y"]) == (8, 16, 1000)
+
+
+@beside
+def test_the_examples_of_the_guide():
+    """In their order, as one session."""
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    text = "".join(blocks)
+    assert text.count(">>> ") > 20
+    example = doctest.DocTestParser().get_doctest(text, {}, "guide", str(GUIDE), 0)
+    assert doctest.DocTestRunner().run(example).failed == 0
+
+
+@beside
+def test_links_between_pages():
+    """Every one leads to a file that is there and, with a fragment, to a heading of it."""
+    for page in (README, *REPO.glob("*/*.md")):
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+            if re.match("[a-z]+:", target):
+                continue
+            path, _, fragment = target.partition("#")
+            there = (page.parent / path).resolve() if path else page
+            assert there.exists(), f"{page.name}: {target}"
+            if fragment:
+                lines = re.findall(r"^#+ (.*)$", there.read_text("utf-8"), re.MULTILINE)
+                anchors = [re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines]
+                assert fragment in anchors, f"{page.name}: {target}"
+
+
+# Numbers of the README's section on speed come from a script, by way of docs/performance.md.
+
+#: A number that stands by itself, not in a name such as float32, or a word for one.
+QUANTITY = re.compile(r"(?<![\w.])\d|\b(?:twice|thrice|half|double|triple|dozens?|hundreds?)\b")
+
+
+def sentences(text):
+    """Each on one line; pictures and where links lead are left out."""
+    text = re.sub(r"!\[.*?\]\(.*?\)", "", text, flags=re.DOTALL)
+    text = re.sub(r"\[(.*?)\]\(.*?\)", r"\1", text, flags=re.DOTALL)
+    found = []
+    for block in re.split(r"\n\s*\n|^- ", text, flags=re.MULTILINE):
+        found += re.split(r"(?<=[.!?]) (?=[A-Z])", " ".join(block.split()))
+    return [sentence for sentence in found if sentence]
+
+
+def unsupported(text, page):
+    """The sentences with a quantity that the summary of the measurements does not have."""
+    measured = sentences(section(page, "Summary"))
+    return [each for each in sentences(text) if QUANTITY.search(each) and each not in measured]
+
+
+def tables(text):
+    """Rows of tables, but for heads and rules, as tuples of cells."""
+    rows = [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in text.splitlines()]
+    rules = [number for number, row in enumerate(rows) if row and not "".join(row).strip("-: ")]
+    heads = {number - 1 for number in rules} | set(rules)
+    return [row for number, row in enumerate(rows) if row and number not in heads]
+
+
+@beside
+def test_numbers_on_speed_are_measured():
+    speed = section(README.read_text("utf-8"), "Speed")
+    assert sum(bool(QUANTITY.search(each)) for each in sentences(speed)) >= 3
+    assert not unsupported(speed, PERFORMANCE.read_text("utf-8"))
+
+
+@beside
+def test_a_number_that_was_not_measured_is_found():
+    """A wrong one, one in a wrong place, and one that is added, in figures or in words."""
+    page = PERFORMANCE.read_text("utf-8")
+    speed = "\n\n".join(sentences(section(README.read_text("utf-8"), "Speed")))
+    numbers = list(re.finditer(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]\w)", speed))
+    assert len(numbers) > 10
+    for number in numbers:
+        last = str((int(number[0][-1]) + 1) % 10)
+        wrong = speed[: number.end() - 1] + last + speed[number.end() :]
+        assert len(unsupported(wrong, page)) == 1, number
+    for one, other in pairwise(numbers):
+        if one[0] != other[0]:
+            between = speed[one.end() : other.start()]
+            swapped = f"{speed[: one.start()]}{other[0]}{between}{one[0]}{speed[other.end() :]}"
+            assert unsupported(swapped, page), (one, other)
+    for added in ("It is 3 times as fast.", "It takes half of the time.", "Of float64, 2.46."):
+        assert unsupported(f"{speed}\n\n{added}", page) == [added]
+    assert not unsupported("Kernels of float32 for avx2. They are fast.", page)
+
+
+@beside
+def test_numbers_on_speed_stand_in_no_other_section():
+    """Where nobody would check them."""
+    text = README.read_text("utf-8")
+    rest = text.replace(section(text, "Speed"), "")
+    rate = r"\d\s*(?:%|×|x\b|times\b|[mµ]?s\b|[MG]B|Gflop)|\bfaster\b|\bfastest\b|\btimes as\b"
+    assert not re.findall(rate, re.sub(r"```.*?```", "", rest, flags=re.DOTALL))
+
+
+@beside
+def test_times_in_the_guide_are_measured():
+    measured = tables(section(PERFORMANCE.read_text("utf-8"), "Channels first and channels last"))
+    quoted = tables(section(GUIDE.read_text("utf-8"), "Speed"))
+    assert quoted
+    assert set(quoted) <= set(measured)
+
+
+@with_results
+def test_the_page_on_performance_is_what_the_script_writes():
+    command = [sys.executable, "-X", "utf8", BENCHMARKS / "report.py"]
+    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == PERFORMANCE.read_text("utf-8")
+
+
+@with_results
+def test_commands_of_the_benchmarks_are_those_that_were_run():
+    text = (BENCHMARKS / "README.md").read_text("utf-8")
+    runs = sorted((BENCHMARKS / "results").glob("*.json"))
+    assert runs
+    for path in runs:
+        command = json.loads(path.read_text("utf-8")).get(
+            "command", "python benchmarks/overhead.py"
+        )
+        assert f"{command} --json benchmarks/results/{path.name}" in text
+
+
+@beside
+def test_pages_name_no_place_of_a_machine():
+    for page in (README, *REPO.glob("docs/*.md")):
+        text = re.sub(r"https?://\S+", "", page.read_text("utf-8"))
+        assert not re.findall(r"(?<![\w.>)\]/-])/(?:tmp|home|root|work|Users|var|opt)\b", text)
+
+
+# --- docs/architecture.md -----------------------------------------------------------------------
+
+#: Where a file is that is named without its folder.
+FOLDERS = (
+    *("", "docs", "cconv1d", "cconv1d/include"),
+    *("src", "src/nest", "src/tile", "src/pool", "tests", "tools", "benchmarks"),
+)
+SOURCES = ("cconv1d/*.py", "cconv1d/*.pxd", "cconv1d/*.pyi", "cconv1d/include/*", "src/**/*.*")
+
+
+def backquoted(page):
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", page, flags=re.DOTALL))
+
+
+def named_files(page):
+    return [n for n in backquoted(page) if re.fullmatch(r"[\w./-]+\.(?:[a-z]{1,4})", n)]
+
+
+def sources(tree):
+    """Those that someone wrote: not what the build makes of them."""
+    found = {
+        path.relative_to(tree).as_posix() for pattern in SOURCES for path in tree.glob(pattern)
+    }
+    return {name for name in found if name not in ("src/_core.c", "cconv1d/__init__.py")}
+
+
+with_sources = pytest.mark.skipif(
+    not (ARCHITECTURE.exists() and (REPO / "src").exists()),
+    reason="the sources are not beside the tests",
+)
+
+
+@with_sources
+def test_architecture_names_files_that_exist():
+    names = named_files(ARCHITECTURE.read_text("utf-8"))
+    assert len(names) > 50
+    missing = {
+        name for name in names if not any((REPO / folder / name).is_file() for folder in FOLDERS)
+    }
+    assert not missing
+
+
+@with_sources
+def test_architecture_has_a_row_for_every_source():
+    assert sources(REPO) <= set(named_files(ARCHITECTURE.read_text("utf-8")))
+
+
+@with_sources
+def test_architecture_names_what_is_in_the_sources():
+    """Of functions, structs and constants: a word with an underscore or a capital in it."""
+    text = "\n".join((REPO / name).read_text("utf-8") for name in sources(REPO))
+    text += (REPO / "setup.py").read_text("utf-8")
+    names = backquoted(ARCHITECTURE.read_text("utf-8"))
+    names = [n.partition("=")[0] for n in names if n not in named_files(f"`{n}`")]
+    unknown = {
+        name
+        for name in names
+        if re.fullmatch(r"\w*[_A-Z]\w*", name) and not re.search(rf"\b{name}\b", text)
+    }
+    assert not unknown
+
+
+@with_sources
+def test_modules_import_those_above_them():
+    """In the order of the table, so that there is no circle."""
+    table = ARCHITECTURE.read_text("utf-8").partition("## From Python to a nest")[0]
+    order = [name for name in named_files(table) if re.fullmatch(r"cconv1d/\w+\.py", name)]
+    assert len(order) > 10
+    below = {}
+    for place, name in enumerate(order):
+        text = (REPO / name).read_text("utf-8")
+        used = re.findall(r"^from \.(\w+) import", text, re.MULTILINE)
+        for line in re.findall(r"^from \. import (.*)$", text, re.MULTILINE):
+            used += [name for name in line.split(", ") if (REPO / f"cconv1d/{name}.py").exists()]
+        below[name] = {each for each in used if f"cconv1d/{each}.py" not in order[:place]}
+    assert not {name: modules for name, modules in below.items() if modules}
