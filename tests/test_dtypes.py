@@ -240,7 +240,7 @@ def test_values_that_numpy_sums(backend, name, dtype):
 
 
 @pytest.mark.parametrize("dtype", NUMPY_ONLY, ids=str)
-@pytest.mark.parametrize("name", CALLS.keys() - {"convolve", "correlate"})
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"convolve", "correlate"}))
 def test_what_only_numpy_sums_is_refused(name, dtype):
     with pytest.raises(
         TypeError, match=f"must hold integers, real or complex numbers, not {dtype}"
