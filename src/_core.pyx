@@ -99,6 +99,7 @@ cdef extern from "tiles.h" nogil:
         cc_by_position by_position[CC_ACROSS + 1][CC_DOWN + 1]
         cc_fold fold
         cc_sum sum
+        const cc_tiles *narrower
     ctypedef void (*cc_widen)(
         const uint16_t *halves, Py_ssize_t count, float *values) noexcept
     ctypedef void (*cc_narrow)(

@@ -285,6 +285,11 @@ cdef bint weight_gradient(
     job.rows, job.count = dw.shape[0] // groups, dw.shape[1] * g.taps
     job.by_position = min(job.rows, job.count) < FEW_ROWS
     job.budget = PANEL_BYTES // size
+    # Lanes that have no row cost as much as others. 8 rows x 24 terms x 62 positions on avx512:
+    # 1.67 us, with the tiles of avx2 1.16 (Zen 5).
+    if (not job.by_position and tiles.narrower != NULL
+            and 2 * min(job.rows, job.count) <= tiles.by_lane_width):
+        job.tiles = tiles = tiles.narrower
 
     # What becomes lanes, rows or terms, is turned again for each part of the others. So it is
     # parted before them, unless some parts would have a tile more than others and that counts.

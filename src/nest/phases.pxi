@@ -10,14 +10,22 @@ cdef struct Rows:
     Py_ssize_t lanes
 
 
+cdef inline Py_ssize_t common_multiple(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    """The least one; few steps, as widths of tiles are a few times one another at most."""
+    cdef Py_ssize_t multiple = a
+    while multiple % b:
+        multiple += a
+    return multiple
+
+
 cdef Rows share_rows(const cc_tiles *tiles, Py_ssize_t count) noexcept nogil:
     cdef Rows rows
     rows.count, rows.lanes = count, 0
     rows.blocks = (count + tiles.correlate_rows - 1) // tiles.correlate_rows
-    cdef Py_ssize_t width = tiles.correlate_width[count // rows.blocks]
-    rows.width = width
-    while rows.width % tiles.correlate_width[(count + rows.blocks - 1) // rows.blocks]:
-        rows.width += width
+    cdef Py_ssize_t fewest = count // rows.blocks
+    rows.width = tiles.correlate_width[fewest]
+    if fewest * rows.blocks < count:  # some blocks have one more
+        rows.width = common_multiple(rows.width, tiles.correlate_width[fewest + 1])
     return rows
 
 
@@ -128,15 +136,14 @@ cdef void plan_sum(
                   and sum.channels * g.taps > CC_MORE)
     if sum.merged:
         sum.phases = number
-    sum.width, sum.most_rows = 1, 0
+    sum.most_rows = 0
     for number in range(sum.phases if sum.merged else 1):
         phase = phase_of(sum, number)
         row = sum.outs * (phase.end - phase.klass)
         sum.rows[number] = share_rows(tiles, row)
         sum.most_rows = max(sum.most_rows, row)
-        row = sum.width
-        while sum.width % sum.rows[number].width:
-            sum.width += row
+        sum.width = (common_multiple(sum.width, sum.rows[number].width) if number
+                     else sum.rows[0].width)
     sum.ordered = sum.outs == 1 and not sum.merged and CC_APART % g.step == 0
     sum.terms = sum.channels * g.taps
     sum.size = groups * sum.outs * sum.terms

@@ -286,6 +286,8 @@ static void TILE(turn)(const void *rows_, const int32_t *offset, ptrdiff_t count
     REAL *turned = (REAL *)turned_;
     ptrdiff_t l = 0;
 
+    if (count < WIDTH) /* the lanes of rows that are not there, in whole vectors */
+        memset(turned, 0, (size_t)positions * WIDTH * sizeof(REAL));
     for (; l + STEP <= count; l += STEP) { /* a few rows at once, which become one store */
         const REAL *a = rows + offset[l], *b = rows + offset[l + 1];
         const REAL *c = rows + offset[l + 2], *d = rows + offset[l + 3];
@@ -297,9 +299,9 @@ static void TILE(turn)(const void *rows_, const int32_t *offset, ptrdiff_t count
             to[3] = d[p];
         }
     }
-    for (; l < WIDTH; l++)
+    for (; l < count; l++)
         for (ptrdiff_t p = 0; p < positions; p++)
-            turned[p * WIDTH + l] = l < count ? rows[offset[l] + p] : 0;
+            turned[p * WIDTH + l] = rows[offset[l] + p];
 }
 
 /* Sums of CC_LANES partial sums each, by folding the upper half onto the lower one. */
@@ -512,6 +514,9 @@ static const cc_tiles TILE(tiles) = {
     .fold = TILE(fold),
     .turn = TILE(turn),
     .sum = TILE(sum),
+#ifdef NARROWER
+    .narrower = &NARROWER_TILE(tiles),
+#endif
 };
 
 #undef MOST_RUN

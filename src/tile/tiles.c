@@ -118,6 +118,7 @@ static int has_avx512(void)
 
 #define LEVEL avx512
 #define SIMD SIMD_AVX512
+#define NARROWER avx2
 #define FEATURES "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,f16c"
 #include "level.h"
 

@@ -64,7 +64,7 @@ typedef void (*cc_turn)(const void *rows, const int32_t *offset, ptrdiff_t count
 typedef void (*cc_sum)(const void *dy, ptrdiff_t positions, void *total);
 
 /* Tables are indexed by the number of rows, from 1 to the largest that the level has. */
-typedef struct {
+typedef struct cc_tiles {
     ptrdiff_t correlate_rows;
     ptrdiff_t correlate_width[CC_ROWS + 1]; /* positions in a tile */
     cc_correlate correlate[CC_ROWS + 1];
@@ -82,6 +82,7 @@ typedef struct {
     cc_by_position by_position[CC_ACROSS + 1][CC_DOWN + 1];
     cc_fold fold;
     cc_sum sum;
+    const struct cc_tiles *narrower; /* with half the lanes and the same bits, or NULL */
 } cc_tiles;
 
 /* A half-precision format: how numbers stored so become float32, and how they are rounded. */
