@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _complex, _reference
+from . import _reference
 
 BACKENDS = ("auto", "native", "reference")
 
@@ -77,12 +77,10 @@ def select(backend: str) -> None:
     small = _never
     if core is not None:
         small = core.small
-        for dtype, suffix in ((np.float32, "f32"), (np.float64, "f64")):
-            _kernels[np.dtype(dtype)] = Kernels(
+        for char, suffix in (("f", "f32"), ("d", "f64"), ("F", "c64"), ("D", "c128")):
+            _kernels[np.dtype(char)] = Kernels(
                 *(getattr(core, f"{name}_{suffix}") for name in Kernels._fields)
             )
-        for char, suffix in (("F", "c64"), ("D", "c128")):
-            _kernels[np.dtype(char)] = Kernels(**_complex.maps(core, suffix))
         _kernels[np.dtype(np.float16)] = _of_halves(core, brain=False)
 
 

@@ -117,9 +117,9 @@ FAULTS = [
     ),
     Fault(
         "the sign of a complex weight's gradient",
-        "cconv1d/_complex.py",
-        "matrices[:, 1, :, 0] -= matrices[:, 0, :, 1]",
-        "matrices[:, 1, :, 0] += matrices[:, 0, :, 1]",
+        "src/nest/backward_weight.pxi",
+        "result[1] = g[tap + row] - g[tap + taps]",
+        "result[1] = g[tap + row] + g[tap + taps]",
         "complex",
     ),
     # padding modes
