@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _complex, _reference
+from . import _reference
 from ._arrays import is_bfloat16
 from ._kernels import Kernels, half_kernels
 
@@ -61,12 +61,10 @@ def select(backend: str) -> None:
     _kernels.clear()
     if core is not None:
         core.use_known_calls(True)
-        for dtype, suffix in ((np.float32, "f32"), (np.float64, "f64")):
-            _kernels[np.dtype(dtype)] = Kernels(
+        for char, suffix in (("f", "f32"), ("d", "f64"), ("F", "c64"), ("D", "c128")):
+            _kernels[np.dtype(char)] = Kernels(
                 *(getattr(core, f"{name}_{suffix}") for name in Kernels._fields)
             )
-        for char, suffix in (("F", "c64"), ("D", "c128")):
-            _kernels[np.dtype(char)] = Kernels(**_complex.maps(core, suffix))
         _kernels[np.dtype(np.float16)] = half_kernels(core, brain=False)
 
 

@@ -173,12 +173,6 @@ def compute(
     allow that, they are computed one after the other.
     """
     geometry, groups = plan.geometry, plan.groups
-    if transposed and out.dtype.kind == "c":
-        if which == BACKWARD_WEIGHT:
-            compute(which, plan, first, second, bias, out)
-            np.conjugate(out, out=out)
-            return
-        second = second.conj()
     if plan.channels_last:  # the nests see strides only
         first = first.swapaxes(-1, -2)
         if which == BACKWARD_WEIGHT and second is not None:
@@ -204,6 +198,7 @@ def compute(
                     None if second is None else second[n],
                     None if bias is None else bias[n],
                     out[n],
+                    transposed,
                 )
             return
         groups *= samples
@@ -220,12 +215,13 @@ def compute(
     if isinstance(second, np.ndarray):
         second = as_3d(second)
     out = as_3d(out)
+    options = {"conjugate": True} if transposed and out.dtype.kind == "c" else {}
     if which == FORWARD:
-        kernel(first, second, bias, out, geometry, groups)
+        kernel(first, second, bias, out, geometry, groups, **options)
     elif which == BACKWARD_INPUT:
-        kernel(first, second, out, geometry, groups, bias)
+        kernel(first, second, out, geometry, groups, bias, **options)
     else:
-        kernel(first, second, out, geometry, groups)
+        kernel(first, second, out, geometry, groups, **options)
 
 
 def can_merge_batch(array: Array) -> bool:

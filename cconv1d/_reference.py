@@ -87,11 +87,20 @@ def _padded(x: Array, g: Geometry, taps: int) -> Array:
 
 
 @silent
-def forward(x: Array, w: Array, b: Array | None, y: Array, g: Geometry, groups: int) -> None:
+def forward(
+    x: Array,
+    w: Array,
+    b: Array | None,
+    y: Array,
+    g: Geometry,
+    groups: int,
+    conjugate: bool = False,
+) -> None:
     """y[n, g, o, p] = b[g, o] + Σ_{c,j} w[g, o, c, j] · x[n, g, c, q]
 
-    with q = p·stride + j·dilation − pad_left.
+    with q = p·stride + j·dilation − pad_left, and w̄ for w to `conjugate`.
     """
+    w = w.conj() if conjugate else w
     dtype = _accumulator(y.dtype)
     padded = _padded(_by_group(x, groups), g, w.shape[-1])
     total = np.zeros((x.shape[0], groups, w.shape[0] // groups, g.output_length), dtype)
@@ -104,13 +113,21 @@ def forward(x: Array, w: Array, b: Array | None, y: Array, g: Geometry, groups: 
 
 @silent
 def backward_input(
-    dy: Array, w: Array, dx: Array, g: Geometry, groups: int, b: Array | None = None
+    dy: Array,
+    w: Array,
+    dx: Array,
+    g: Geometry,
+    groups: int,
+    b: Array | None = None,
+    conjugate: bool = False,
 ) -> None:
     """dx[n, g, c, q] = Σ_{o,j,p} w̄[g, o, c, j] · dy[n, g, o, p]
 
     over the o, j and p with p·stride + j·dilation − pad_left = q or a position of the padding
-    that is a copy of q; and b[g, c] besides, which a transposed convolution may have.
+    that is a copy of q; and b[g, c] besides, which a transposed convolution may have, as it has w
+    for w̄: then `conjugate` conjugates once more.
     """
+    w = w.conj() if conjugate else w
     dtype = _accumulator(dx.dtype)
     dy = _by_group(dy.astype(dtype, copy=False), groups)
     total = np.zeros((dx.shape[0], groups, dx.shape[1] // groups, dx.shape[2]), dtype)
@@ -128,10 +145,12 @@ def backward_input(
 
 
 @silent
-def backward_weight(dy: Array, x: Array, dw: Array, g: Geometry, groups: int) -> None:
+def backward_weight(
+    dy: Array, x: Array, dw: Array, g: Geometry, groups: int, conjugate: bool = False
+) -> None:
     """dw[g, o, c, j] = Σ_{n,p} dy[n, g, o, p] · x̄[n, g, c, q]
 
-    with q = p·stride + j·dilation − pad_left.
+    with q = p·stride + j·dilation − pad_left; its conjugate to `conjugate`.
     """
     dtype = _accumulator(dw.dtype)
     padded = _padded(_by_group(x, groups), g, dw.shape[-1]).conj()
@@ -139,7 +158,7 @@ def backward_weight(dy: Array, x: Array, dw: Array, g: Geometry, groups: int) ->
     total = np.empty(dw.shape, dtype)
     for j, tap in enumerate(_weights_by_group(total, groups)):
         tap[...] = (dy @ padded[..., _window(j, g)].swapaxes(-1, -2)).sum(axis=0, dtype=dtype)
-    dw[...] = total.astype(dw.dtype, copy=False)
+    dw[...] = (total.conj() if conjugate else total).astype(dw.dtype, copy=False)
 
 
 @silent

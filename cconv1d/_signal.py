@@ -13,7 +13,7 @@ overflow or NaN, whatever computes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import index
 from typing import Any, Literal, SupportsIndex
 
@@ -316,21 +316,27 @@ def convolve_any(
     is_1d = x.ndim == w.ndim == 1
     if is_1d:
         learn(function, x.shape, w.shape, mode, part)
+    conjugate = dtype.kind == "c"  # what the map conjugates, once more
     if function == "correlate":
-        w = w.conj()[..., ::-1]
+        w = w[..., ::-1]
+        if w.shape[-1] > x.shape[-1]:
+            w = w.conj()  # it becomes the signal
+        else:
+            conjugate = False
     rows: tuple[int, ...] = ()
     if not is_1d:
         x, w, rows = broadcast_rows(function, x, w)
     if w.shape[-1] > x.shape[-1]:
         x, w = w, x
-    if dtype.kind == "c":
-        w = w.conj()  # which the map conjugates again
+    kernel = kernels.backward_input
+    if conjugate:
+        kernel = partial(kernel, conjugate=True)
     y = empty(function, (*rows, part.input_length), dtype)
     if is_1d:
-        kernels.backward_input(x[None, None], w[None, None], y[None, None], part, 1)
+        kernel(x[None, None], w[None, None], y[None, None], part, 1)
         return y
     if y.size:
-        call_by_rows(kernels.backward_input, x, w, y, part)
+        call_by_rows(kernel, x, w, y, part)
     return y if axis == -1 else np.moveaxis(y, -1, axis)
 
 

@@ -258,6 +258,7 @@ cdef class PackedWeights:
     cdef Packed[2] packed
     cdef object array
     cdef Py_ssize_t itemsize  # of the array
+    cdef Py_ssize_t size      # of the tiles' numbers
     cdef void *memory
 
     def __cinit__(self):
@@ -266,47 +267,47 @@ cdef class PackedWeights:
     def __dealloc__(self):
         PyMem_RawFree(self.memory)
 
-    cdef bint is_for_level(self, Py_ssize_t size) noexcept:
-        """Whether the tiles of the present level for numbers of `size` bytes read them."""
+    cpdef bint is_current(self) noexcept:
+        """Whether the tiles of the present level read them."""
         return self.view.packed == NULL or self.packed[0].tiles == (
-            level.f32 if size == sizeof(float) else level.f64)
+            level.f32 if self.size == sizeof(float) else level.f64)
 
-    def is_current(self):
-        return self.is_for_level(sizeof(double) if self.itemsize == sizeof(double)
-                                 else sizeof(float))
-
-    cdef View view_as(self, Py_ssize_t itemsize):
+    cdef View view_as(self, Py_ssize_t itemsize, bint pair=False):
         if itemsize != self.itemsize:
             raise TypeError(f"packed weights have items of {self.itemsize} bytes, not {itemsize}")
+        if pair != self.view.pair:
+            raise TypeError("packed weights of complex numbers do not go with real ones")
         return self.view
 
 
-cdef View weights_of(object w, real_or_half kind, const cc_half *half=NULL):
-    """The view of an array of that kind of numbers, or of one that was packed."""
-    cdef const real_or_half[:, :, :] array
+cdef View weights_of(object w, stored kind, const cc_half *half=NULL, bint conjugate=False):
+    """The view of an array of that kind of numbers, to be conjugated, or of one that was packed."""
+    cdef const stored[:, :, :] array
     if type(w) is PackedWeights:
-        return (<PackedWeights> w).view_as(sizeof(real_or_half))
+        return (<PackedWeights> w).view_as(
+            sizeof(stored), stored is complex64 or stored is complex128)
     array = w
-    return view_of(array, half)
+    return weight_view(array, half, conjugate)
 
 
 cdef PackedWeights packed_weights(
-    object array, real_or_half kind, object geometry, Py_ssize_t groups, bint transposed,
-    bint channels_last, const cc_half *half
+    object array, stored kind, object geometry, Py_ssize_t groups, bint transposed,
+    bint channels_last, const cc_half *half=NULL, bint conjugate=False
 ):
     """Weights packed for the present level; numbers in half precision as those of the tiles.
 
     Where signals may have their channels last, they are packed in both orders: see plan_keeping.
     """
     cdef PackedWeights weights = PackedWeights()
-    cdef View w = weights_of(array, kind, half)
+    cdef View w = weights_of(array, kind, half, conjugate)
     cdef Geometry g = as_geometry(geometry, w.shape[2])
-    cdef Py_ssize_t size = sizeof(float) if half != NULL else sizeof(real_or_half)
+    cdef Py_ssize_t size = sizeof(float) if half != NULL else sizeof(stored) >> w.pair
     cdef Keeping keeping
     cdef uintptr_t start
     cdef int i
     cdef bint done
-    weights.array, weights.view, weights.itemsize = array, w, sizeof(real_or_half)
+    weights.array, weights.view, weights.itemsize = array, w, sizeof(stored)
+    weights.size = size
     if w.shape[0] == 0 or w.shape[1] == 0 or w.shape[2] == 0:
         return weights  # what there is to do for no weights needs none
     note_limit()
@@ -319,12 +320,8 @@ cdef PackedWeights packed_weights(
             start = <uintptr_t> weights.memory
             carve_kept(&keeping, size, start + 64 - start % 64)
             for i in range(keeping.count):
-                if size == sizeof(float):
-                    done &= keep_weights[float](&w, &keeping.sums[i], cc_pool_threads(),
-                                                &weights.packed[i], <float *> keeping.numbers[i])
-                else:
-                    done &= keep_weights[double](&w, &keeping.sums[i], cc_pool_threads(),
-                                                 &weights.packed[i], <double *> keeping.numbers[i])
+                done &= keep_weights(&w, &keeping.sums[i], cc_pool_threads(), size,
+                                     &weights.packed[i], keeping.numbers[i])
     if not done:
         raise MemoryError("cconv1d: no memory for the packed weights")
     if keeping.count > 1:
@@ -334,11 +331,11 @@ cdef PackedWeights packed_weights(
 
 
 def pack_f32(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last):
-    return packed_weights(w, <float> 0, geometry, groups, transposed, channels_last, NULL)
+    return packed_weights(w, <float> 0, geometry, groups, transposed, channels_last)
 
 
 def pack_f64(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last):
-    return packed_weights(w, <double> 0, geometry, groups, transposed, channels_last, NULL)
+    return packed_weights(w, <double> 0, geometry, groups, transposed, channels_last)
 
 
 def pack_half(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last, bint brain):
@@ -424,53 +421,67 @@ def backward_bias_half(const uint16_t[:, :, :] dy, uint16_t[:] db, bint brain):
             sizeof(float))
 
 
-# Signals of complex numbers are read and written as they lie, as if each channel were two of real
-# ones; _complex.py, which calls these, has the real weights, biases and gradients that go with it.
+# Complex numbers are read and written as they lie, as if each channel were two of real ones, and a
+# weight a matrix between them. backward_input conjugates the weight, as gradients ask for. With
+# `conjugate` a weight is conjugated first, so that backward_input takes it as it is; and the
+# gradient of a weight comes out conjugated.
 
-def forward_c64(const complex64[:, :, :] x, w, const float[:] b,
-                complex64[:, :, :] y, geometry, Py_ssize_t groups):
-    compute(FORWARD, view_of(x), weights_of(w, <float> 0), line_of(b), view_of(y), geometry,
-            groups, sizeof(float))
-
-
-def forward_c128(const complex128[:, :, :] x, w, const double[:] b,
-                 complex128[:, :, :] y, geometry, Py_ssize_t groups):
-    compute(FORWARD, view_of(x), weights_of(w, <double> 0), line_of(b), view_of(y), geometry,
-            groups, sizeof(double))
+def forward_c64(const complex64[:, :, :] x, w, const complex64[:] b, complex64[:, :, :] y,
+                geometry, Py_ssize_t groups, bint conjugate=False):
+    compute(FORWARD, view_of(x), weights_of(w, <complex64> 0j, NULL, conjugate), line_of(b),
+            view_of(y), geometry, groups, sizeof(float))
 
 
-def backward_input_c64(const complex64[:, :, :] dy, w,
-                       complex64[:, :, :] dx, geometry, Py_ssize_t groups,
-                       const float[:] b=None):
-    compute(BACKWARD_INPUT, view_of(dy), weights_of(w, <float> 0), line_of(b), view_of(dx),
-            geometry, groups, sizeof(float))
-
-
-def backward_input_c128(const complex128[:, :, :] dy, w,
-                        complex128[:, :, :] dx, geometry, Py_ssize_t groups,
-                        const double[:] b=None):
-    compute(BACKWARD_INPUT, view_of(dy), weights_of(w, <double> 0), line_of(b), view_of(dx),
-            geometry, groups, sizeof(double))
+def backward_input_c64(const complex64[:, :, :] dy, w, complex64[:, :, :] dx, geometry,
+                       Py_ssize_t groups, const complex64[:] b=None, bint conjugate=False):
+    compute(BACKWARD_INPUT, view_of(dy), weights_of(w, <complex64> 0j, NULL, conjugate),
+            line_of(b), view_of(dx), geometry, groups, sizeof(float))
 
 
 def backward_weight_c64(const complex64[:, :, :] dy, const complex64[:, :, :] x,
-                        float[:, :, :] dw, geometry, Py_ssize_t groups):
-    compute(BACKWARD_WEIGHT, view_of(dy), view_of(x), nothing, view_of(dw), geometry, groups,
-            sizeof(float))
+                        complex64[:, :, :] dw, geometry, Py_ssize_t groups,
+                        bint conjugate=False):
+    compute(BACKWARD_WEIGHT, view_of(dy), view_of(x), nothing, weight_view(dw, NULL, conjugate),
+            geometry, groups, sizeof(float))
 
 
-def backward_weight_c128(const complex128[:, :, :] dy, const complex128[:, :, :] x,
-                         double[:, :, :] dw, geometry, Py_ssize_t groups):
-    compute(BACKWARD_WEIGHT, view_of(dy), view_of(x), nothing, view_of(dw), geometry, groups,
-            sizeof(double))
-
-
-def backward_bias_c64(const complex64[:, :, :] dy, float[:] db):
+def backward_bias_c64(const complex64[:, :, :] dy, complex64[:] db):
     compute(BACKWARD_BIAS, view_of(dy), nothing, nothing, line_of(db), None, 1, sizeof(float))
 
 
-def backward_bias_c128(const complex128[:, :, :] dy, double[:] db):
+def pack_c64(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last,
+             bint conjugate=False):
+    return packed_weights(w, <complex64> 0j, geometry, groups, transposed, channels_last, NULL,
+                          conjugate)
+
+
+def forward_c128(const complex128[:, :, :] x, w, const complex128[:] b, complex128[:, :, :] y,
+                 geometry, Py_ssize_t groups, bint conjugate=False):
+    compute(FORWARD, view_of(x), weights_of(w, <complex128> 0j, NULL, conjugate), line_of(b),
+            view_of(y), geometry, groups, sizeof(double))
+
+
+def backward_input_c128(const complex128[:, :, :] dy, w, complex128[:, :, :] dx, geometry,
+                        Py_ssize_t groups, const complex128[:] b=None, bint conjugate=False):
+    compute(BACKWARD_INPUT, view_of(dy), weights_of(w, <complex128> 0j, NULL, conjugate),
+            line_of(b), view_of(dx), geometry, groups, sizeof(double))
+
+
+def backward_weight_c128(const complex128[:, :, :] dy, const complex128[:, :, :] x,
+                         complex128[:, :, :] dw, geometry, Py_ssize_t groups,
+                         bint conjugate=False):
+    compute(BACKWARD_WEIGHT, view_of(dy), view_of(x), nothing, weight_view(dw, NULL, conjugate),
+            geometry, groups, sizeof(double))
+
+
+def backward_bias_c128(const complex128[:, :, :] dy, complex128[:] db):
     compute(BACKWARD_BIAS, view_of(dy), nothing, nothing, line_of(db), None, 1, sizeof(double))
+
+
+def pack_c128(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last,
+              bint conjugate=False):
+    return packed_weights(w, <complex128> 0j, geometry, groups, transposed, channels_last, NULL,
+                          conjugate)
 
 
 include "usual_calls.pxi"

@@ -84,8 +84,16 @@ cdef inline bint is_usual(PyObject *array, const PyArray_Descr *dtype) noexcept:
             and 1 <= PyArray_NDIM(exact) <= 3 and PyArray_CHKFLAGS(exact, NPY_ARRAY_ALIGNED))
 
 
-cdef View view_of_numpy(PyObject *array, bint channels_last, const Format *form) noexcept:
-    """An array as the nests see it; with `channels_last` its last two axes are exchanged."""
+cdef enum Kind: SIGNAL, WEIGHT, LINE
+
+
+cdef View view_of_numpy(
+    PyObject *array, Kind kind, bint channels_last, const Format *form, bint conjugate
+) noexcept:
+    """An array as the nests see it: see view_of, weight_view and line_of.
+
+    With `channels_last` the last two axes of a signal are exchanged.
+    """
     cdef PyArrayObject *exact = <PyArrayObject *> array
     cdef View view = nothing
     cdef int ndim = PyArray_NDIM(exact), axis, place
@@ -94,14 +102,15 @@ cdef View view_of_numpy(PyObject *array, bint channels_last, const Format *form)
     view.shape[2] = 1
     for axis in range(ndim):
         place = axis + 3 - ndim
-        if channels_last and ndim > 1 and place > 0:
+        if channels_last and kind == SIGNAL and ndim > 1 and place > 0:
             place = 3 - place
         view.shape[place] = PyArray_DIMS(exact)[axis]
         view.strides[place] = PyArray_STRIDES(exact)[axis]
     if form.pair:
-        view.pair = 1
-        view.part = form.size
-        view.shape[1] *= 2
+        view.pair, view.part = 1, form.size
+        view.shape[1] <<= kind != LINE
+        view.shape[0] <<= kind == WEIGHT
+        view.conjugate = conjugate
     return view
 
 
@@ -180,7 +189,7 @@ cdef bint begins_usual(PyObject *first, Format *form) noexcept:
             and PyArray_ISNOTSWAPPED(<PyArrayObject *> first)):
         return False
     form[0] = format_of(PyArray_DESCR(<PyArrayObject *> first))
-    return form.size != 0 and not form.pair
+    return form.size != 0
 
 
 cdef bint may_replace_weight(object packed, PyObject *first, const Format *form) noexcept:
@@ -188,7 +197,7 @@ cdef bint may_replace_weight(object packed, PyObject *first, const Format *form)
     return packed is None or (
         type(packed) is PackedWeights
         and (<PackedWeights> packed).itemsize == PyArray_ITEMSIZE(<PyArrayObject *> first)
-        and (<PackedWeights> packed).is_for_level(form.size))
+        and (<PackedWeights> packed).is_current())
 
 
 @cython.final
@@ -206,16 +215,18 @@ cdef class KnownCall:
     ) except -1:
         """Fill `out`. NULL for a second operand or a bias that the map has not."""
         cdef View views[4]
-        views[0] = view_of_numpy(first, self.channels_last, form)
+        views[0] = view_of_numpy(first, SIGNAL, self.channels_last, form, False)
         views[1] = views[2] = nothing
         if packed is not None:
             views[1] = packed.view
         elif second != NULL:
-            views[1] = view_of_numpy(second, self.channels_last and which == BACKWARD_WEIGHT, form)
+            views[1] = view_of_numpy(second, SIGNAL if which == BACKWARD_WEIGHT else WEIGHT,
+                                     self.channels_last, form, conjugate)
         if bias != NULL:
-            views[2] = view_of_numpy(bias, False, form)
+            views[2] = view_of_numpy(bias, LINE, False, form, False)
         views[3] = view_of_numpy(
-            out, self.channels_last and which in (FORWARD, BACKWARD_INPUT), form)
+            out, WEIGHT if which == BACKWARD_WEIGHT else LINE if which == BACKWARD_BIAS else SIGNAL,
+            self.channels_last, form, conjugate)
         return run_map(which, views, &self.geometry, self.group_count, form.size)
 
 
@@ -394,8 +405,8 @@ cdef class UsualCalls:
         # the longer one is the signal of the sum
         longer = (PyArray_DIMS(<PyArrayObject *> arrays[1])[0]
                   > PyArray_DIMS(<PyArrayObject *> arrays[0])[0])
-        views[0] = view_of_numpy(arrays[longer], False, &form)
-        views[1] = view_of_numpy(arrays[1 - longer], False, &form)
+        views[0] = view_of_numpy(arrays[longer], SIGNAL, False, &form, False)
+        views[1] = view_of_numpy(arrays[1 - longer], WEIGHT, False, &form, self.transposed)
         if reverse:
             if longer and form.pair:
                 return None  # v would be a signal that is conjugated
@@ -404,6 +415,6 @@ cdef class UsualCalls:
             kernel.strides[2] = -kernel.strides[2]
         views[2] = nothing
         out = new_array(arrays[0], &call.shapes[X])
-        views[3] = view_of_numpy(<PyObject *> out, False, &form)
+        views[3] = view_of_numpy(<PyObject *> out, SIGNAL, False, &form, False)
         run_map(BACKWARD_INPUT, views, &call.geometry, 1, form.size)
         return out

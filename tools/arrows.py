@@ -2,8 +2,8 @@
 """Which nest uses names of which:  python tools/arrows.py [src/_core.pyx]
 
 The order in which `_core.pyx` includes its files is the order of floors: a file may use what files
-below it define, and what stands in `_core.pyx` itself before it; what stands there behind the last is
-the top floor. Prints for each file, lowest first, the files that it uses and the
+below it define, and what stands in `_core.pyx` itself before it; what stands there behind the last
+is the top floor. Prints for each file, lowest first, the files that it uses and the
 names, and fails if a file uses a name of a higher one. Cython would not mind: it sees one text.
 
 A name is one that is defined at the top level of a file. Attributes, members of structs, parameters

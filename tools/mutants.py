@@ -111,15 +111,15 @@ FAULTS = [
     Fault(
         "a transposed convolution with conjugated weights",
         "cconv1d/_execute.py",
-        "        second = second.conj()\n",
-        "        pass\n",
+        '{"conjugate": True} if transposed and',
+        '{"conjugate": True} if not transposed and',
         "transpose complex",
     ),
     Fault(
         "the sign of a complex weight's gradient",
-        "cconv1d/_complex.py",
-        "matrices[:, 1, :, 0] -= matrices[:, 0, :, 1]",
-        "matrices[:, 1, :, 0] += matrices[:, 0, :, 1]",
+        "src/nest/backward_weight.pxi",
+        "result[1] = g[tap + row] - g[tap + taps]",
+        "result[1] = g[tap + row] + g[tap + taps]",
         "complex",
     ),
     # padding modes

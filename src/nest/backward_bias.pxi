@@ -4,8 +4,8 @@ cdef struct BiasGradient:
     # A job for the pool. Its chunks are some output channels each.
     const cc_tiles *tiles
     const View *dy
-    char *db
-    Py_ssize_t db_stride, chunks
+    const View *db
+    Py_ssize_t chunks
     Py_ssize_t line_size               # samples that are copied at a time
     Py_ssize_t size                    # of a number, in bytes
     int threads
@@ -35,7 +35,7 @@ cdef void bias_rows(const BiasGradient *job, real *line, Py_ssize_t chunk) noexc
                 else:
                     copy_row[real](dy, n, row, p0, 1, inside, line)
                 job.tiles.sum(samples, inside, &total)
-        store_row[real](dy, job.db + row * job.db_stride, 0, 1, &total)
+        store_row[real](job.db, line_at(job.db, row), 0, 1, &total)
 
 
 cdef void bias_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -48,7 +48,7 @@ cdef void bias_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil
 
 
 cdef bint bias_gradient(
-    const cc_tiles *tiles, const View *dy, char *db, Py_ssize_t db_stride, Py_ssize_t size
+    const cc_tiles *tiles, const View *dy, const View *db, Py_ssize_t size
 ) noexcept nogil:
     """db in numbers of `size` bytes; false if memory ran out, with nothing stored."""
     cdef BiasGradient job
@@ -56,7 +56,7 @@ cdef bint bias_gradient(
     cdef uintptr_t start
     if dy.shape[1] == 0:
         return True
-    job.tiles, job.dy, job.db, job.db_stride, job.size = tiles, dy, db, db_stride, size
+    job.tiles, job.dy, job.db, job.size = tiles, dy, db, size
     job.threads = threads_for(dy.shape[1], dy.shape[0] * dy.shape[2])
     job.chunks = min(dy.shape[1], PARTS * job.threads)
     job.threads = <int> min(job.threads, job.chunks)

@@ -18,6 +18,8 @@ cdef struct WeightGradient:
     Py_ssize_t panel_size, offset_size, lines_size, turned_size, sums_size
     Py_ssize_t size                    # of a number, in bytes
     int threads
+    void *gradients                    # of the matrix that a complex weight is, or NULL
+    Py_ssize_t gradients_size
     uintptr_t workers                  # the threads' own scratch
     Py_ssize_t worker_size
 
@@ -49,6 +51,7 @@ cdef uintptr_t carve_weight(WeightGradient *job, uintptr_t next) noexcept nogil:
     job.places = NULL
     if job.x_distance:
         job.places = <int32_t *> carve(&next, job.count * sizeof(int32_t))
+    job.gradients = carve(&next, job.gradients_size)
     job.workers, job.worker_size = next, carve_own_weight(job, &own, 0)
     return next + job.threads * job.worker_size
 
@@ -259,6 +262,25 @@ cdef void weight_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nog
         weight_block[double](job, &own, chunk, worker, <double *> own.sums)
 
 
+cdef void join_parts(const View *dw, const real *gradients) noexcept nogil:
+    """dw of complex numbers from the gradients of the real matrix that a weight is.
+
+    dw.real = G[real, real] + G[imag, imag],  dw.imag = G[imag, real] - G[real, imag]
+    """
+    cdef Py_ssize_t taps = dw.shape[2], row = dw.shape[1] * taps, i, j, tap
+    cdef const real *g
+    cdef real *result
+    for i from 0 <= i < dw.shape[0] by 2:
+        for j from 0 <= j < dw.shape[1] by 2:
+            g = gradients + i * row + j * taps
+            for tap in range(taps):
+                result = <real *> weight_at(dw, i, j, tap)
+                result[0] = g[tap] + g[tap + row + taps]
+                result[1] = g[tap + row] - g[tap + taps]
+                if dw.conjugate:
+                    result[1] = -result[1]
+
+
 cdef bint weight_gradient(
     const cc_tiles *tiles, const View *dy, const View *x, const View *dw, const Geometry *g,
     Py_ssize_t groups, Py_ssize_t size
@@ -276,11 +298,13 @@ cdef bint weight_gradient(
     job.dy, job.x, job.dw = dy[0], x[0], dw[0]
     job.x.mode = g.mode
     if dy.shape[0] == 0:
+        job.dw.shape[0] >>= dw.pair  # the parts of each are those of the other axis
         if size == sizeof(float):
-            fill[float](dw, NULL, 1, 1)
+            fill[float](&job.dw, NULL, 1, 1)
         else:
-            fill[double](dw, NULL, 1, 1)
+            fill[double](&job.dw, NULL, 1, 1)
         return True
+    job.gradients_size = dw.shape[0] * dw.shape[1] * dw.shape[2] * size if dw.pair else 0
     job.terms = terms_of_input(g, dw.shape[1])
     job.rows, job.count = dw.shape[0] // groups, dw.shape[1] * g.taps
     job.by_position = min(job.rows, job.count) < FEW_ROWS
@@ -360,6 +384,16 @@ cdef bint weight_gradient(
     carve_weight(&job, start)
     if job.x_distance:
         point_at_terms(&job.terms, job.x_distance, job.places)
+    if dw.pair:
+        job.dw.data, job.dw.pair = <char *> job.gradients, 0
+        job.dw.strides[2] = size
+        job.dw.strides[1] = dw.shape[2] * size
+        job.dw.strides[0] = dw.shape[1] * job.dw.strides[1]
     cc_pool_run(weight_chunk, &job, groups * job.row_parts * job.term_parts, job.threads)
+    if dw.pair and not cc_pool_cancelled(0):
+        if size == sizeof(float):
+            join_parts[float](dw, <const float *> job.gradients)
+        else:
+            join_parts[double](dw, <const double *> job.gradients)
     close_arena(&arena)
     return True

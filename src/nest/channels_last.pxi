@@ -311,18 +311,27 @@ cdef void plan_panel(Across *job, Py_ssize_t samples) noexcept nogil:
         job.strip, job.reach, job.panel_size = strip, reach, samples * job.lanes
 
 
+cdef void load_biases(const Across *job, const View *bias, real *biases) noexcept nogil:
+    """biases[group][block][lane], zeros in lanes without a channel"""
+    cdef const Sum *sum = &job.sum
+    cdef Py_ssize_t group
+    memset(biases, 0, sum.groups * sum.packed_outs * sizeof(real))
+    for group in range(sum.groups):
+        load_row[real](bias, line_at(bias, group * sum.outs), bias.strides[2], sum.outs,
+                       biases + group * sum.packed_outs)
+
+
 cdef int across(
-    Across *job, const View *w, const real *bias, Py_ssize_t bias_stride
+    Across *job, const View *w, const View *bias
 ) noexcept nogil:
     """As `correlate`; -1, with nothing stored, where a weight that meets zeros is not finite."""
     cdef Sum *of = &job.sum
-    cdef Py_ssize_t row = neighbours_distance(job, sizeof(real)), number, group, t
+    cdef Py_ssize_t row = neighbours_distance(job, job.size), number, t
     cdef Py_ssize_t chunks = job.out.shape[0] * job.sum.groups * job.panels
     cdef uintptr_t start
     cdef Arena arena
     cdef Phase phase
-    cdef real *biases
-    job.biased = bias != NULL
+    job.biased = bias.data != NULL
     job.threads = <int> min(threads_for(job.out.shape[0] * job.out.shape[1] * job.out.shape[2],
                                         of.terms // of.step), chunks)
     start = open_arena(&arena, carve_across(job, 0))
@@ -337,14 +346,12 @@ cdef int across(
                     job.offset + phase.first_term)
     for t in range(CC_BLOCK):
         job.place[t] = <int32_t> (t * job.rows * (job.lanes if job.sum.depthwise else 1))
-    biases = <real *> job.biases
     if job.biased:
-        for group in range(job.sum.groups):
-            load_row[real](w, <const char *> bias + group * job.sum.outs * bias_stride, bias_stride,
-                           job.sum.outs, biases + group * job.blocks * job.lanes)
-            for t in range(job.sum.outs, job.blocks * job.lanes):
-                biases[group * job.blocks * job.lanes + t] = 0
-    if not job.kept and not pack_weights[real](w, of, job.threads, <real *> job.packed):
+        if job.size == sizeof(float):
+            load_biases[float](job, bias, <float *> job.biases)
+        else:
+            load_biases[double](job, bias, <double *> job.biases)
+    if not job.kept and not pack_weights(w, of, job.threads, job.size, job.packed):
         close_arena(&arena)
         return -1
     job.tile = job.sum.tiles.across_each if job.sum.depthwise else job.sum.tiles.across

@@ -234,29 +234,51 @@ cdef void correlate_chunk(void *context, Py_ssize_t chunk, int worker) noexcept 
         correlate_positions[double](job, <const double *> job.packed, chunk, worker)
 
 
-cdef bint correlate(
-    const Sum *sum, const View *array, const View *w, const real *bias, Py_ssize_t bias_stride,
-    const View *out
+cdef void correlate_all(
+    Correlation *job, const View *w, const View *bias, const Packed *kept, Py_ssize_t chunks,
+    real *biases
 ) noexcept nogil:
-    """A sum by panels; false if memory ran out, with nothing stored.
+    """A planned job: its bias and weights, its chunks, and what these leave undone."""
+    cdef const Sum *sum = &job.sum
+    cdef Py_ssize_t group, row
+    cdef bint finite
+    if job.biased:
+        for group in range(sum.groups):
+            for row in range(sum.most_rows):
+                load_row[real](bias, line_at(bias, group * sum.outs + row % sum.outs), 0, 1,
+                               biases + (group * sum.most_rows + row))
+    if job.kept:
+        job.packed, finite = <void *> kept.numbers, kept.finite  # which are only read
+    else:
+        finite = pack_weights(w, sum, job.threads, sizeof(real), job.packed)
+    if sum.channels == 0 or (sum.transposed and sum.g.classes < sum.g.stride):
+        # no terms, or phases of the output that meet no tap
+        fill[real](&job.out, biases, sum.outs, sum.most_rows)
+    if sum.channels > 0:
+        cc_pool_run(correlate_chunk, job, chunks, job.threads)
+        if sum.transposed and not finite:
+            mend_edges[real](&job.array, w, &job.out, job, biases)
 
-    There may be no bias (NULL); its stride is in bytes, as a View's are.
-    """
+
+cdef bint correlate(
+    const Sum *sum, const View *array, const View *w, const View *bias, const View *out,
+    Py_ssize_t size
+) noexcept nogil:
+    """A sum by panels, in numbers of `size` bytes; false if memory ran out, with nothing stored."""
     cdef Correlation job
     cdef const cc_tiles *tiles = sum.tiles
     cdef const Geometry *g = sum.g
     cdef Py_ssize_t groups = sum.groups
-    cdef Py_ssize_t longest = 1, halo = 0, group, number, row, units, narrow, most
+    cdef Py_ssize_t longest = 1, halo = 0, number, row, units, narrow, most
     cdef Phase phase
     cdef Cut cut
     cdef Arena arena
     cdef uintptr_t start
-    cdef real *biases
-    cdef bint finite, together
+    cdef bint together
     cdef const Packed *kept = packed_for(w, sum)
 
-    job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], sizeof(real)
-    job.kept, job.biased = kept != NULL, bias != NULL
+    job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], size
+    job.kept, job.biased = kept != NULL, bias.data != NULL
     job.distance = 0
     for number in range(sum.phases):
         phase = phase_of(&job.sum, number)
@@ -271,16 +293,16 @@ cdef bint correlate(
     # Where results lie apart, each chunk of terms would gather and scatter them.
     job.aside = (out.half != NULL or out.pair != 0
                  or (sum.step > 1 and sum.most_rows > 1) or together)
-    job.budget = PANEL_BYTES // sizeof(real)
-    job.most = min(CHUNK_TERMS, WEIGHT_BYTES // <Py_ssize_t> sizeof(real) // sum.most_rows)
+    job.budget = PANEL_BYTES // size
+    job.most = min(CHUNK_TERMS, WEIGHT_BYTES // size // sum.most_rows)
     narrow = NARROW
     phase = phase_of(&job.sum, 0)
     # A wide panel reads long runs of each channel; but chunks of terms add to all its results.
-    most = PANEL_BYTES // 4 // <Py_ssize_t> sizeof(real)
+    most = PANEL_BYTES // 4 // size
     while narrow < WIDE // 2 and narrow * sum.most_rows < most:
         narrow *= 2
     job.positions = panel_positions(&phase.terms, job.budget, narrow)
-    most = RESULT_BYTES // <Py_ssize_t> sizeof(real)
+    most = RESULT_BYTES // size
     while job.aside and job.positions > NARROW // 2 and sum.most_rows * job.positions > most:
         job.positions //= 2
     job.positions = max(job.positions // sum.width, 1) * sum.width
@@ -315,36 +337,22 @@ cdef bint correlate(
     # A single tile for all rows reads the samples as often from the array as from a panel.
     if (sum.rows[0].blocks == 1 and phase.terms.in_step == 1
             and sum.channels <= IN_PLACE_CHANNELS and job.together == 1):
-        job.distance = distance_of_rows(&job.array, sum.channels, g.taps * g.step, sizeof(real))
+        job.distance = distance_of_rows(&job.array, sum.channels, g.taps * g.step, size)
 
     start = open_arena(&arena, carve_correlation(&job, 0))
     if start == 0:
         return False
     carve_correlation(&job, start)
-    biases = <real *> job.biases
-    if job.biased:
-        for group in range(groups):
-            for row in range(sum.most_rows):
-                load_row[real](w, <const char *> bias
-                               + (group * sum.outs + row % sum.outs) * bias_stride, 0, 1,
-                               biases + (group * sum.most_rows + row))
     if sum.ordered:
         order_terms(&job.sum, job.order)
     if job.distance:
         for number in range(sum.phases):
             phase = phase_of(&job.sum, number)
             point_at_terms(&phase.terms, job.distance, job.places + phase.first_term)
-    if job.kept:
-        job.packed, finite = <void *> kept.numbers, kept.finite  # which are only read
+    if size == sizeof(float):
+        correlate_all[float](&job, w, bias, kept, units * job.parts, <float *> job.biases)
     else:
-        finite = pack_weights[real](w, &job.sum, job.threads, <real *> job.packed)
-    if sum.channels == 0 or (sum.transposed and g.classes < g.stride):
-        # no terms, or phases of the output that meet no tap
-        fill[real](&job.out, biases, sum.outs, sum.most_rows)
-    if sum.channels > 0:
-        cc_pool_run(correlate_chunk, &job, units * job.parts, job.threads)
-        if sum.transposed and not finite:
-            mend_edges[real](array, w, out, &job, biases)
+        correlate_all[double](&job, w, bias, kept, units * job.parts, <double *> job.biases)
     close_arena(&arena)
     return True
 
@@ -386,8 +394,11 @@ cdef void mend_edges(
                         tap = t - channel * taps if order == NULL else order[t]
                         position = nearest - tap * g.step
                         if 0 <= position < dy.shape[2]:
-                            load_row[real](w, at(w, group * channels + channel, row - group * rows,
-                                                 klass + tap * g.period), 0, 1, &weight)
+                            load_row[real](
+                                w, weight_at(w, group * channels + channel, row - group * rows,
+                                             klass + tap * g.period), 0, 1, &weight)
+                            if negated(w, group * channels + channel, row - group * rows):
+                                weight = -weight
                             load_row[real](dy, at(dy, n, group * channels + channel, position),
                                            0, 1, &sample)
                             chain = fused[real](weight, sample, chain)

@@ -40,13 +40,13 @@ cdef void copy_run(const Run *run, real_or_half *packed) noexcept nogil:
         row = first + 4
 
 
-cdef inline const char *weight_at(
+cdef inline const char *weight_of(
     const Sum *sum, const View *w, Py_ssize_t group, Py_ssize_t row, Py_ssize_t channel,
     Py_ssize_t tap
 ) noexcept nogil:
     if sum.transposed and not sum.depthwise:
-        return at(w, group * sum.channels + channel, row, tap)
-    return at(w, group * sum.outs + row, channel, tap)
+        return weight_at(w, group * sum.channels + channel, row, tap)
+    return weight_at(w, group * sum.outs + row, channel, tap)
 
 
 cdef void copy_ordered(
@@ -63,7 +63,7 @@ cdef void copy_ordered(
     cdef const char *weight
     for channel in range(first_channel, last_channel):
         for klass in range(terms.first_class, terms.last_class):
-            first = weight_at(sum, w, group, begin, channel, klass)
+            first = weight_of(sum, w, group, begin, channel, klass)
             for u in range(class_taps(sum.g, klass)):
                 weight = first + terms.order[t] * tap_step
                 packed[0] = (<const real_or_half *> weight)[0]
@@ -100,11 +100,58 @@ cdef void copy_block(
         row = begin
         while row < end:
             run.rows = min(end - row, sum.outs - row % sum.outs)
-            run.first = weight_at(sum, w, group, row % sum.outs, first_channel,
+            run.first = weight_of(sum, w, group, row % sum.outs, first_channel,
                                   klass + row // sum.outs)
             copy_run(&run, packed + (row - begin))
             row += run.rows
         packed += class_taps(g, klass) * count
+
+
+cdef void copy_complex(
+    const Sum *sum, const View *w, const Phase *phase, Py_ssize_t group,
+    Py_ssize_t first_channel, Py_ssize_t last_channel, Py_ssize_t begin, Py_ssize_t count,
+    real *packed
+) noexcept nogil:
+    """As copy_block, of complex numbers: each is read once for two rows of two channels.
+
+    A block may begin or end between the two rows. Channels come in pairs.
+    """
+    cdef const Terms *terms = &phase.terms
+    cdef Py_ssize_t channel_size = terms.per_channel * count, tap_step = w.strides[2] * sum.g.period
+    cdef Py_ssize_t klass, channel, row, taps, tap
+    cdef const char *weight
+    cdef real *even
+    cdef real *odd
+    cdef real first, second
+    # of the imaginary part, in the even channel's odd row; the odd channel's even row has the other
+    cdef real sign = -1 if sum.transposed != w.conjugate else 1
+    for klass in range(terms.first_class, terms.last_class):
+        taps = class_taps(sum.g, klass)
+        for channel from first_channel <= channel < last_channel by 2:
+            row = begin
+            while row < begin + count:
+                even = packed + (channel - first_channel) * channel_size + (row - begin)
+                odd = even + channel_size
+                weight = weight_of(sum, w, group, (row % sum.outs) & ~1, channel,
+                                   klass + row // sum.outs)
+                if row % 2 == 0 and row + 1 < begin + count:
+                    for tap in range(taps):
+                        first = (<const real *> weight)[0]
+                        second = sign * (<const real *> weight)[1]
+                        even[0], even[1], odd[0], odd[1] = first, second, -second, first
+                        weight, even, odd = weight + tap_step, even + count, odd + count
+                    row += 2
+                    continue
+                for tap in range(taps):
+                    first = (<const real *> weight)[0]
+                    second = sign * (<const real *> weight)[1]
+                    if row % 2:
+                        even[0], odd[0] = second, first
+                    else:
+                        even[0], odd[0] = first, -second
+                    weight, even, odd = weight + tap_step, even + count, odd + count
+                row += 1
+        packed += taps * count
 
 
 cdef bint pack_block(
@@ -133,7 +180,9 @@ cdef bint pack_block(
                 number = min(size - i, HALVES)
                 memcpy(some, halves + i, number * sizeof(uint16_t))
                 w.half.widen(some, number, packed + i)
-    if w.half == NULL:
+    if w.pair:
+        copy_complex[real](sum, w, phase, group, first_channel, last_channel, row, count, packed)
+    elif w.half == NULL:
         if phase.terms.order == NULL:
             copy_block(sum, w, phase, group, first_channel, last_channel, row, count, packed)
         else:
@@ -201,7 +250,7 @@ cdef void pack_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil
 
 
 cdef bint pack_weights(
-    const View *w, const Sum *sum, int workers, real *packed
+    const View *w, const Sum *sum, int workers, Py_ssize_t size, void *packed
 ) noexcept nogil:
     """packed[group][phase][block][t][r] for all terms and rows.
 
@@ -211,11 +260,13 @@ cdef bint pack_weights(
     cdef int worker
     cdef bint finite = True
     if sum.packed_outs > sum.outs:  # zeros fill what no row takes
-        memset(packed, 0, sum.size * sizeof(real))
+        memset(packed, 0, sum.size * size)
     packing.units = packing_units(sum) * sum.groups * sum.phases
     if workers == 1 or sum.size < SERIAL_WEIGHTS:
-        return pack_units[real](sum, w, 0, packing.units, packed)
-    packing.sum, packing.w, packing.packed, packing.size = sum, w, packed, sizeof(real)
+        if size == sizeof(float):
+            return pack_units[float](sum, w, 0, packing.units, <float *> packed)
+        return pack_units[double](sum, w, 0, packing.units, <double *> packed)
+    packing.sum, packing.w, packing.packed, packing.size = sum, w, packed, size
     packing.chunks = min(PARTS * workers, packing.units)
     memset(packing.finite, 1, workers)
     cc_pool_run(pack_chunk, &packing, packing.chunks, workers)
@@ -225,7 +276,7 @@ cdef bint pack_weights(
 
 
 cdef bint keep_weights(
-    const View *w, Sum *sum, int threads, Packed *kept, real *packed
+    const View *w, Sum *sum, int threads, Py_ssize_t size, Packed *kept, void *packed
 ) noexcept nogil:
     """Pack the weights of a planned sum for calls to come; false if memory ran out."""
     cdef Arena arena
@@ -237,7 +288,7 @@ cdef bint keep_weights(
     kept.tiles, kept.transposed, kept.lanes = sum.tiles, sum.transposed, sum.rows[0].lanes
     kept.groups, kept.outs, kept.channels = sum.groups, sum.outs, sum.channels
     kept.taps, kept.stride, kept.dilation = sum.g.taps, sum.g.stride, sum.g.dilation
-    kept.finite = pack_weights[real](w, sum, threads, packed)
+    kept.finite = pack_weights(w, sum, threads, size, packed)
     kept.numbers, kept.other = packed, NULL
     sum.order = NULL  # which was in the arena
     close_arena(&arena)

@@ -70,12 +70,11 @@ cdef void add_copies(
 
 cdef bint fold_border(
     const cc_tiles *tiles, const View *dy, const View *w, const View *dx, const Geometry *g,
-    Py_ssize_t groups, Py_ssize_t first, Py_ssize_t length, const View *border, const real *bias
+    Py_ssize_t groups, Py_ssize_t first, Py_ssize_t length, const View *border, Py_ssize_t size
 ) noexcept nogil:
     """Add to dx, which has the samples from `first` on of `length`, what their copies receive.
 
-    `border` is scratch for that, as wide as the padding on either side or CC_BLOCK. There is no
-    bias.
+    `border` is scratch for that, as wide as the padding on either side or CC_BLOCK.
     """
     cdef View some = border[0]
     cdef Geometry inner = g[0]
@@ -94,9 +93,12 @@ cdef bint fold_border(
                 CC_BLOCK - (position - edge) % CC_BLOCK if side else
                 (edge - position - 1) % CC_BLOCK + 1))
             inner.pad_left = g.pad_left + position
-            if not sum_terms[real](tiles, dy, w, bias, 0, &some, &inner, groups, True):
+            if not sum_terms(tiles, dy, w, &nothing, &some, &inner, groups, True, size):
                 return False
-            add_copies[real](&some, position, dx, g.mode, first, length, 0)
+            if size == sizeof(float):
+                add_copies[float](&some, position, dx, g.mode, first, length, 0)
+            else:
+                add_copies[double](&some, position, dx, g.mode, first, length, 0)
             position += some.shape[2]
     return True
 
@@ -116,8 +118,8 @@ cdef uintptr_t carve_border(BorderScratch *own, uintptr_t next) noexcept nogil:
 
 
 cdef bint input_gradient(
-    const cc_tiles *tiles, const View *dy, const View *w, const real *bias, Py_ssize_t bias_stride,
-    const View *dx, const Geometry *g, Py_ssize_t groups
+    const cc_tiles *tiles, const View *dy, const View *w, const View *bias, const View *dx,
+    const Geometry *g, Py_ssize_t groups, Py_ssize_t size
 ) noexcept nogil:
     """backward_input; false if memory ran out.
 
@@ -142,19 +144,19 @@ cdef bint input_gradient(
     cdef uintptr_t start
     cdef bint done = True
     if g.mode == CCONV1D_ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
-        return sum_terms[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
+        return sum_terms(tiles, dy, w, bias, dx, g, groups, True, size)
     width = min(width, CC_BLOCK)
     # so many groups of so many samples fit the scratch
-    border.strides[2] = sizeof(real)
-    border.strides[1] = width * sizeof(real)
+    border.strides[2] = size
+    border.strides[1] = width * size
     block = border
-    block.strides[1] = 0 if wide else CC_BLOCK * sizeof(real)
+    block.strides[1] = 0 if wide else CC_BLOCK * size
     units = max(1, BORDER_BYTES // (channels * (border.strides[1] + block.strides[1])))
     together = min(groups, units)
     samples = min(dx.shape[0], max(1, units // groups))
     border.strides[0] = together * channels * border.strides[1]
     block.strides[0] = together * channels * block.strides[1]
-    own.packed_size = 0 if w.packed != NULL else w.shape[0] * channels * w.shape[2] * sizeof(real)
+    own.packed_size = 0 if w.packed != NULL else w.shape[0] * channels * w.shape[2] * size
     own.border_size, own.block_size = samples * border.strides[0], samples * block.strides[0]
     start = open_arena(&arena, carve_border(&own, 0))
     if start == 0:
@@ -163,9 +165,9 @@ cdef bint input_gradient(
     border.data, block.data = <char *> own.border, <char *> own.block
     if own.packed_size > 0:  # the borders take the same weights as all the rest
         plan_sum(&sum, tiles, w, g, groups, True)
-        done = keep_weights[real](w, &sum, cc_pool_threads(), &packed, <real *> own.packed)
+        done = keep_weights(w, &sum, cc_pool_threads(), size, &packed, own.packed)
         whole_w.packed = &packed
-    done = done and sum_terms[real](tiles, dy, &whole_w, bias, bias_stride, dx, g, groups, True)
+    done = done and sum_terms(tiles, dy, &whole_w, bias, dx, g, groups, True, size)
     for n from 0 <= n < dx.shape[0] by samples:
         samples = min(samples, dx.shape[0] - n)
         for group from 0 <= group < groups by together:
@@ -174,26 +176,26 @@ cdef bint input_gradient(
             border.shape[0], border.shape[1] = samples, count * channels
             some_w = whole_w
             if count < groups:
-                some_w = part_of(w, group * outs, count * outs, 0, channels, 0, w.shape[2])
+                some_w = weight_rows(w, group * outs, count * outs)
             for first from 0 <= first < length by CC_BLOCK:
                 some_dx = part_of(dx, n, samples, group * channels, count * channels, first,
                                   min(CC_BLOCK, length - first))
                 if not done:
                     break
                 if wide:
-                    done = fold_border[real](tiles, &some_dy, &some_w, &some_dx, g, count, first,
-                                             length, &border, <const real *> NULL)
+                    done = fold_border(tiles, &some_dy, &some_w, &some_dx, g, count, first, length,
+                                       &border, size)
                 elif has_copies(g, first, first + some_dx.shape[2], length):
                     block.shape = some_dx.shape
                     inner.pad_left = g.pad_left + first
-                    done = (sum_terms[real](tiles, &some_dy, &some_w, <const real *> NULL, 0,
-                                            &block, &inner, count, True)
-                            and fold_border[real](tiles, &some_dy, &some_w, &block, g, count, first,
-                                                  length, &border, <const real *> NULL))
+                    done = (sum_terms(tiles, &some_dy, &some_w, &nothing, &block, &inner, count,
+                                      True, size)
+                            and fold_border(tiles, &some_dy, &some_w, &block, g, count, first,
+                                            length, &border, size))
                     for i in range(samples):
                         for channel in range(block.shape[1]):
-                            store_row[real](&some_dx, at(&some_dx, i, channel, 0),
-                                            some_dx.strides[2], block.shape[2],
-                                            <const real *> at(&block, i, channel, 0))
+                            store_row[float](&some_dx, at(&some_dx, i, channel, 0),
+                                             some_dx.strides[2], block.shape[2],
+                                             <const float *> at(&block, i, channel, 0))
     close_arena(&arena)
     return done

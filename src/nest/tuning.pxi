@@ -45,7 +45,7 @@ cdef Py_ssize_t serial_products = 1024 * 1024
 # Fewer weights than this are packed in some 10 microseconds.
 cdef enum: SERIAL_WEIGHTS = 32 * 1024
 # Channels of backward_input whose weights are packed for one block of rows after another: what lies
-# in the same cache line is read again.
+# in the same cache line is read again. An even number, for the parts of complex numbers.
 cdef enum: NEAR_CHANNELS = 8
 # Chunks for each thread, so that one that comes late leaves its share to the others. Each part of
 # a weight's gradient packs its samples again, so of these there is one for each thread.

@@ -21,6 +21,7 @@ cdef struct View:
     int mode                # what lies beyond the ends of the last axis, a CCONV1D_ZEROS ...
     const cc_half *half     # how numbers of 16 bits are stored, or NULL: as the tiles have them
     int pair                # 1 where two channels are the parts of one of complex numbers, else 0
+    bint conjugate          # of weights, and of what a gradient of weights becomes
     Py_ssize_t part         # and then from the real part to the imaginary one
     const Packed *packed    # weights that were packed before, or NULL
 
@@ -40,12 +41,25 @@ cdef View view_of(const stored[:, :, :] array, const cc_half *half=NULL) noexcep
     return view
 
 
-cdef View line_of(const real_or_half[:] array, const cc_half *half=NULL) noexcept nogil:
+cdef View line_of(const stored[:] array, const cc_half *half=NULL) noexcept nogil:
     cdef View view = nothing
     if array is not None:
         view.half = half
         view.data = <char *> &array[0]
         view.shape[2], view.strides[2] = array.shape[0], array.strides[0]
+        if stored is complex64 or stored is complex128:
+            view.pair = 1
+            view.part = sizeof(stored) // 2
+    return view
+
+
+cdef View weight_view(
+    const stored[:, :, :] array, const cc_half *half=NULL, bint conjugate=False
+) noexcept nogil:
+    """A weight or its gradient. Of complex numbers it is a matrix between parts: see weight_at."""
+    cdef View view = view_of(array, half)
+    view.shape[0] <<= view.pair
+    view.conjugate = conjugate
     return view
 
 
@@ -56,6 +70,7 @@ nothing.strides = [0, 0, 0]
 nothing.mode = CCONV1D_ZEROS
 nothing.half = NULL
 nothing.pair = 0
+nothing.conjugate = False
 nothing.part = 0
 nothing.packed = NULL
 
@@ -63,6 +78,31 @@ nothing.packed = NULL
 cdef inline char *at(const View *view, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k) noexcept nogil:
     return (view.data + i * view.strides[0] + (j >> view.pair) * view.strides[1]
             + (j & view.pair) * view.part + k * view.strides[2])
+
+
+cdef inline char *line_at(const View *view, Py_ssize_t i) noexcept nogil:
+    """The number of a line, such as a bias; those of complex numbers are their parts by turns."""
+    return view.data + (i >> view.pair) * view.strides[2] + (i & view.pair) * view.part
+
+
+cdef inline char *weight_at(
+    const View *w, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k
+) noexcept nogil:
+    """The number w[i, j, k], or that of complex numbers which it is a part of, by sign or not.
+
+        w[0, 0]  w[0, 1]     real  -imag
+                          =                of a weight, or with the sign at the other if it is to
+        w[1, 0]  w[1, 1]     imag   real   be conjugated
+
+    The transpose of this matrix is that of the conjugated weight: so backward_input conjugates.
+    """
+    return (w.data + (i >> w.pair) * w.strides[0] + (j >> w.pair) * w.strides[1]
+            + ((i ^ j) & w.pair) * w.part + k * w.strides[2])
+
+
+cdef inline bint negated(const View *w, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
+    """Whether w[i, j] is the negative of what lies at weight_at."""
+    return ((i ^ j) & w.pair) != 0 and (i & 1) == w.conjugate
 
 
 cdef View part_of(
@@ -73,6 +113,15 @@ cdef View part_of(
     cdef View part = view[0]
     part.data = at(view, first, first_channel, position)
     part.shape[0], part.shape[1], part.shape[2] = count, channels, width
+    part.packed = NULL
+    return part
+
+
+cdef View weight_rows(const View *w, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """w[first : first + count]"""
+    cdef View part = w[0]
+    part.data = weight_at(w, first, 0, 0)
+    part.shape[0] = count
     part.packed = NULL
     return part
 
