@@ -189,20 +189,8 @@ def conv1d(
     ValueError: conv1d: bias must have shape (8,), one number for each output channel, not (2,)
     """
     if accumulate is False:
-        usual = usual_conv1d.one(
-            input,
-            weight,
-            bias,
-            None,
-            stride,
-            padding,
-            dilation,
-            groups,
-            padding_mode,
-            layout,
-            0,
-            out,
-        )
+        options = (stride, padding, dilation, groups, padding_mode, layout, 0)
+        usual = usual_conv1d.one(input, weight, bias, None, options, out)
         if usual is not None:
             return usual
     function = "conv1d"
@@ -299,20 +287,8 @@ def conv1d_backward(
     array([3.])
     """
     if out is None and accumulate is False:
-        usual = usual_conv1d_backward.gradients(
-            grad_output,
-            input,
-            weight,
-            None,
-            stride,
-            padding,
-            dilation,
-            groups,
-            padding_mode,
-            layout,
-            0,
-            needs,
-        )
+        options = (stride, padding, dilation, groups, padding_mode, layout, 0)
+        usual = usual_conv1d_backward.gradients(grad_output, input, weight, None, options, needs)
         if usual is not None:
             return usual
     function = "conv1d_backward"
@@ -406,20 +382,8 @@ def conv1d_backward_input(
     array([  2.,  23., 230., 300.])
     """
     if accumulate is False:
-        usual = usual_conv1d_backward_input.one(
-            grad_output,
-            weight,
-            None,
-            None,
-            stride,
-            padding,
-            dilation,
-            groups,
-            padding_mode,
-            layout,
-            input_length,
-            out,
-        )
+        options = (stride, padding, dilation, groups, padding_mode, layout, input_length)
+        usual = usual_conv1d_backward_input.one(grad_output, weight, None, None, options, out)
         if usual is not None:
             return usual
     function = "conv1d_backward_input"
@@ -503,20 +467,8 @@ def conv1d_backward_weight(
            [54., 65.]])
     """
     if accumulate is False and per_sample is False:
-        usual = usual_conv1d_backward_weight.one(
-            grad_output,
-            input,
-            None,
-            None,
-            stride,
-            padding,
-            dilation,
-            groups,
-            padding_mode,
-            layout,
-            kernel_size,
-            out,
-        )
+        options = (stride, padding, dilation, groups, padding_mode, layout, kernel_size)
+        usual = usual_conv1d_backward_weight.one(grad_output, input, None, None, options, out)
         if usual is not None:
             return usual
     function = "conv1d_backward_weight"
@@ -635,20 +587,8 @@ def conv_transpose1d(
     (2, 3, 200)
     """
     if accumulate is False:
-        usual = usual_conv_transpose1d.one(
-            input,
-            weight,
-            bias,
-            None,
-            stride,
-            padding,
-            dilation,
-            groups,
-            "zeros",
-            layout,
-            output_padding,
-            out,
-        )
+        options = (stride, padding, dilation, groups, "zeros", layout, output_padding)
+        usual = usual_conv_transpose1d.one(input, weight, bias, None, options, out)
         if usual is not None:
             return usual
     function = "conv_transpose1d"
@@ -746,19 +686,9 @@ def conv_transpose1d_backward(
     array([111.])
     """
     if out is None and accumulate is False:
+        options = (stride, padding, dilation, groups, "zeros", layout, output_padding)
         usual = usual_conv_transpose1d_backward.gradients(
-            grad_output,
-            input,
-            weight,
-            None,
-            stride,
-            padding,
-            dilation,
-            groups,
-            "zeros",
-            layout,
-            output_padding,
-            needs,
+            grad_output, input, weight, None, options, needs
         )
         if usual is not None:
             return usual

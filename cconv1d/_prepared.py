@@ -124,7 +124,7 @@ class PreparedConv1d:
         check_layout(function, layout)
         self._weight: Array = snapshots[0]
         self._bias: Array | None = None if bias is None else snapshots[1]
-        self._options = stride, pads, dilation, groups, mode, layout
+        self._options = stride, pads, dilation, groups, mode, layout, 0  # in the order of Options
         self._packed: dict[int, Any] = {}
 
     @property
@@ -136,7 +136,7 @@ class PreparedConv1d:
         return self._bias
 
     def __repr__(self) -> str:
-        stride, padding, dilation, groups, mode, layout = self._options
+        stride, padding, dilation, groups, mode, layout, _ = self._options
         return (
             f"{type(self).__name__}(<weight of shape {self._weight.shape}, {self._weight.dtype}>, "
             f"bias={None if self._bias is None else '<...>'}, stride={stride}, "
@@ -175,7 +175,7 @@ class PreparedConv1d:
                 plan.geometry,
                 plan.groups,
                 which == BACKWARD_INPUT,
-                self._options[-1] == "NLC",
+                self._options[5] == "NLC",
             )
             self._packed[which] = packed
         return packed
@@ -204,9 +204,7 @@ class PreparedConv1d:
         """
         packed = self._packed.get(FORWARD)
         if packed is not None and accumulate is False:
-            usual = usual_conv1d.one(
-                input, self._weight, self._bias, packed, *self._options, 0, out
-            )
+            usual = usual_conv1d.one(input, self._weight, self._bias, packed, self._options, out)
             if usual is not None:
                 return usual
         function = "conv1d"
@@ -252,7 +250,7 @@ class PreparedConv1d:
         packed = self._packed.get(BACKWARD_INPUT)
         if packed is not None and out is None and accumulate is False:
             usual = usual_conv1d_backward.gradients(
-                grad_output, input, self._weight, packed, *self._options, 0, needs
+                grad_output, input, self._weight, packed, self._options, needs
             )
             if usual is not None:
                 return usual

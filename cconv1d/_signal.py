@@ -25,7 +25,7 @@ from ._backend import REFERENCE, kernels_for
 from ._execute import empty
 from ._geometry import Geometry
 from ._kernels import BACKWARD_INPUT
-from ._plans import SMALL_PRODUCTS, Options, Plan, Shape
+from ._plans import SMALL_PRODUCTS, Plan, Shape
 from ._usual import usual_calls
 
 __all__ = ["convolve", "correlate"]
@@ -346,7 +346,7 @@ def learn(function: str, a: Shape, v: Shape, mode: str, part: Geometry) -> None:
     longer, shorter = max(a, v), min(a, v)
     small = part.input_length * shorter[0] < SMALL_PRODUCTS
     plan = Plan((part.input_length,), shorter, longer, (1,), part, 1, False, False, small)
-    usual.learn((a, v), Options(None, None, None, None, mode, None, None), plan)
+    usual.learn((a, v), (mode,), plan)
 
 
 @np.errstate(all="ignore")

@@ -78,14 +78,15 @@ class UsualCalls:
                 self._known.clear()
             self._known[tuple(shape for shape in shapes if shape is not None)] = plan, options
 
-    def _find(self, arrays: Sequence[Array | None], *options: object) -> Plan | None:
+    def _find(self, arrays: Sequence[Array | None], options: tuple[object, ...]) -> Plan | None:
         if not begins_usual(arrays[0]):
             return None
         there = [array for array in arrays if array is not None]
         if not all(is_usual(array, there[0].dtype) for array in there):
             return None
         plan, known = self._known.get(tuple(array.shape for array in there), (None, ()))
-        return plan if all(map(same_option, known, options)) else None
+        same = len(known) == len(options) and all(map(same_option, known, options))
+        return plan if same else None
 
     def one(
         self,
@@ -93,13 +94,7 @@ class UsualCalls:
         second: Any,
         bias: Any,
         packed: Any,
-        stride: object,
-        padding: object,
-        dilation: object,
-        groups: object,
-        padding_mode: object,
-        layout: object,
-        size: object,
+        options: tuple[object, ...],
         out: Any,
     ) -> Array | None:
         """The result of the map, in `out` if that is not None; or None if this is no usual call.
@@ -107,7 +102,7 @@ class UsualCalls:
         `packed` is None or what to take in place of the weight `second`.
         """
         arrays = first, second, bias
-        plan = self._find(arrays, stride, padding, dilation, groups, padding_mode, layout, size)
+        plan = self._find(arrays, options)
         if plan is None:
             return None
         if out is None:
@@ -135,13 +130,7 @@ class UsualCalls:
         x: Any,
         w: Any,
         packed: Any,
-        stride: object,
-        padding: object,
-        dilation: object,
-        groups: object,
-        padding_mode: object,
-        layout: object,
-        size: object,
+        options: tuple[object, ...],
         needs: Any,
     ) -> Gradients | None:
         """The gradients that are needed, or None if this is no usual call.
@@ -150,7 +139,7 @@ class UsualCalls:
         """
         if type(needs) is not tuple or tuple(map(type, needs)) != (bool, bool, bool):
             return None
-        plan = self._find((dy, x, w), stride, padding, dilation, groups, padding_mode, layout, size)
+        plan = self._find((dy, x, w), options)
         if plan is None:
             return None
         dx = dw = db = None
@@ -172,7 +161,7 @@ class UsualCalls:
 
     def slide(self, a: Any, v: Any, mode: object, reverse: bool) -> Array | None:
         """`convolve` of two 1-D arrays or, with `reverse`, `correlate`; or None."""
-        plan = self._find((a, v), None, None, None, None, mode, None, None)
+        plan = self._find((a, v), (mode,))
         if plan is None:
             return None
         longer, shorter = a, v

@@ -203,7 +203,7 @@ cdef bint may_replace_weight(object packed, PyObject *first, const Format *form)
 @cython.final
 cdef class KnownCall:
     """A plan that was made for some shapes and options, parsed once."""
-    cdef object stride, padding, dilation, groups, padding_mode, layout, size
+    cdef tuple options
     cdef Geometry geometry
     cdef Py_ssize_t group_count
     cdef bint channels_last
@@ -263,8 +263,7 @@ cdef class UsualCalls:
                 for size in shape:
                     numbers[count] = size
                     count += 1
-        (call.stride, call.padding, call.dilation, call.groups, call.padding_mode, call.layout,
-         call.size) = options
+        call.options = tuple(options)
         call.geometry = as_geometry(plan.geometry, plan.w_shape[len(plan.w_shape) - 1])
         call.group_count, call.channels_last = plan.groups, plan.channels_last
         for role, shape in enumerate((plan.x_shape, plan.w_shape, plan.y_shape, plan.b_shape)):
@@ -275,9 +274,7 @@ cdef class UsualCalls:
             self.known.clear()
         self.known[PyBytes_FromStringAndSize(<char *> numbers, count * sizeof(npy_intp))] = call
 
-    cdef KnownCall find(
-        self, PyObject **arrays, stride, padding, dilation, groups, padding_mode, layout, size
-    ):
+    cdef KnownCall find(self, PyObject **arrays, tuple options):
         """The plan that is known for three arrays, NULL for those that are not there, or None."""
         cdef npy_intp numbers[KEY_NUMBERS]
         cdef int used = 0, i, axis, ndim
@@ -299,17 +296,14 @@ cdef class UsualCalls:
         if found == NULL:
             return None
         call = <KnownCall> found
-        if (same_option(call.stride, stride) and same_option(call.padding, padding)
-                and same_option(call.dilation, dilation) and same_option(call.groups, groups)
-                and same_option(call.padding_mode, padding_mode)
-                and same_option(call.layout, layout) and same_option(call.size, size)):
-            return call
-        return None
+        if len(options) != len(call.options):
+            return None
+        for i in range(len(options)):
+            if not same_option(call.options[i], options[i]):
+                return None
+        return call
 
-    def one(
-        self, first, second, bias, packed, stride, padding, dilation, groups,
-        padding_mode, layout, size, out
-    ):
+    def one(self, first, second, bias, packed, tuple options, out):
         """The result of the map, in `out` if that is not None; or None if this is no usual call.
 
         `packed` is None or what to take in place of the weight `second`.
@@ -321,7 +315,7 @@ cdef class UsualCalls:
         arrays[2] = NULL if bias is None else <PyObject *> bias
         if not begins_usual(arrays[0], &form):
             return None
-        call = self.find(arrays, stride, padding, dilation, groups, padding_mode, layout, size)
+        call = self.find(arrays, options)
         if call is None or not may_replace_weight(packed, arrays[0], &form):
             return None
         if out is None:
@@ -350,10 +344,7 @@ cdef class UsualCalls:
         # with a padding mode, memory may run out when some of dx is stored (see may_fail_midway)
         return self.which != BACKWARD_INPUT or call.geometry.mode == CCONV1D_ZEROS
 
-    def gradients(
-        self, dy, x, w, packed, stride, padding, dilation, groups, padding_mode,
-        layout, size, needs
-    ):
+    def gradients(self, dy, x, w, packed, tuple options, needs):
         """The gradients that are needed, or None if this is no usual call.
 
         `packed` is None or what to take in place of the weight in the gradient of the input.
@@ -370,7 +361,7 @@ cdef class UsualCalls:
                 return None
         if not begins_usual(arrays[0], &form):
             return None
-        call = self.find(arrays, stride, padding, dilation, groups, padding_mode, layout, size)
+        call = self.find(arrays, options)
         if call is None or not may_replace_weight(packed, arrays[0], &form):
             return None
         dx = dw = db = None
@@ -399,7 +390,7 @@ cdef class UsualCalls:
         arrays[0], arrays[1], arrays[2] = <PyObject *> a, <PyObject *> v, NULL
         if not begins_usual(arrays[0], &form):
             return None
-        call = self.find(arrays, None, None, None, None, mode, None, None)
+        call = self.find(arrays, (mode,))
         if call is None:
             return None
         # the longer one is the signal of the sum

@@ -62,8 +62,7 @@ def given_to(name, case, x, w, b, dy, layout):
 
 def ask(calls, name, arrays, options, size, last):
     method = calls.gradients if name.endswith("backward") else calls.one
-    rest = (None, *options, size, last)
-    return method(*arrays, *rest)
+    return method(*arrays, None, (*options, size), last)
 
 
 def long_way(name, arrays, options, size):
@@ -167,8 +166,8 @@ def test_other_arrays_are_not_usual(native, odd, place):
     both, arrays, options, out = small()
     arrays[place] = ODD[odd](arrays[place])
     for calls in both:
-        assert calls.one(*arrays, None, *options, 0, None) is None
-        assert calls.one(*arrays, None, *options, 0, out) is None
+        assert calls.one(*arrays, None, (*options, 0), None) is None
+        assert calls.one(*arrays, None, (*options, 0), out) is None
         assert (out == 0).all()
 
 
@@ -178,7 +177,7 @@ def test_other_dtypes_are_not_usual(native, dtype):
         pytest.skip("longdouble is float64 here")
     both, arrays, options, _ = small()
     for calls in both:
-        assert calls.one(*(a.astype(dtype) for a in arrays), None, *options, 0, None) is None
+        assert calls.one(*(a.astype(dtype) for a in arrays), None, (*options, 0), None) is None
 
 
 OTHER_OPTIONS = {
@@ -198,12 +197,12 @@ def test_other_options_are_not_usual(native, name):
     for calls in both:
         for other in others:
             changed = [*options[:place], other, *options[place + 1 :]]
-            assert calls.one(*arrays, None, *changed, 0, None) is None, other
-        assert calls.one(*arrays, None, *options, 1, None) is None
+            assert calls.one(*arrays, None, (*changed, 0), None) is None, other
+        assert calls.one(*arrays, None, (*options, 1), None) is None
         equal = [int(str(o)) if type(o) is int else o for o in options]
         equal[1] = tuple(int(str(side)) for side in options[1])
         equal[4] = "".join(["ze", "ros"])  # another object
-        assert calls.one(*arrays, None, *equal, 0, None) is not None
+        assert calls.one(*arrays, None, (*equal, 0), None) is not None
 
 
 def read_only(out, arrays):
@@ -234,9 +233,9 @@ def test_other_outs_are_not_usual(native, odd):
     arrays[0] = x
     given_out = OUTS[odd](out, [buffer])
     for calls in both:
-        assert calls.one(*arrays, None, *options, 0, given_out) is None
+        assert calls.one(*arrays, None, (*options, 0), given_out) is None
         fitting = np.zeros_like(out)
-        assert calls.one(*arrays, None, *options, 0, fitting) is fitting
+        assert calls.one(*arrays, None, (*options, 0), fitting) is fitting
         assert fitting.any()
     assert not np.asarray(given_out, object).ravel()[-1:].any() or odd == "overlapping"
 
@@ -258,7 +257,7 @@ def test_other_needs_are_not_usual(native, needs):
     plan = _plans.plan_conv1d_backward(shapes, *options)
     for calls in twins("conv1d_backward"):
         calls.learn(shapes, (*options, 0), plan)
-        assert calls.gradients(dy, x, w, None, *options, 0, needs) is None
+        assert calls.gradients(dy, x, w, None, (*options, 0), needs) is None
         assert calls.gradients(dy, x, w, None, *options, 0, (True, True, False)) is not None
 
 
@@ -291,8 +290,7 @@ def test_short_rows(native, n, m, mode, function, dtype, step, seed):
     for make in (_backend.core.UsualCalls, _usual.UsualCalls):
         calls = make(BACKWARD_INPUT, 0, not reverse, Gradients)
         assert calls.slide(a, v, mode, reverse) is None
-        options = _plans.Options(None, None, None, None, mode, None, None)
-        calls.learn(((n,), (m,)), options, plan)
+        calls.learn(((n,), (m,)), (mode,), plan)
         usual = calls.slide(a, v, mode, reverse)
         if usual is None:
             assert reverse
@@ -324,7 +322,7 @@ def test_no_more_plans_than_a_thousand(native):
     for calls in both:
         for length in range(1024):
             calls.learn(((1, 1, length), (1, 1, 1)), (*options, 0), plan)
-        assert calls.one(*arrays, None, *options, 0, None) is None
+        assert calls.one(*arrays, None, (*options, 0), None) is None
 
 
 def test_the_order_of_roles_is_that_of_a_plan():
