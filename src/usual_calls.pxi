@@ -21,6 +21,7 @@ cdef extern from "numpy/arrayobject.h" nogil:
         NPY_CDOUBLE
         NPY_HALF
         NPY_ARRAY_ALIGNED
+        NPY_ARRAY_OWNDATA
         NPY_ARRAY_WRITEABLE
         NPY_ARRAY_C_CONTIGUOUS
     bint PyArray_CheckExact(PyObject *array)
@@ -31,6 +32,7 @@ cdef extern from "numpy/arrayobject.h" nogil:
     PyArray_Descr *PyArray_DESCR(PyArrayObject *array)
     bint PyArray_CHKFLAGS(const PyArrayObject *array, int flags)
     bint PyArray_ISNOTSWAPPED(const PyArrayObject *array)
+    npy_intp PyArray_SIZE(PyArrayObject *array)
     npy_intp PyArray_ITEMSIZE(const PyArrayObject *array)
 
 cdef extern from "numpy/arrayobject.h":
@@ -114,29 +116,44 @@ cdef View view_of_numpy(
     return view
 
 
-cdef bint may_overlap(PyObject *one, PyObject *other) noexcept:
-    """Whether the bounds of two arrays do."""
-    cdef PyObject *arrays[2]
-    cdef uintptr_t low[2]
-    cdef uintptr_t high[2]
-    cdef PyArrayObject *array
+cdef void find_bounds(PyObject *array, uintptr_t *low, uintptr_t *high) noexcept:
+    """Where an array that is not empty begins and ends in memory."""
+    cdef PyArrayObject *exact = <PyArrayObject *> array
     cdef npy_intp reach
-    cdef int i, axis
-    arrays[0], arrays[1] = one, other
-    for i in range(2):
-        array = <PyArrayObject *> arrays[i]
-        low[i] = <uintptr_t> PyArray_DATA(array)
-        high[i] = low[i] + PyArray_ITEMSIZE(array)
-        for axis in range(PyArray_NDIM(array)):
-            if PyArray_DIMS(array)[axis] == 0:
-                return False
-            reach = (PyArray_DIMS(array)[axis] - 1) * PyArray_STRIDES(array)[axis]
-            if reach < 0:
-                low[i] += reach
-            else:
-                high[i] += reach
-    return low[0] < high[1] and low[1] < high[0]
+    cdef int axis
+    low[0] = <uintptr_t> PyArray_DATA(exact)
+    high[0] = low[0] + PyArray_ITEMSIZE(exact)
+    for axis in range(PyArray_NDIM(exact)):
+        reach = (PyArray_DIMS(exact)[axis] - 1) * PyArray_STRIDES(exact)[axis]
+        if reach < 0:
+            low[0] += reach
+        else:
+            high[0] += reach
 
+
+cdef bint may_overlap(PyObject *out, PyObject **arrays) noexcept:
+    """Whether an array may share memory with one of three others; NULL is none."""
+    cdef uintptr_t low, high, other_low, other_high
+    cdef bint owns = PyArray_CHKFLAGS(<PyArrayObject *> out, NPY_ARRAY_OWNDATA)
+    cdef int i
+    for i in range(3):
+        if arrays[i] == NULL:
+            continue
+        if owns and PyArray_CHKFLAGS(<PyArrayObject *> arrays[i], NPY_ARRAY_OWNDATA):
+            if out == arrays[i]:  # else they were allocated one by one
+                return True
+        elif PyArray_SIZE(<PyArrayObject *> out) > 0 and (
+                PyArray_SIZE(<PyArrayObject *> arrays[i]) > 0):
+            find_bounds(out, &low, &high)
+            find_bounds(arrays[i], &other_low, &other_high)
+            if low < other_high and other_low < high:
+                return True
+    return False
+
+
+# Calls with fewer multiply-adds keep the GIL: to let go of it and to ask for signals takes 40 ns,
+# as long as 4000 multiply-adds.
+cdef enum: TINY_PRODUCTS = 4096
 
 # Plans of one function that are known at a time.
 cdef enum: MAX_KNOWN = 1024
@@ -207,6 +224,7 @@ cdef class KnownCall:
     cdef Geometry geometry
     cdef Py_ssize_t group_count
     cdef bint channels_last
+    cdef bint is_tiny
     cdef Shape shapes[4]  # by what they are of
 
     cdef int run(
@@ -227,7 +245,17 @@ cdef class KnownCall:
         views[3] = view_of_numpy(
             out, WEIGHT if which == BACKWARD_WEIGHT else LINE if which == BACKWARD_BIAS else SIGNAL,
             self.channels_last, form, conjugate)
+        if self.is_tiny:
+            return run_tiny_map(which, views, &self.geometry, self.group_count, form.size)
         return run_map(which, views, &self.geometry, self.group_count, form.size)
+
+
+cdef object products_of(plan):
+    """Multiply-adds of a map."""
+    products = 1
+    for size in (*plan.y_shape, *plan.w_shape[1 if len(plan.w_shape) > 1 else 0:]):
+        products *= size
+    return products
 
 
 @cython.final
@@ -264,6 +292,7 @@ cdef class UsualCalls:
                     numbers[count] = size
                     count += 1
         call.options = tuple(options)
+        call.is_tiny = products_of(plan) < TINY_PRODUCTS
         call.geometry = as_geometry(plan.geometry, plan.w_shape[len(plan.w_shape) - 1])
         call.group_count, call.channels_last = plan.groups, plan.channels_last
         for role, shape in enumerate((plan.x_shape, plan.w_shape, plan.y_shape, plan.b_shape)):
@@ -338,9 +367,8 @@ cdef class UsualCalls:
         for i in range(shape.ndim):
             if PyArray_DIMS(array)[i] != shape.sizes[i]:
                 return False
-        for i in range(3):
-            if arrays[i] != NULL and may_overlap(out, arrays[i]):
-                return False
+        if may_overlap(out, arrays):
+            return False
         # with a padding mode, memory may run out when some of dx is stored (see may_fail_midway)
         return self.which != BACKWARD_INPUT or call.geometry.mode == CCONV1D_ZEROS
 
@@ -407,5 +435,8 @@ cdef class UsualCalls:
         views[2] = nothing
         out = new_array(arrays[0], &call.shapes[X])
         views[3] = view_of_numpy(<PyObject *> out, SIGNAL, False, &form, False)
-        run_map(BACKWARD_INPUT, views, &call.geometry, 1, form.size)
+        if call.is_tiny:
+            run_tiny_map(BACKWARD_INPUT, views, &call.geometry, 1, form.size)
+        else:
+            run_map(BACKWARD_INPUT, views, &call.geometry, 1, form.size)
         return out

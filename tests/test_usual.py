@@ -240,6 +240,18 @@ def test_other_outs_are_not_usual(native, odd):
     assert not np.asarray(given_out, object).ravel()[-1:].any() or odd == "overlapping"
 
 
+def test_an_argument_is_no_out(native):
+    x, w = np.arange(5.0), np.array([1.0, 2.0, 3.0])
+    options = (1, 1, 1, 1, "zeros", "NCL")
+    plan = _plans.plan_conv1d((x.shape, w.shape, None), *options)
+    for calls in twins("conv1d"):
+        calls.learn((x.shape, w.shape, None), (*options, 0), plan)
+        assert calls.one(x, w, None, None, (*options, 0), x) is None
+        assert calls.one(x[:], w, None, None, (*options, 0), x) is None
+        same(calls.one(x, w, None, None, (*options, 0), np.empty(5)), [3, 8, 14, 20, 11])
+    same(x, range(5))
+
+
 @pytest.mark.parametrize("needs", [(True, True, True), (True, False, True), (False, True, False)])
 def test_gradients_that_are_needed(native, needs):
     x, w, _, dy = CASE.normal(1, "float64")
@@ -258,7 +270,7 @@ def test_other_needs_are_not_usual(native, needs):
     for calls in twins("conv1d_backward"):
         calls.learn(shapes, (*options, 0), plan)
         assert calls.gradients(dy, x, w, None, (*options, 0), needs) is None
-        assert calls.gradients(dy, x, w, None, *options, 0, (True, True, False)) is not None
+        assert calls.gradients(dy, x, w, None, (*options, 0), (True, True, False)) is not None
 
 
 @FUZZ

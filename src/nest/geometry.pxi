@@ -53,12 +53,16 @@ cdef inline Py_ssize_t source(int mode, Py_ssize_t position, Py_ssize_t length) 
 
 
 cdef inline Py_ssize_t class_taps(const Geometry *g, Py_ssize_t klass) noexcept nogil:
+    if g.period == 1:  # as a rule, and divisions are what planning a small call costs most
+        return g.taps
     return (g.taps - klass + g.period - 1) // g.period
 
 
 cdef inline Py_ssize_t class_shift(const Geometry *g, Py_ssize_t klass) noexcept nogil:
     """Floor of the class's first tap's distance from the output, in strides."""
     cdef Py_ssize_t distance = klass * g.dilation - g.pad_left
+    if g.stride == 1:
+        return distance
     cdef Py_ssize_t quotient = distance // g.stride
     return quotient - (quotient * g.stride > distance)
 

@@ -75,6 +75,8 @@ cdef inline Py_ssize_t first_result(const Sum *sum, Py_ssize_t klass) noexcept n
 
 cdef inline Py_ssize_t results_of(const Sum *sum, Py_ssize_t klass) noexcept nogil:
     """How many results a class writes in a row."""
+    if sum.step == 1:
+        return sum.length
     return (sum.length - first_result(sum, klass) + sum.step - 1) // sum.step
 
 
@@ -100,8 +102,10 @@ cdef Phase phase_of(const Sum *sum, Py_ssize_t number) noexcept nogil:
         ahead = ahead_of(sum, klass, phase.klass)
         phase.first_position = min(phase.first_position, -ahead)
         phase.last_position = max(phase.last_position, results_of(sum, klass) - ahead)
-    phase.first_term = sum.channels * (g.taps // g.period * phase.klass
-                                       + min(g.taps % g.period, phase.klass))
+    phase.first_term = 0
+    if phase.klass > 0:
+        phase.first_term = sum.channels * (g.taps // g.period * phase.klass
+                                           + min(g.taps % g.period, phase.klass))
     if sum.transposed:
         phase.terms = terms_of_output(g, sum.channels, phase.klass)
     else:
