@@ -81,16 +81,16 @@ def select(backend: str) -> None:
             _kernels[np.dtype(char)] = Kernels(
                 *(getattr(core, f"{name}_{suffix}") for name in Kernels._fields)
             )
-        _kernels[np.dtype(np.float16)] = _of_halves(core, brain=False)
+        _kernels[np.dtype(np.float16)] = _of_halves(core, is_bfloat16=False)
 
 
-def _of_halves(core: ModuleType, brain: bool) -> Kernels:
+def _of_halves(core: ModuleType, is_bfloat16: bool) -> Kernels:
     """The kernels for float16 or bfloat16, whose arrays the extension takes as integers."""
 
     def on_integers(kernel: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             seen = (a.view(np.uint16) if isinstance(a, np.ndarray) else a for a in arguments)
-            return kernel(*seen, brain=brain)
+            return kernel(*seen, is_bfloat16=is_bfloat16)
 
         return call
 
@@ -102,7 +102,7 @@ def kernels_for(dtype: np.dtype[Any]) -> Kernels:
     if _warning_due:
         _warn()
     if core is not None and dtype not in _kernels and _reference.is_bfloat16(dtype):
-        _kernels[dtype] = _of_halves(core, brain=True)
+        _kernels[dtype] = _of_halves(core, is_bfloat16=True)
     return _kernels.get(dtype, REFERENCE)
 
 
