@@ -65,7 +65,7 @@ def select(backend: str) -> None:
             _kernels[np.dtype(char)] = Kernels(
                 *(getattr(core, f"{name}_{suffix}") for name in Kernels._fields)
             )
-        _kernels[np.dtype(np.float16)] = half_kernels(core, brain=False)
+        _kernels[np.dtype(np.float16)] = half_kernels(core, is_bfloat16=False)
 
 
 def kernels_for(dtype: np.dtype[Any]) -> Kernels:
@@ -73,7 +73,7 @@ def kernels_for(dtype: np.dtype[Any]) -> Kernels:
     if _warning_due:
         _warn()
     if core is not None and dtype not in _kernels and is_bfloat16(dtype):
-        _kernels[dtype] = half_kernels(core, brain=True)
+        _kernels[dtype] = half_kernels(core, is_bfloat16=True)
         core.know_bfloat16(dtype.num)
     return _kernels.get(dtype, REFERENCE)
 

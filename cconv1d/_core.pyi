@@ -36,7 +36,7 @@ def small(
     groups: int,
 ) -> bool: ...
 def forward_half(
-    x: Half, w: Half, b: Half | None, y: Half, geometry: Geometry, groups: int, brain: bool
+    x: Half, w: Half, b: Half | None, y: Half, geometry: Geometry, groups: int, is_bfloat16: bool
 ) -> None: ...
 def backward_input_half(
     dy: Half,
@@ -45,12 +45,12 @@ def backward_input_half(
     geometry: Geometry,
     groups: int,
     b: Half | None = None,
-    brain: bool = False,
+    is_bfloat16: bool = False,
 ) -> None: ...
 def backward_weight_half(
-    dy: Half, x: Half, dw: Half, geometry: Geometry, groups: int, brain: bool
+    dy: Half, x: Half, dw: Half, geometry: Geometry, groups: int, is_bfloat16: bool
 ) -> None: ...
-def backward_bias_half(dy: Half, db: Half, brain: bool) -> None: ...
+def backward_bias_half(dy: Half, db: Half, is_bfloat16: bool) -> None: ...
 def forward_c64(
     x: C64,
     w: C64 | PackedWeights,
@@ -105,7 +105,12 @@ def pack_f64(
     w: F64, geometry: Geometry, groups: int, transposed: bool, channels_last: bool
 ) -> PackedWeights: ...
 def pack_half(
-    w: Half, geometry: Geometry, groups: int, transposed: bool, channels_last: bool, brain: bool
+    w: Half,
+    geometry: Geometry,
+    groups: int,
+    transposed: bool,
+    channels_last: bool,
+    is_bfloat16: bool,
 ) -> PackedWeights: ...
 def pack_c64(
     w: C64,

@@ -26,13 +26,13 @@ MAPS = ("forward", "backward_input", "backward_weight", "backward_bias")
 FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS = map(Kernels._fields.index, MAPS)
 
 
-def half_kernels(core: ModuleType, brain: bool) -> Kernels:
+def half_kernels(core: ModuleType, is_bfloat16: bool) -> Kernels:
     """The kernels for float16 or bfloat16, whose arrays the extension takes as integers."""
 
     def on_integers(kernel: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             seen = (a.view(np.uint16) if isinstance(a, np.ndarray) else a for a in arguments)
-            return kernel(*seen, brain=brain)
+            return kernel(*seen, is_bfloat16=is_bfloat16)
 
         return call
 

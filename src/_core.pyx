@@ -5,23 +5,23 @@ forward and backward_input are one sum, taken in two directions:
     out[n, g, r, m·out_step + out_phase]
         = bias[g, r] + Σ_{c,j} w[g, r, c, j] · in[n, g, c, m·in_step + in_phase(j) + ...]
 
-The taps j fall into classes by the remainder of j·dilation − pad_left modulo stride. Within
-one class neighbouring taps are `period` apart in j and `step` apart in positions, and
+The taps j fall into residues by the remainder of j·dilation − pad_left modulo stride. Within
+one residue neighbouring taps are `period` apart in j and `step` apart in positions, and
 
-    forward          in = x, in_step = stride: a class reads one phase of the input, and the
-                     sum runs over all classes;
-    backward_input   in = dy, out_step = stride: a class writes one phase of the output, and
-                     there is nothing to sum between classes (and nothing to read between the
+    forward          in = x, in_step = stride: a residue reads one phase of the input, and the
+                     sum runs over all residues;
+    backward_input   in = dy, out_step = stride: a residue writes one phase of the output, and
+                     there is nothing to sum between residues (and nothing to read between the
                      samples of dy: zeros are never inserted).
 
 backward_weight reads x as forward does, and sums over positions instead of terms.
 
-Every nest packs a panel: for each (channel, class) the samples that a range of positions
+Every nest packs a panel: for each (channel, residue) the samples that a range of positions
 needs, contiguous, with zeros or copies of samples outside of the input. Strides of the array,
-stride, dilation and padding end there: a term t = (c, class, tap of the class) is a panel and an
-offset for the tile, whatever the geometry.
+stride, dilation and padding end there: a term t = (c, residue, tap of the residue) is a panel and
+an offset for the tile, whatever the geometry.
 
-    panel     | c=0, class 0: samples of m0 .. m0+width, and the halo of its taps | c=0, class 1 ...
+    panel     | c=0, residue 0: samples of m0 .. m0+width, halo of its taps | c=0, residue 1 ...
     offset[t]   where the sample of position m0 for term t lies in the panel
 
 Terms that do not fit the panel's budget are taken in chunks, each a whole number of CC_BLOCK
@@ -264,7 +264,7 @@ cdef class PackedWeights:
     any number of threads may take the same.
     """
     cdef View view
-    cdef Packed[2] packed
+    cdef PackedLayout[2] packed
     cdef object array
     cdef Py_ssize_t itemsize  # of the array
     cdef Py_ssize_t size      # of the tiles' numbers
@@ -305,13 +305,13 @@ cdef PackedWeights packed_weights(
 ):
     """Weights packed for the present level; numbers in half precision as those of the tiles.
 
-    Where signals may have their channels last, they are packed in both orders: see plan_keeping.
+    Where signals may have their channels last, they are packed in both orders: see plan_prepacking.
     """
     cdef PackedWeights weights = PackedWeights()
     cdef View w = weights_of(array, kind, half, conjugate)
     cdef Geometry g = as_geometry(geometry, w.shape[2])
     cdef Py_ssize_t size = sizeof(float) if half != NULL else sizeof(stored) >> w.pair
-    cdef Keeping keeping
+    cdef Prepacking prepacking
     cdef uintptr_t start
     cdef int i
     cdef bint done
@@ -321,19 +321,19 @@ cdef PackedWeights packed_weights(
         return weights  # what there is to do for no weights needs none
     note_limit()
     with nogil:
-        plan_keeping(&keeping, level.f32 if size == sizeof(float) else level.f64, &w, &g, groups,
-                     transposed, channels_last)
-        weights.memory = PyMem_RawMalloc(carve_kept(&keeping, size, 0) + 64)
+        plan_prepacking(&prepacking, level.f32 if size == sizeof(float) else level.f64, &w, &g,
+                        groups, transposed, channels_last)
+        weights.memory = PyMem_RawMalloc(carve_prepacked(&prepacking, size, 0) + 64)
         done = weights.memory != NULL
         if done:
             start = <uintptr_t> weights.memory
-            carve_kept(&keeping, size, start + 64 - start % 64)
-            for i in range(keeping.count):
-                done &= keep_weights(&w, &keeping.sums[i], cc_pool_threads(), size,
-                                     &weights.packed[i], keeping.numbers[i])
+            carve_prepacked(&prepacking, size, start + 64 - start % 64)
+            for i in range(prepacking.count):
+                done &= prepack_weights(&w, &prepacking.sums[i], cc_pool_threads(), size,
+                                        &weights.packed[i], prepacking.numbers[i])
     if not done:
         raise MemoryError("cconv1d: no memory for the packed weights")
-    if keeping.count > 1:
+    if prepacking.count > 1:
         weights.packed[0].other = &weights.packed[1]
     weights.view.packed = weights.packed
     return weights
@@ -347,9 +347,10 @@ def pack_f64(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last
     return packed_weights(w, <double> 0, geometry, groups, transposed, channels_last)
 
 
-def pack_half(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last, bint brain):
+def pack_half(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last,
+              bint is_bfloat16):
     return packed_weights(w, <uint16_t> 0, geometry, groups, transposed, channels_last,
-                          half_of(brain))
+                          half_of(is_bfloat16))
 
 
 def forward_f32(const float[:, :, :] x, w, const float[:] b, float[:, :, :] y, geometry,
@@ -398,34 +399,34 @@ def backward_bias_f64(const double[:, :, :] dy, double[:] db):
 
 # Half precision comes as integers of 16 bits, which is what memoryviews can hold of it.
 
-cdef const cc_half *half_of(bint brain) noexcept:
-    return level.bfloat16 if brain else level.float16
+cdef const cc_half *half_of(bint is_bfloat16) noexcept:
+    return level.bfloat16 if is_bfloat16 else level.float16
 
 
 def forward_half(const uint16_t[:, :, :] x, w, const uint16_t[:] b,
-                 uint16_t[:, :, :] y, geometry, Py_ssize_t groups, bint brain):
-    cdef const cc_half *half = half_of(brain)
+                 uint16_t[:, :, :] y, geometry, Py_ssize_t groups, bint is_bfloat16):
+    cdef const cc_half *half = half_of(is_bfloat16)
     compute(FORWARD, view_of(x, half), weights_of(w, <uint16_t> 0, half), line_of(b, half),
             view_of(y, half), geometry, groups, sizeof(float))
 
 
 def backward_input_half(const uint16_t[:, :, :] dy, w,
                         uint16_t[:, :, :] dx, geometry, Py_ssize_t groups,
-                        const uint16_t[:] b=None, bint brain=False):
-    cdef const cc_half *half = half_of(brain)
+                        const uint16_t[:] b=None, bint is_bfloat16=False):
+    cdef const cc_half *half = half_of(is_bfloat16)
     compute(BACKWARD_INPUT, view_of(dy, half), weights_of(w, <uint16_t> 0, half),
             line_of(b, half), view_of(dx, half), geometry, groups, sizeof(float))
 
 
 def backward_weight_half(const uint16_t[:, :, :] dy, const uint16_t[:, :, :] x,
-                         uint16_t[:, :, :] dw, geometry, Py_ssize_t groups, bint brain):
-    cdef const cc_half *half = half_of(brain)
+                         uint16_t[:, :, :] dw, geometry, Py_ssize_t groups, bint is_bfloat16):
+    cdef const cc_half *half = half_of(is_bfloat16)
     compute(BACKWARD_WEIGHT, view_of(dy, half), view_of(x, half), nothing, view_of(dw, half),
             geometry, groups, sizeof(float))
 
 
-def backward_bias_half(const uint16_t[:, :, :] dy, uint16_t[:] db, bint brain):
-    cdef const cc_half *half = half_of(brain)
+def backward_bias_half(const uint16_t[:, :, :] dy, uint16_t[:] db, bint is_bfloat16):
+    cdef const cc_half *half = half_of(is_bfloat16)
     compute(BACKWARD_BIAS, view_of(dy, half), nothing, nothing, line_of(db, half), None, 1,
             sizeof(float))
 

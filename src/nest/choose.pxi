@@ -10,7 +10,7 @@ cdef bint sum_terms(
     padding mode says. Sums are in numbers of `size` bytes.
     """
     cdef Sum sum
-    cdef Across beside
+    cdef ChannelsLast last
     cdef View padded = array[0]
     cdef int done
     if out.shape[0] == 0 or out.shape[1] == 0 or out.shape[2] == 0:
@@ -18,8 +18,8 @@ cdef bint sum_terms(
     plan_sum(&sum, tiles, w, g, groups, transposed)
     sum.length = out.shape[2]
     padded.mode = CCONV1D_ZEROS if transposed else g.mode
-    if plan_across(&beside, &sum, &padded, w, out, size):
-        done = across(&beside, w, bias)
+    if plan_channels_last(&last, &sum, &padded, w, out, size):
+        done = channels_last(&last, w, bias)
         if done >= 0:
             return done
         # A weight that is not finite would meet the zeros around dy there. By panels the results

@@ -6,19 +6,20 @@ cdef struct Correlation:
     Sum sum
     View array, out
     Py_ssize_t positions, panels, parts
-    Py_ssize_t together, apart         # short signals in a panel, and positions between them
-    bint aside                         # results that lie apart or are halves wait for all terms
-    Py_ssize_t budget, most            # of samples in a panel, of terms in a chunk
+    Py_ssize_t signals_per_panel  # if they are short
+    Py_ssize_t signal_pitch       # positions from one to the next
+    bint buffered                 # results that lie apart or are halves wait for all terms
+    Py_ssize_t budget, most       # of samples in a panel, of terms in a chunk
     Py_ssize_t panel_size, offset_size, sums_size
-    Py_ssize_t distance                # samples between channels, or 0 if panels must be packed
-    Py_ssize_t size                    # of a number, in bytes
+    Py_ssize_t row_pitch          # samples between channels, or 0 if panels must be packed
+    Py_ssize_t size               # of a number, in bytes
     int threads
-    bint kept, biased                  # packed before; with a bias
-    int32_t *order                     # of the sum's terms, if they are not summed as they come
-    int32_t *places                    # [phase][term] in the array, where `distance` is not 0
-    void *packed                       # [group][phase][block of rows][term][row of the block]
-    void *biases                       # [group][row], or NULL
-    uintptr_t workers                  # the threads' own scratch
+    bint prepacked, biased        # packed before; with a bias
+    int32_t *order                # of the sum's terms, if they are not summed as they come
+    int32_t *in_place_offsets     # [phase][term] in the array, where `row_pitch` is not 0
+    void *packed                  # [group][phase][block of rows][term][row of the block]
+    void *biases                  # [group][row], or NULL
+    uintptr_t workers             # the threads' own scratch
     Py_ssize_t worker_size
 
 
@@ -26,8 +27,8 @@ cdef struct CorrelationScratch:
     # What a thread has for itself.
     void *panel
     int32_t *offset
-    void *stage                        # a tile
-    void *sums                         # of a chunk, if they go aside
+    void *stage  # a tile
+    void *sums   # of a chunk, if they go aside
 
 
 cdef uintptr_t carve_own_correlation(
@@ -43,15 +44,15 @@ cdef uintptr_t carve_own_correlation(
 cdef uintptr_t carve_correlation(Correlation *job, uintptr_t next) noexcept nogil:
     cdef CorrelationScratch own
     cdef Py_ssize_t terms = job.sum.terms * sizeof(int32_t)
-    job.packed = job.biases = job.order = job.places = NULL
-    if not job.kept:
+    job.packed = job.biases = job.order = job.in_place_offsets = NULL
+    if not job.prepacked:
         job.packed = carve(&next, job.sum.size * job.size)
     if job.biased:
         job.biases = carve(&next, job.sum.groups * job.sum.most_rows * job.size)
     if job.sum.ordered:
         job.order = <int32_t *> carve(&next, terms)
-    if job.distance:
-        job.places = <int32_t *> carve(&next, terms)
+    if job.row_pitch:
+        job.in_place_offsets = <int32_t *> carve(&next, terms)
     job.workers, job.worker_size = next, carve_own_correlation(job, &own, 0)
     return next + job.threads * job.worker_size
 
@@ -62,16 +63,16 @@ cdef void copy_tile(
 ) noexcept nogil:
     """A tile of results that `out` does not hold side by side, from the stage or to it."""
     cdef const View *out = &job.out
-    cdef Py_ssize_t r, i, stride = out.strides[2] * job.sum.step, klass, place, channel = row
+    cdef Py_ssize_t r, i, stride = out.strides[2] * job.sum.step, residue, place, channel = row
     cdef Py_ssize_t first = 0, last = count, result = phase.first_result + m * job.sum.step
     cdef char *results
     for r in range(row, row + rows):
-        if job.sum.merged:  # a class may begin earlier than the first one, or end later
-            klass = phase.klass + r // job.sum.outs
+        if job.sum.merged:  # a residue may begin earlier than the first one, or end later
+            residue = phase.residue + r // job.sum.outs
             channel = r % job.sum.outs
-            place = m + ahead_of(&job.sum, klass, phase.klass)
-            first, last = max(0, -place), min(count, results_of(&job.sum, klass) - place)
-            result = first_result(&job.sum, klass) + (place + first) * job.sum.step
+            place = m + ahead_of(&job.sum, residue, phase.residue)
+            first, last = max(0, -place), min(count, results_of(&job.sum, residue) - place)
+            result = first_result(&job.sum, residue) + (place + first) * job.sum.step
         results = at(out, n, group * job.sum.outs + channel, result)
         if store:
             store_row[real](out, results, stride, last - first, stage + first)
@@ -151,10 +152,10 @@ cdef void correlate_range(
     """
     cdef const Terms *terms = &phase.terms
     cdef Py_ssize_t total = terms.channels * terms.per_channel, t0, t1
-    cdef Py_ssize_t count = end - first + (signals - 1) * job.apart
+    cdef Py_ssize_t count = end - first + (signals - 1) * job.signal_pitch
     cdef Cut cut = cut_terms(terms, job.positions, job.budget, job.most)
     cdef const real *samples = panel
-    cdef const int32_t *places = offset
+    cdef const int32_t *in_place_offsets = offset
     cdef Py_ssize_t row = first_row(phase.rows, part * phase.rows.blocks // job.parts)
     cdef Py_ssize_t last_row = first_row(phase.rows, (part + 1) * phase.rows.blocks // job.parts)
     cdef Correlation wide
@@ -162,7 +163,7 @@ cdef void correlate_range(
     cdef const Correlation *target = job
     cdef const Phase *target_phase = phase
     cdef Py_ssize_t target_n = n, target_group = group, target_first = first
-    if job.aside:
+    if job.buffered:
         wide, wide_phase = job[0], phase[0]
         wide.out.half = NULL
         wide.out.pair = 0
@@ -176,19 +177,19 @@ cdef void correlate_range(
     for t0 from 0 <= t0 < total by cut.chunk:
         t1 = min(t0 + cut.chunk, total)
         if in_place:
-            places = job.places + phase.first_term + t0
+            in_place_offsets = job.in_place_offsets + phase.first_term + t0
             samples = <const real *> at(&job.array, n, group * job.sum.channels,
                                         first + lowest_sample(terms))
         else:
-            pack_panel[real](&job.array, n, signals, job.apart, group * job.sum.channels, terms,
-                             t0, t1, first, end - first, rounded(count, job.sum.width), panel,
-                             offset)
-        correlate_panel[real](target, target_phase, samples, places, packed, t0, t1, total, part,
-                              target_n, target_group, target_first, count, stage)
-    if job.aside:
+            pack_panel[real](&job.array, n, signals, job.signal_pitch, group * job.sum.channels,
+                             terms, t0, t1, first, end - first, rounded(count, job.sum.width),
+                             panel, offset)
+        correlate_panel[real](target, target_phase, samples, in_place_offsets, packed, t0, t1,
+                              total, part, target_n, target_group, target_first, count, stage)
+    if job.buffered:
         for t0 in range(signals):
             copy_tile[real](job, phase, n + t0, group, row, last_row - row, first, end - first,
-                            sums + t0 * job.apart, row_size(job.positions), True)
+                            sums + t0 * job.signal_pitch, row_size(job.positions), True)
 
 
 cdef void correlate_positions(
@@ -199,8 +200,9 @@ cdef void correlate_positions(
     cdef Py_ssize_t part = chunk % job.parts
     cdef Py_ssize_t begin = chunk // job.parts % job.panels * job.positions
     cdef Py_ssize_t group = chunk // (job.parts * job.panels) % job.sum.groups
-    cdef Py_ssize_t n = chunk // (job.parts * job.panels * job.sum.groups) * job.together
-    cdef Py_ssize_t signals = min(job.together, job.array.shape[0] - n), number, i, inside, end
+    cdef Py_ssize_t n = chunk // (job.parts * job.panels * job.sum.groups) * job.signals_per_panel
+    cdef Py_ssize_t signals = min(job.signals_per_panel, job.array.shape[0] - n)
+    cdef Py_ssize_t number, i, inside, end
     cdef Py_ssize_t[4] ends
     cdef Phase phase
     carve_own_correlation(job, &own, job.workers + worker * job.worker_size)
@@ -209,7 +211,7 @@ cdef void correlate_positions(
         # ends of what is packed, read in place, and packed again
         ends[0] = phase.first_position + begin
         ends[1] = ends[2] = ends[3] = min(ends[0] + job.positions, phase.last_position)
-        if job.distance:
+        if job.row_pitch:
             # whole tiles that read nothing beyond the ends
             inside = ends[0] + rounded(max(-lowest_sample(&phase.terms) - ends[0], 0),
                                        job.sum.width)
@@ -235,8 +237,8 @@ cdef void correlate_chunk(void *context, Py_ssize_t chunk, int worker) noexcept 
 
 
 cdef void correlate_all(
-    Correlation *job, const View *w, const View *bias, const Packed *kept, Py_ssize_t chunks,
-    real *biases
+    Correlation *job, const View *w, const View *bias, const PackedLayout *prepacked,
+    Py_ssize_t chunks, real *biases
 ) noexcept nogil:
     """A planned job: its bias and weights, its chunks, and what these leave undone."""
     cdef const Sum *sum = &job.sum
@@ -247,17 +249,17 @@ cdef void correlate_all(
             for row in range(sum.most_rows):
                 load_row[real](bias, line_at(bias, group * sum.outs + row % sum.outs), 0, 1,
                                biases + (group * sum.most_rows + row))
-    if job.kept:
-        job.packed, finite = <void *> kept.numbers, kept.finite  # which are only read
+    if job.prepacked:
+        job.packed, finite = <void *> prepacked.numbers, prepacked.finite  # which are only read
     else:
         finite = pack_weights(w, sum, job.threads, sizeof(real), job.packed)
-    if sum.channels == 0 or (sum.transposed and sum.g.classes < sum.g.stride):
+    if sum.channels == 0 or (sum.transposed and sum.g.residues < sum.g.stride):
         # no terms, or phases of the output that meet no tap
-        fill[real](&job.out, biases, sum.outs, sum.most_rows)
+        fill_bias[real](&job.out, biases, sum.outs, sum.most_rows)
     if sum.channels > 0:
         cc_pool_run(correlate_chunk, job, chunks, job.threads)
         if sum.transposed and not finite:
-            mend_edges[real](&job.array, w, &job.out, job, biases)
+            recompute_edges[real](&job.array, w, &job.out, job, biases)
 
 
 cdef bint correlate(
@@ -274,42 +276,43 @@ cdef bint correlate(
     cdef Cut cut
     cdef Arena arena
     cdef uintptr_t start
-    cdef bint together
-    cdef const Packed *kept = packed_for(w, sum)
+    cdef bint join_signals
+    cdef const PackedLayout *prepacked = packed_for(w, sum)
 
     job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], size
-    job.kept, job.biased = kept != NULL, bias.data != NULL
-    job.distance = 0
+    job.prepacked, job.biased = prepacked != NULL, bias.data != NULL
+    job.row_pitch = 0
     for number in range(sum.phases):
         phase = phase_of(&job.sum, number)
         longest = max(longest, phase.last_position - phase.first_position)
-        halo = max(halo, (class_taps(g, phase.klass) - 1) * g.step)
+        halo = max(halo, (residue_taps(g, phase.residue) - 1) * g.step)
 
     # Tiles that are wider than what is left of a signal compute for nothing. Where that would be
     # much, several signals lie side by side, and each wastes but its halo.
-    job.apart = longest + halo
-    together = (out.shape[0] > 1 and overlap(g)
-                and 8 * job.apart < 7 * rounded(longest, sum.width))
+    job.signal_pitch = longest + halo
+    join_signals = (out.shape[0] > 1 and overlap(g)
+                    and 8 * job.signal_pitch < 7 * rounded(longest, sum.width))
     # Where results lie apart, each chunk of terms would gather and scatter them.
-    job.aside = (out.half != NULL or out.pair != 0
-                 or (sum.step > 1 and sum.most_rows > 1) or together)
+    job.buffered = (out.half != NULL or out.pair != 0
+                    or (sum.step > 1 and sum.most_rows > 1) or join_signals)
     job.budget = PANEL_BYTES // size
     job.most = min(CHUNK_TERMS, WEIGHT_BYTES // size // sum.most_rows)
-    narrow = NARROW
+    narrow = MIN_PANEL_POSITIONS
     phase = phase_of(&job.sum, 0)
     # A wide panel reads long runs of each channel; but chunks of terms add to all its results.
     most = PANEL_BYTES // 4 // size
-    while narrow < WIDE // 2 and narrow * sum.most_rows < most:
+    while narrow < MAX_PANEL_POSITIONS // 2 and narrow * sum.most_rows < most:
         narrow *= 2
     job.positions = panel_positions(&phase.terms, job.budget, narrow)
     most = RESULT_BYTES // size
-    while job.aside and job.positions > NARROW // 2 and sum.most_rows * job.positions > most:
+    while (job.buffered and job.positions > MIN_PANEL_POSITIONS // 2
+            and sum.most_rows * job.positions > most):
         job.positions //= 2
     job.positions = max(job.positions // sum.width, 1) * sum.width
-    job.together = 1
-    if together:
-        job.together = min(out.shape[0], max(1, job.positions // job.apart))
-        longest += (job.together - 1) * job.apart
+    job.signals_per_panel = 1
+    if join_signals:
+        job.signals_per_panel = min(out.shape[0], max(1, job.positions // job.signal_pitch))
+        longest += (job.signals_per_panel - 1) * job.signal_pitch
         job.positions = rounded(longest, sum.width)
     job.positions = min(job.positions, rounded(longest, sum.width))
     job.panels = (longest + job.positions - 1) // job.positions
@@ -320,14 +323,15 @@ cdef bint correlate(
         job.panel_size = max(job.panel_size, cut.size)
         job.offset_size = max(job.offset_size, cut.chunk)
 
-    units = (out.shape[0] + job.together - 1) // job.together * groups * job.panels
+    units = ((out.shape[0] + job.signals_per_panel - 1) // job.signals_per_panel
+             * groups * job.panels)
     job.threads = threads_for(out.shape[0] * out.shape[1] * out.shape[2], sum.terms // sum.step)
     job.parts = 1
     if job.threads > 1:
-        job.parts = min((PARTS * job.threads + units - 1) // units,
-                        (sum.rows[0].blocks + PART_BLOCKS - 1) // PART_BLOCKS)
+        job.parts = min((CHUNKS_PER_THREAD * job.threads + units - 1) // units,
+                        (sum.rows[0].blocks + MIN_BLOCKS_PER_PART - 1) // MIN_BLOCKS_PER_PART)
     job.sums_size = 0
-    if job.aside:
+    if job.buffered:
         row = (sum.most_rows + tiles.correlate_rows - 1) // tiles.correlate_rows
         job.parts = max(job.parts, min(row, sum.most_rows * job.positions // most + 1))
         row = min(sum.most_rows, (row + job.parts - 1) // job.parts * tiles.correlate_rows)
@@ -336,28 +340,28 @@ cdef bint correlate(
 
     # A single tile for all rows reads the samples as often from the array as from a panel.
     if (sum.rows[0].blocks == 1 and phase.terms.in_step == 1
-            and sum.channels <= IN_PLACE_CHANNELS and job.together == 1):
-        job.distance = distance_of_rows(&job.array, sum.channels, g.taps * g.step, size)
+            and sum.channels <= IN_PLACE_CHANNELS and job.signals_per_panel == 1):
+        job.row_pitch = row_pitch_of(&job.array, sum.channels, g.taps * g.step, size)
 
-    start = open_arena(&arena, carve_correlation(&job, 0))
+    start = arena_open(&arena, carve_correlation(&job, 0))
     if start == 0:
         return False
     carve_correlation(&job, start)
     if sum.ordered:
         order_terms(&job.sum, job.order)
-    if job.distance:
+    if job.row_pitch:
         for number in range(sum.phases):
             phase = phase_of(&job.sum, number)
-            point_at_terms(&phase.terms, job.distance, job.places + phase.first_term)
+            point_at_terms(&phase.terms, job.row_pitch, job.in_place_offsets + phase.first_term)
     if size == sizeof(float):
-        correlate_all[float](&job, w, bias, kept, units * job.parts, <float *> job.biases)
+        correlate_all[float](&job, w, bias, prepacked, units * job.parts, <float *> job.biases)
     else:
-        correlate_all[double](&job, w, bias, kept, units * job.parts, <double *> job.biases)
-    close_arena(&arena)
+        correlate_all[double](&job, w, bias, prepacked, units * job.parts, <double *> job.biases)
+    arena_close(&arena)
     return True
 
 
-cdef void mend_edges(
+cdef void recompute_edges(
     const View *dy, const View *w, const View *dx, const Correlation *job, const real *biases
 ) noexcept nogil:
     """backward_input again where taps reach beyond dy.
@@ -368,16 +372,16 @@ cdef void mend_edges(
     """
     cdef const Geometry *g = job.sum.g
     cdef Py_ssize_t rows = job.sum.outs, channels = job.sum.channels
-    cdef Py_ssize_t n, row, group, klass, taps, first, m, nearest, t, channel, tap, position
+    cdef Py_ssize_t n, row, group, residue, taps, first, m, nearest, t, channel, tap, position
     cdef real chain, total, weight, sample
     cdef const int32_t *order = NULL
-    for klass in range(g.classes):
-        taps = class_taps(g, klass)
+    for residue in range(g.residues):
+        taps = residue_taps(g, residue)
         if job.sum.order != NULL:
-            order = job.sum.order + phase_of(&job.sum, klass).first_term
-        first = class_phase(g, klass)
+            order = job.sum.order + phase_of(&job.sum, residue).first_term
+        first = residue_phase(g, residue)
         for m in range((dx.shape[2] - first + g.stride - 1) // g.stride):
-            nearest = m - class_shift(g, klass)
+            nearest = m - residue_shift(g, residue)
             if nearest - (taps - 1) * g.step >= 0 and nearest < dy.shape[2]:
                 continue
             for n in range(dx.shape[0]):
@@ -396,7 +400,7 @@ cdef void mend_edges(
                         if 0 <= position < dy.shape[2]:
                             load_row[real](
                                 w, weight_at(w, group * channels + channel, row - group * rows,
-                                             klass + tap * g.period), 0, 1, &weight)
+                                             residue + tap * g.period), 0, 1, &weight)
                             if negated(w, group * channels + channel, row - group * rows):
                                 weight = -weight
                             load_row[real](dy, at(dy, n, group * channels + channel, position),

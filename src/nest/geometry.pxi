@@ -1,4 +1,4 @@
-# How taps fall into classes, what lies beyond the ends, and how long results are.
+# How taps fall into residues, what lies beyond the ends, and how long results are.
 
 # Lengths and the items of an array are at most CCONV1D_MAX_SIZE, as in _geometry.py, so that the
 # products that nests compute of sizes fit 64 bits.
@@ -7,19 +7,19 @@ cdef struct Geometry:
     Py_ssize_t input_length, output_length, stride, dilation, pad_left
     int mode             # CCONV1D_ZEROS ...
     Py_ssize_t taps
-    Py_ssize_t classes   # classes of taps that there are
-    Py_ssize_t period    # taps j, j + period, ... share a class
-    Py_ssize_t step      # positions between neighbouring taps of a class
+    Py_ssize_t residues  # residues of taps that there are
+    Py_ssize_t period    # taps j, j + period, ... share a residue
+    Py_ssize_t step      # positions between neighbouring taps of a residue
 
 
-cdef inline void classify(Geometry *g) noexcept nogil:
-    """Find the classes of the taps, which follow from the rest."""
+cdef inline void find_residues(Geometry *g) noexcept nogil:
+    """Find the residues of the taps, which follow from the rest."""
     cdef Py_ssize_t a = g.stride, b = g.dilation
     while b:
         a, b = b, a % b
     g.period = g.stride // a
     g.step = g.dilation // a
-    g.classes = min(g.period, g.taps)
+    g.residues = min(g.period, g.taps)
 
 
 cdef Geometry as_geometry(object geometry, Py_ssize_t taps):
@@ -34,7 +34,7 @@ cdef Geometry as_geometry(object geometry, Py_ssize_t taps):
     g.pad_left = <object> PyTuple_GET_ITEM(geometry, 4)
     g.mode = <object> PyTuple_GET_ITEM(geometry, 5)
     g.taps = taps
-    classify(&g)
+    find_residues(&g)
     return g
 
 
@@ -52,23 +52,23 @@ cdef inline Py_ssize_t source(int mode, Py_ssize_t position, Py_ssize_t length) 
     return -1
 
 
-cdef inline Py_ssize_t class_taps(const Geometry *g, Py_ssize_t klass) noexcept nogil:
+cdef inline Py_ssize_t residue_taps(const Geometry *g, Py_ssize_t residue) noexcept nogil:
     if g.period == 1:  # as a rule, and divisions are what planning a small call costs most
         return g.taps
-    return (g.taps - klass + g.period - 1) // g.period
+    return (g.taps - residue + g.period - 1) // g.period
 
 
-cdef inline Py_ssize_t class_shift(const Geometry *g, Py_ssize_t klass) noexcept nogil:
-    """Floor of the class's first tap's distance from the output, in strides."""
-    cdef Py_ssize_t distance = klass * g.dilation - g.pad_left
+cdef inline Py_ssize_t residue_shift(const Geometry *g, Py_ssize_t residue) noexcept nogil:
+    """Floor of the residue's first tap's distance from the output, in strides."""
+    cdef Py_ssize_t distance = residue * g.dilation - g.pad_left
     if g.stride == 1:
         return distance
     cdef Py_ssize_t quotient = distance // g.stride
     return quotient - (quotient * g.stride > distance)
 
 
-cdef inline Py_ssize_t class_phase(const Geometry *g, Py_ssize_t klass) noexcept nogil:
-    return klass * g.dilation - g.pad_left - class_shift(g, klass) * g.stride
+cdef inline Py_ssize_t residue_phase(const Geometry *g, Py_ssize_t residue) noexcept nogil:
+    return residue * g.dilation - g.pad_left - residue_shift(g, residue) * g.stride
 
 
 cdef int check_geometry(Py_ssize_t taps, const cconv1d_geometry *g) noexcept nogil:

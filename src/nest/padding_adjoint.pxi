@@ -68,7 +68,7 @@ cdef void add_copies(
                     chain = 0
 
 
-cdef bint fold_border(
+cdef bint add_padding_gradient(
     const cc_tiles *tiles, const View *dy, const View *w, const View *dx, const Geometry *g,
     Py_ssize_t groups, Py_ssize_t first, Py_ssize_t length, const View *border, Py_ssize_t size
 ) noexcept nogil:
@@ -105,9 +105,9 @@ cdef bint fold_border(
 
 cdef struct BorderScratch:
     Py_ssize_t packed_size, border_size, block_size  # in bytes
-    void *packed                       # the weights, unless they were packed before
-    void *border                       # what some copies receive
-    void *block                        # a part of dx, where that is in half precision
+    void *packed                                     # the weights, unless they were packed before
+    void *border                                     # what some copies receive
+    void *block                                      # a part of dx, where that is in half precision
 
 
 cdef uintptr_t carve_border(BorderScratch *own, uintptr_t next) noexcept nogil:
@@ -117,7 +117,7 @@ cdef uintptr_t carve_border(BorderScratch *own, uintptr_t next) noexcept nogil:
     return next
 
 
-cdef bint input_gradient(
+cdef bint backward_input_padded(
     const cc_tiles *tiles, const View *dy, const View *w, const View *bias, const View *dx,
     const Geometry *g, Py_ssize_t groups, Py_ssize_t size
 ) noexcept nogil:
@@ -131,10 +131,10 @@ cdef bint input_gradient(
     is computed once more in scratch, so that it is rounded once.
     """
     cdef Py_ssize_t outs = w.shape[0] // groups, channels = w.shape[1], length = dx.shape[2]
-    cdef Py_ssize_t units, samples, together, n, group, count, first
+    cdef Py_ssize_t units, samples, groups_at_once, n, group, count, first
     cdef Py_ssize_t width = max(g.pad_left, end_of_reads(g) - length)
     cdef View border = nothing, whole_w = w[0], some_dy, some_w, some_dx, block
-    cdef Packed packed
+    cdef PackedLayout packed
     cdef Sum sum
     cdef Geometry inner = g[0]
     cdef Py_ssize_t i, channel
@@ -152,26 +152,26 @@ cdef bint input_gradient(
     block = border
     block.strides[1] = 0 if wide else CC_BLOCK * size
     units = max(1, BORDER_BYTES // (channels * (border.strides[1] + block.strides[1])))
-    together = min(groups, units)
+    groups_at_once = min(groups, units)
     samples = min(dx.shape[0], max(1, units // groups))
-    border.strides[0] = together * channels * border.strides[1]
-    block.strides[0] = together * channels * block.strides[1]
+    border.strides[0] = groups_at_once * channels * border.strides[1]
+    block.strides[0] = groups_at_once * channels * block.strides[1]
     own.packed_size = 0 if w.packed != NULL else w.shape[0] * channels * w.shape[2] * size
     own.border_size, own.block_size = samples * border.strides[0], samples * block.strides[0]
-    start = open_arena(&arena, carve_border(&own, 0))
+    start = arena_open(&arena, carve_border(&own, 0))
     if start == 0:
         return False
     carve_border(&own, start)
     border.data, block.data = <char *> own.border, <char *> own.block
     if own.packed_size > 0:  # the borders take the same weights as all the rest
         plan_sum(&sum, tiles, w, g, groups, True)
-        done = keep_weights(w, &sum, cc_pool_threads(), size, &packed, own.packed)
+        done = prepack_weights(w, &sum, cc_pool_threads(), size, &packed, own.packed)
         whole_w.packed = &packed
     done = done and sum_terms(tiles, dy, &whole_w, bias, dx, g, groups, True, size)
     for n from 0 <= n < dx.shape[0] by samples:
         samples = min(samples, dx.shape[0] - n)
-        for group from 0 <= group < groups by together:
-            count = min(together, groups - group)
+        for group from 0 <= group < groups by groups_at_once:
+            count = min(groups_at_once, groups - group)
             some_dy = part_of(dy, n, samples, group * outs, count * outs, 0, dy.shape[2])
             border.shape[0], border.shape[1] = samples, count * channels
             some_w = whole_w
@@ -183,19 +183,19 @@ cdef bint input_gradient(
                 if not done:
                     break
                 if wide:
-                    done = fold_border(tiles, &some_dy, &some_w, &some_dx, g, count, first, length,
-                                       &border, size)
+                    done = add_padding_gradient(tiles, &some_dy, &some_w, &some_dx, g, count,
+                                                first, length, &border, size)
                 elif has_copies(g, first, first + some_dx.shape[2], length):
                     block.shape = some_dx.shape
                     inner.pad_left = g.pad_left + first
                     done = (sum_terms(tiles, &some_dy, &some_w, &nothing, &block, &inner, count,
                                       True, size)
-                            and fold_border(tiles, &some_dy, &some_w, &block, g, count, first,
-                                            length, &border, size))
+                            and add_padding_gradient(tiles, &some_dy, &some_w, &block, g, count,
+                                                     first, length, &border, size))
                     for i in range(samples):
                         for channel in range(block.shape[1]):
                             store_row[float](&some_dx, at(&some_dx, i, channel, 0),
                                              some_dx.strides[2], block.shape[2],
                                              <const float *> at(&block, i, channel, 0))
-    close_arena(&arena)
+    arena_close(&arena)
     return done

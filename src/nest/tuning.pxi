@@ -19,16 +19,16 @@ cdef enum: CHUNK_TERMS = 32 * 128
 cdef enum: IN_PLACE_POSITIONS = 384, IN_PLACE_CHANNELS = 32
 # Positions whose samples stay in the first level, block by block of terms, while tiles go across
 # the channels of results.
-cdef enum: ACROSS_STRIP = 64
+cdef enum: CHANNELS_LAST_STRIP = 64
 # Below this many positions packing the weights dominates, and the panel order packs faster. Where
 # they are packed already, channels-last tiles are quicker from the second number on: 0.94 to 1.4
 # times as fast as panels with 32 positions, 0.8 to 1.3 with 16, 1.1 to 1.7 with 128 (EPYC, avx2).
-cdef enum: ACROSS_LEAST = 256, ACROSS_LEAST_PACKED = 32
+cdef enum: CHANNELS_LAST_MIN_POSITIONS = 256, CHANNELS_LAST_MIN_PREPACKED = 32
 # Tiles take a sample so many times at least, if it is worth a copy to where samples lie close;
 # the lanes of a tile are copied by so many bytes, of which they have a multiple.
 cdef enum: WORTH_COPYING = 12, COPY_BYTES = 32
 # Positions in a panel: as many as the budget allows between these.
-cdef enum: NARROW = 256, WIDE = 4096
+cdef enum: MIN_PANEL_POSITIONS = 256, MAX_PANEL_POSITIONS = 4096
 # Phases of backward_input with no more rows than this each become rows of one tile.
 cdef enum: MERGED_ROWS = 6
 # With fewer rows than this on either side, lanes run along positions in backward_weight.
@@ -49,11 +49,11 @@ cdef enum: SERIAL_WEIGHTS = 32 * 1024
 cdef enum: NEAR_CHANNELS = 8
 # Chunks for each thread, so that one that comes late leaves its share to the others. Each part of
 # a weight's gradient packs its samples again, so of these there is one for each thread.
-cdef enum: PARTS = 4
+cdef enum: CHUNKS_PER_THREAD = 4
 # With so many tiles for each part of a gradient, one more or less does not count.
-cdef enum: EVEN_TILES = 8
+cdef enum: ENOUGH_TILES = 8
 # Blocks of rows and terms of a gradient that are worth packing samples for.
-cdef enum: PART_BLOCKS = 4, PART_TERMS = 64
+cdef enum: MIN_BLOCKS_PER_PART = 4, MIN_TERMS_PER_PART = 64
 
 
 cdef int threads_for(Py_ssize_t results, Py_ssize_t products) noexcept nogil:

@@ -1,14 +1,14 @@
 # Arrays as nests see them, and numbers as they are stored.
 
-cdef struct Packed:
+cdef struct PackedLayout:
     # Weights in one of the orders that tiles read them in, and what that depends on: see Sum.
     const cc_tiles *tiles
     bint transposed
-    Py_ssize_t lanes        # of a Sum's Rows
+    Py_ssize_t lanes           # of a Sum's Rows
     Py_ssize_t groups, outs, channels, taps, stride, dilation
     const void *numbers
-    bint finite             # all of them, where it is asked: for backward_input
-    const Packed *other     # the same weights in another order, or NULL
+    bint finite                # all of them, where it is asked: for backward_input
+    const PackedLayout *other  # the same weights in another order, or NULL
 
 
 cdef struct View:
@@ -18,12 +18,12 @@ cdef struct View:
     char *data
     Py_ssize_t shape[3]
     Py_ssize_t strides[3]
-    int mode                # what lies beyond the ends of the last axis, a CCONV1D_ZEROS ...
-    const cc_half *half     # how numbers of 16 bits are stored, or NULL: as the tiles have them
-    int pair                # 1 where two channels are the parts of one of complex numbers, else 0
-    bint conjugate          # of weights, and of what a gradient of weights becomes
-    Py_ssize_t part         # and then from the real part to the imaginary one
-    const Packed *packed    # weights that were packed before, or NULL
+    int mode                    # what lies beyond the ends of the last axis, a CCONV1D_ZEROS ...
+    const cc_half *half         # how numbers of 16 bits are stored, or NULL: as the tiles have them
+    int pair                    # 1 where channels are parts of complex numbers, else 0
+    bint conjugate              # of weights, and of what a gradient of weights becomes
+    Py_ssize_t part             # and then from the real part to the imaginary one
+    const PackedLayout *packed  # weights that were packed before, or NULL
 
 
 cdef View view_of(const stored[:, :, :] array, const cc_half *half=NULL) noexcept nogil:
@@ -126,7 +126,7 @@ cdef View weight_rows(const View *w, Py_ssize_t first, Py_ssize_t count) noexcep
     return part
 
 
-cdef Py_ssize_t distance_of_rows(
+cdef Py_ssize_t row_pitch_of(
     const View *view, Py_ssize_t rows, Py_ssize_t reach, Py_ssize_t size
 ) noexcept nogil:
     """Samples of `size` bytes from row to row, if a tile can read `rows` of them as they lie.
@@ -228,7 +228,7 @@ cdef void store_halves(
             result += stride
 
 
-cdef void fill(
+cdef void fill_bias(
     const View *out, const real *biases, Py_ssize_t outs, Py_ssize_t group
 ) noexcept nogil:
     """The sum without any terms; the biases of a group of `outs` are `group` numbers apart."""
