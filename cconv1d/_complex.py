@@ -70,8 +70,8 @@ def maps(core: ModuleType, suffix: str) -> dict[str, Callable[..., Any]]:
     }
     real["pack"] = core.pack_f32 if suffix == "c64" else core.pack_f64
 
-    def pack(w: Array, g: Geometry, groups: int, transposed: bool) -> object:
-        return real["pack"](_matrices(w), g, groups, transposed)
+    def pack(w: Array, g: Geometry, groups: int, transposed: bool, channels_last: bool) -> object:
+        return real["pack"](_matrices(w), g, groups, transposed, channels_last)
 
     def unpacked(w: Any) -> Any:
         return _matrices(w) if isinstance(w, np.ndarray) else w

@@ -80,7 +80,9 @@ class PreparedConv1d:
     -----
     The weights are packed when they are first needed: those of the forward map by the first call,
     those of the gradient of the input by the first that asks for it. Each takes as much memory as
-    the weight. It can be called from many threads at once, copied and pickled.
+    the weight, or twice as much with ``layout="NLC"``, for which there are two orders: whether
+    signals are summed along their channels depends on how many and how long they are. It can be
+    called from many threads at once, copied and pickled.
 
     Examples
     --------
@@ -165,7 +167,11 @@ class PreparedConv1d:
         if packed is None:
             kernels = _backend.kernels_for(self._weight.dtype)
             packed = kernels.pack(
-                _three(self._weight), plan.geometry, plan.groups, which == BACKWARD_INPUT
+                _three(self._weight),
+                plan.geometry,
+                plan.groups,
+                which == BACKWARD_INPUT,
+                self._options[-1] == "NLC",
             )
             self._packed[key] = packed
         return packed

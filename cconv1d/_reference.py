@@ -146,6 +146,9 @@ def backward_bias(dy: Array, db: Array) -> None:
     db[...] = dy.sum(axis=(0, 2), dtype=_accumulator(db.dtype)).astype(db.dtype, copy=False)
 
 
-def pack(w: Array, g: Geometry, groups: int, transposed: bool) -> Array:
-    """Weights as forward, or backward_input if `transposed`, may have them: as they are."""
+def pack(w: Array, g: Geometry, groups: int, transposed: bool, channels_last: bool) -> Array:
+    """Weights as forward, or backward_input if `transposed`, may have them: as they are.
+
+    `channels_last` says that the signals will be views of arrays with their channels last.
+    """
     return w

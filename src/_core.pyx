@@ -217,10 +217,11 @@ cdef class PackedWeights:
     """Weights as the tiles of the present level read them for one map, to be given in their place.
 
     They are those that the array had when it was packed. It must not change, because where some of
-    them are not finite, it is read, too.
+    them are not finite, it is read, too. Nothing here changes once it is made, so that calls from
+    any number of threads may take the same.
     """
     cdef View view
-    cdef Packed packed
+    cdef Packed[2] packed
     cdef object array
     cdef Py_ssize_t itemsize  # of the array
     cdef void *memory
@@ -248,47 +249,57 @@ cdef View weights_of(object w, real_or_half kind, const cc_half *half=NULL):
 
 cdef PackedWeights packed_weights(
     object array, real_or_half kind, object geometry, Py_ssize_t groups, bint transposed,
-    const cc_half *half
+    bint channels_last, const cc_half *half
 ):
-    """Weights packed for the present level; numbers in half precision as those of the tiles."""
+    """Weights packed for the present level; numbers in half precision as those of the tiles.
+
+    Where signals may have their channels last, they are packed in both orders: see plan_keeping.
+    """
     cdef PackedWeights weights = PackedWeights()
     cdef View w = weights_of(array, kind, half)
     cdef Geometry g = as_geometry(geometry, w.shape[2])
-    cdef Py_ssize_t count = w.shape[0] * w.shape[1] * w.shape[2]
     cdef Py_ssize_t size = sizeof(float) if half != NULL else sizeof(real_or_half)
+    cdef Keeping keeping
     cdef uintptr_t start
+    cdef int i
     cdef bint done
     weights.array, weights.view, weights.itemsize = array, w, sizeof(real_or_half)
-    if count == 0:
+    if w.shape[0] == 0 or w.shape[1] == 0 or w.shape[2] == 0:
         return weights  # what there is to do for no weights needs none
-    weights.memory = PyMem_RawMalloc(count * size + 64)
-    done = weights.memory != NULL
-    if done:
-        start = <uintptr_t> weights.memory
-        start += 64 - start % 64
-        with nogil:
-            if size == sizeof(float):
-                done = keep_weights[float](level.f32, &w, &g, groups, transposed, &weights.packed,
-                                           <float *> start)
-            else:
-                done = keep_weights[double](level.f64, &w, &g, groups, transposed, &weights.packed,
-                                            <double *> start)
+    with nogil:
+        plan_keeping(&keeping, level.f32 if size == sizeof(float) else level.f64, &w, &g, groups,
+                     transposed, channels_last)
+        weights.memory = PyMem_RawMalloc(carve_kept(&keeping, size, 0) + 64)
+        done = weights.memory != NULL
+        if done:
+            start = <uintptr_t> weights.memory
+            carve_kept(&keeping, size, start + 64 - start % 64)
+            for i in range(keeping.count):
+                if size == sizeof(float):
+                    done &= keep_weights[float](&w, &keeping.sums[i], cc_pool_threads(),
+                                                &weights.packed[i], <float *> keeping.numbers[i])
+                else:
+                    done &= keep_weights[double](&w, &keeping.sums[i], cc_pool_threads(),
+                                                 &weights.packed[i], <double *> keeping.numbers[i])
     if not done:
         raise MemoryError("cconv1d: no memory for the packed weights")
-    weights.view.packed = &weights.packed
+    if keeping.count > 1:
+        weights.packed[0].other = &weights.packed[1]
+    weights.view.packed = weights.packed
     return weights
 
 
-def pack_f32(w, geometry, Py_ssize_t groups, bint transposed):
-    return packed_weights(w, <float> 0, geometry, groups, transposed, NULL)
+def pack_f32(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last):
+    return packed_weights(w, <float> 0, geometry, groups, transposed, channels_last, NULL)
 
 
-def pack_f64(w, geometry, Py_ssize_t groups, bint transposed):
-    return packed_weights(w, <double> 0, geometry, groups, transposed, NULL)
+def pack_f64(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last):
+    return packed_weights(w, <double> 0, geometry, groups, transposed, channels_last, NULL)
 
 
-def pack_half(w, geometry, Py_ssize_t groups, bint transposed, bint brain):
-    return packed_weights(w, <uint16_t> 0, geometry, groups, transposed, half_of(brain))
+def pack_half(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last, bint brain):
+    return packed_weights(w, <uint16_t> 0, geometry, groups, transposed, channels_last,
+                          half_of(brain))
 
 
 def forward_f32(const float[:, :, :] x, w, const float[:] b, float[:, :, :] y, geometry,

@@ -188,13 +188,67 @@ def test_packed_weights_of_another_kind_are_refused(native):
     """So that a mistake in the package cannot read beyond an array."""
     x, w, b, _ = CASE.normal(0, np.float64)
     kernels = _backend.kernels_for(np.dtype(np.float64))
-    packed = kernels.pack(w, CASE.geometry, CASE.groups, False)
+    packed = kernels.pack(w, CASE.geometry, CASE.groups, False, False)
     y = np.empty(CASE.shapes()[3], np.float32)
     x, b = x.astype(np.float32), b.astype(np.float32)
     with pytest.raises(TypeError, match="items of 8 bytes, not 4"):
         _backend.kernels_for(np.dtype(np.float32)).forward(x, packed, b, y, CASE.geometry, 2)
     with pytest.raises(TypeError, match="items of 8 bytes, not 4"):
         _backend.small(0, x, packed, b, y, CASE.geometry, 2)
+
+
+#: Lanes along channels: dense, in groups, with lanes left over, strided, dilated; and depthwise
+#: with few taps, with more than a block of terms, which have an order of their own, and strided.
+LANES = [
+    Case(2, 1, 5, 48, 300, 3, 1, (1, 1), 1),
+    Case(2, 2, 64, 96, 300, 5, 2, (3, 0), 3),
+    Case(1, 1, 96, 47, 400, 4, 3, (0, 2), 2),
+    Case(2, 48, 1, 1, 300, 3, 1, (2, 0), 1),
+    Case(1, 96, 1, 1, 300, 131, 1, (130, 0), 1),
+    Case(1, 47, 1, 1, 300, 7, 2, (3, 3), 1),
+]
+
+
+def channels_last(array):
+    return np.ascontiguousarray(array.swapaxes(1, 2)).swapaxes(1, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", LANES, ids=str)
+def test_channels_last_is_packed_once(native, case, dtype):
+    """Both maps read what was packed, not the weights: those are no longer what they were."""
+    x, w, b, dy = case.normal(0, dtype)
+    kernels = _backend.kernels_for(w.dtype)
+    g, groups = case.geometry, case.groups
+    expected = np.empty_like(dy), np.empty_like(x)
+    kernels.forward(x, w, b, expected[0], g, groups)
+    kernels.backward_input(dy, w, expected[1], g, groups)
+    packed = [kernels.pack(w, g, groups, transposed, True) for transposed in (False, True)]
+    w[...] = 7
+    for arrange in (channels_last, np.ascontiguousarray):
+        y, dx = arrange(np.empty_like(dy)), arrange(np.empty_like(x))
+        for threads in (1, 3):
+            with cconv1d.num_threads(threads):
+                kernels.forward(arrange(x), packed[0], b, y, g, groups)
+                kernels.backward_input(arrange(dy), packed[1], dx, g, groups)
+            same(y, expected[0])
+            same(dx, expected[1])
+
+
+@pytest.mark.parametrize("case", LANES, ids=str)
+def test_channels_last_with_weights_that_are_not_finite(native, case):
+    def last(array):
+        return np.ascontiguousarray(array.swapaxes(1, 2))
+
+    x, w, b, dy = case.normal(0, "float32")
+    w[-1, -1, 0], w[0, 0, -1] = np.nan, np.inf
+    layer = PreparedConv1d(w, b, **case.options, layout="NLC")
+    wide = PreparedConv1d(w, b, **case.options)
+    with np.errstate(invalid="ignore"):
+        for _ in range(2):
+            same(layer(last(x)), last(wide(x)))
+            dx = layer.backward(last(dy), last(x)).input
+            same(dx, last(wide.backward(dy, x).input))
 
 
 def test_calls_from_many_threads(backend):

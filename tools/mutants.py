@@ -96,8 +96,8 @@ FAULTS = [
     Fault(
         "packed weights taken for finite ones",
         "src/nest/correlate.pxi",
-        "job.packed, finite = <void *> w.packed.numbers, w.packed.finite",
-        "job.packed, finite = <void *> w.packed.numbers, True",
+        "job.packed, finite = <void *> kept.numbers, kept.finite",
+        "job.packed, finite = <void *> kept.numbers, True",
         "prepared",
     ),
     Fault(

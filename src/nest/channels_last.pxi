@@ -8,26 +8,23 @@
 cdef struct Across:
     # A job for the pool. Its chunks are panels of positions of one group of one sample or, if each
     # channel is a group of its own, of all groups.
-    Sum sum                    # with a phase for each class
+    Sum sum                    # along lanes
     View array, out
-    bint each                  # channel is a group of its own
-    Py_ssize_t sets            # groups, or 1 if these are channels
-    Py_ssize_t channels, outs  # of a set
     Py_ssize_t rows, lanes     # of a tile: positions, and channels of results
-    Py_ssize_t blocks          # of so many channels in a set
+    Py_ssize_t blocks          # of so many channels in a group
     Py_ssize_t strip           # positions whose samples are read again by block after block
     Py_ssize_t reach           # samples in a panel that holds all that a strip reads, or 0
     Py_ssize_t positions, panels
     const cc_across *tile
     Py_ssize_t size            # of a number, in bytes
     int threads
-    bint biased
+    bint kept, biased          # packed before; with a bias
     int32_t *order             # of the sum's terms, if they are not summed as they come
     Py_ssize_t *ahead          # [phase][tap] samples from what a position reads of it
     int32_t *offset            # [phase][term] in the array, or in a panel of all samples
     int32_t *place             # [term] in a panel of samples term by term
-    void *packed               # [phase][set][block][term][lane]
-    void *biases               # [set][block][lane], or NULL
+    void *packed               # [group][phase][block][term][lane]
+    void *biases               # [group][block][lane], or NULL
     uintptr_t workers          # the threads' own scratch
     Py_ssize_t panel_size, worker_size
 
@@ -48,11 +45,11 @@ cdef uintptr_t carve_own_across(
 
 cdef uintptr_t carve_across(Across *job, uintptr_t next) noexcept nogil:
     cdef AcrossScratch own
-    cdef Py_ssize_t lanes = job.sets * job.blocks * job.lanes
     job.biases = job.order = NULL
-    job.packed = carve(&next, lanes * job.sum.terms * job.size)
+    if not job.kept:
+        job.packed = carve(&next, job.sum.size * job.size)
     if job.biased:
-        job.biases = carve(&next, lanes * job.size)
+        job.biases = carve(&next, job.sum.groups * job.sum.packed_outs * job.size)
     job.ahead = <Py_ssize_t *> carve(&next, job.sum.g.taps * sizeof(Py_ssize_t))
     job.offset = <int32_t *> carve(&next, job.sum.terms * sizeof(int32_t))
     if job.sum.ordered:
@@ -96,41 +93,7 @@ cdef Py_ssize_t first_ahead(const Phase *phase, const Py_ssize_t *ahead) noexcep
 cdef inline const Py_ssize_t *ahead_of_phase(
     const Across *job, const Phase *phase
 ) noexcept nogil:
-    return job.ahead + phase.first_term // job.channels
-
-
-cdef bint pack_across(const View *w, const Across *job, real *packed) noexcept nogil:
-    """packed[phase][set][block][term][lane], zeros in lanes without a channel; true if finite."""
-    cdef const Sum *of = &job.sum
-    cdef Py_ssize_t number, group, block, channel, klass, u, tap, t, lane, lanes
-    cdef Py_ssize_t row_step = w.strides[1 if of.transposed and not job.each else 0]
-    cdef const char *weight
-    cdef bint finite = True
-    cdef Phase phase
-    for number in range(of.phases):
-        phase = phase_of(of, number)
-        for group in range(job.sets):
-            for block in range(job.blocks):
-                lanes = min(job.lanes, job.outs - block * job.lanes)
-                t = 0
-                for channel in range(job.channels):
-                    for klass in range(phase.terms.first_class, phase.terms.last_class):
-                        for u in range(class_taps(of.g, klass)):
-                            tap = klass + tap_at(&phase.terms, t, u) * of.g.period
-                            if of.transposed and not job.each:
-                                weight = at(w, group * job.channels + channel, block * job.lanes,
-                                            tap)
-                            else:
-                                weight = at(w, group * job.outs + block * job.lanes, channel, tap)
-                            for lane in range(lanes):
-                                packed[lane] = (<const real *> weight)[0]
-                                finite &= isfinite(packed[lane]) != 0
-                                weight += row_step
-                            for lane in range(lanes, job.lanes):
-                                packed[lane] = 0
-                            packed += job.lanes
-                            t += 1
-    return finite
+    return job.ahead + phase.first_term // job.sum.channels
 
 
 cdef void copy_samples(
@@ -166,7 +129,7 @@ cdef void gather(
     cdef const View *array = &job.array
     cdef const Py_ssize_t *ahead = ahead_of_phase(job, phase)
     cdef Py_ssize_t t, channel, step = phase.terms.in_step, width = 1, channels = 1
-    if job.each:
+    if job.sum.depthwise:
         width, channels = job.lanes, min(job.lanes, array.shape[1] - first_channel)
     if job.reach:
         copy_samples[real](array, n, first_channel, channels, m * step + first_ahead(phase, ahead),
@@ -199,20 +162,20 @@ cdef void across_strip(
     cdef char *results
     for t0 from 0 <= t0 < total by CC_BLOCK:
         t1 = min(t0 + CC_BLOCK, total)
-        if not inside and not job.each:
-            gather[real](job, phase, n, group * job.channels, t0, t1, m, count, panel)
+        if not inside and not job.sum.depthwise:
+            gather[real](job, phase, n, group * job.sum.channels, t0, t1, m, count, panel)
         for block in range(job.blocks):
-            lanes = min(job.lanes, job.outs - block * job.lanes)
+            lanes = min(job.lanes, job.sum.outs - block * job.lanes)
             weights = packed + (block * total + t0) * job.lanes
-            if inside and not job.reach and (lanes == job.lanes or not job.each):
-                x = <const real *> at(array, n, group * job.channels, m * phase.terms.in_step)
-                if job.each:
+            if inside and not job.reach and (lanes == job.lanes or not job.sum.depthwise):
+                x = <const real *> at(array, n, group * job.sum.channels, m * phase.terms.in_step)
+                if job.sum.depthwise:
                     x += block * job.lanes
                 offset, x_row = job.offset + phase.first_term + t0, row
             else:
-                if job.each:
+                if job.sum.depthwise:
                     gather[real](job, phase, n, block * job.lanes, t0, t1, m, count, panel)
-                x, offset, x_row = panel, job.place, job.lanes if job.each else 1
+                x, offset, x_row = panel, job.place, job.lanes if job.sum.depthwise else 1
                 if job.reach:
                     offset, x_row = job.offset + phase.first_term + t0, row
             if job.biases != NULL and t1 == total:
@@ -220,7 +183,7 @@ cdef void across_strip(
             for tile in range(tiles):  # evenly: a last one with few rows would be slow
                 p = tile * count // tiles
                 rows = (tile + 1) * count // tiles - p
-                results = at(out, n, group * job.outs + block * job.lanes,
+                results = at(out, n, group * job.sum.outs + block * job.lanes,
                              phase.first_result + (m + p) * job.sum.step)
                 target, target_row = stage, job.lanes
                 if lanes == job.lanes:
@@ -242,16 +205,15 @@ cdef void across_positions(
     """A chunk's positions of all phases: those at the ends of the array need a panel."""
     cdef AcrossScratch own
     cdef Py_ssize_t begin = chunk % job.panels * job.positions
-    cdef Py_ssize_t group = chunk // job.panels % job.sets
-    cdef Py_ssize_t n = chunk // (job.panels * job.sets)
-    cdef Py_ssize_t number, m, end, count, size, first, last, i
+    cdef Py_ssize_t group = chunk // job.panels % job.sum.groups
+    cdef Py_ssize_t n = chunk // (job.panels * job.sum.groups)
+    cdef Py_ssize_t number, m, end, count, first, last, i
     cdef const Py_ssize_t *ahead
     cdef Phase phase
     carve_own_across(job, &own, job.workers + worker * job.worker_size)
     for number in range(job.sum.phases):
         phase = phase_of(&job.sum, number)
         ahead = ahead_of_phase(job, &phase)
-        size = job.blocks * job.lanes * phase.terms.channels * phase.terms.per_channel
         m, end = begin, min(begin + job.positions, phase.last_position)
         first, last = m, end
         for i in range(0 if job.reach else phase.terms.per_channel):
@@ -263,10 +225,10 @@ cdef void across_positions(
                 count = min(last - m, job.strip)
             else:
                 count = min((first if m < first < last else end) - m, job.rows)
-            across_strip[real](job, &phase, packed + group * size, n, group, m, count,
-                               first <= m < last, <real *> own.panel, <real *> own.stage)
+            across_strip[real](job, &phase, packed + weights_before(&job.sum, group, &phase), n,
+                               group, m, count, first <= m < last, <real *> own.panel,
+                               <real *> own.stage)
             m += count
-        packed += job.sets * size
 
 
 cdef inline Py_ssize_t neighbours_distance(
@@ -295,39 +257,41 @@ cdef bint lies_across(const View *view, Py_ssize_t size) noexcept nogil:
 
 
 cdef bint plan_across(
-    Across *job, const Sum *sum, const View *array, const View *out, Py_ssize_t size
+    Across *job, const Sum *sum, const View *array, const View *w, const View *out,
+    Py_ssize_t size
 ) noexcept nogil:
     """Whether such a job is one for this nest, and then how."""
     cdef const cc_tiles *tiles = sum.tiles
+    cdef const Packed *kept
     cdef Py_ssize_t longest, row, reach
-    if not (lies_across(array, size) and lies_across(out, size)) or sum.terms == 0:
+    if not (lies_across(array, size) and lies_across(out, size)):
         return False
-    if sum.transposed and sum.g.classes < sum.g.stride:
-        return False  # phases that meet no tap
     job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], size
-    job.sum.merged, job.sum.phases = False, sum.g.classes if sum.transposed else 1
-    job.each = sum.channels == sum.outs == 1
-    job.sets, job.channels, job.outs = sum.groups, sum.channels, sum.outs
-    if job.each:
-        job.sets, job.outs = 1, sum.groups
-    job.rows, job.lanes = tiles.across_rows, tiles.across_lanes
-    job.blocks = (job.outs + job.lanes - 1) // job.lanes
-    if job.outs * 4 < job.blocks * job.lanes * 3:
-        return False  # too many lanes would be idle
+    lay_along_lanes(&job.sum)
+    if not fills_lanes(&job.sum):
+        return False
+    job.rows, job.lanes, job.blocks = tiles.across_rows, tiles.across_lanes, job.sum.rows[0].blocks
     # offsets fit int32
     row = max(array.strides[2], -array.strides[2]) // size
     reach = (sum.g.taps + 1) * (sum.g.dilation + sum.g.stride) + sum.g.pad_left
     if row > INT32_MAX // 2 // max(reach, 1):
         return False
     longest = (out.shape[2] + sum.step - 1) // sum.step
-    if not job.each and (longest < job.rows or longest * out.shape[0] < ACROSS_LEAST):
+    kept = packed_for(w, &job.sum)
+    job.kept = kept != NULL
+    if job.kept:
+        job.packed = <void *> kept.numbers  # which are only read
+        if sum.transposed and not kept.finite:
+            return False
+    if not job.sum.depthwise and (longest < job.rows or longest * out.shape[0] < (
+            ACROSS_LEAST_PACKED if job.kept else ACROSS_LEAST)):
         return False
-    job.strip = job.rows if job.each else ACROSS_STRIP // job.rows * job.rows
-    job.panel_size = CC_BLOCK * job.rows * (job.lanes if job.each else 1)
+    job.strip = job.rows if job.sum.depthwise else ACROSS_STRIP // job.rows * job.rows
+    job.panel_size = CC_BLOCK * job.rows * (job.lanes if job.sum.depthwise else 1)
     job.reach = 0
-    job.positions = min(NARROW, longest * out.shape[0] * job.sets
+    job.positions = min(NARROW, longest * out.shape[0] * job.sum.groups
                         // (PARTS * <Py_ssize_t> cc_pool_threads()) + 1)
-    if job.each:
+    if job.sum.depthwise:
         plan_panel(job, STRIP_BYTES // (job.lanes * size))
     job.positions = rounded(job.positions, job.strip)
     job.panels = (longest + job.positions - 1) // job.positions
@@ -353,7 +317,7 @@ cdef int across(
     """As `correlate`; -1, with nothing stored, where a weight that meets zeros is not finite."""
     cdef Sum *of = &job.sum
     cdef Py_ssize_t row = neighbours_distance(job, sizeof(real)), number, group, t
-    cdef Py_ssize_t chunks = job.out.shape[0] * job.sets * job.panels
+    cdef Py_ssize_t chunks = job.out.shape[0] * job.sum.groups * job.panels
     cdef uintptr_t start
     cdef Arena arena
     cdef Phase phase
@@ -369,21 +333,21 @@ cdef int across(
         order_terms(of, job.order)
     for number in range(of.phases):
         phase = phase_of(of, number)
-        place_terms(&phase, row, job.reach > 0, job.ahead + phase.first_term // job.channels,
+        place_terms(&phase, row, job.reach > 0, job.ahead + phase.first_term // job.sum.channels,
                     job.offset + phase.first_term)
     for t in range(CC_BLOCK):
-        job.place[t] = <int32_t> (t * job.rows * (job.lanes if job.each else 1))
+        job.place[t] = <int32_t> (t * job.rows * (job.lanes if job.sum.depthwise else 1))
     biases = <real *> job.biases
     if job.biased:
-        for group in range(job.sets):
-            load_row[real](w, <const char *> bias + group * job.outs * bias_stride, bias_stride,
-                           job.outs, biases + group * job.blocks * job.lanes)
-            for t in range(job.outs, job.blocks * job.lanes):
+        for group in range(job.sum.groups):
+            load_row[real](w, <const char *> bias + group * job.sum.outs * bias_stride, bias_stride,
+                           job.sum.outs, biases + group * job.blocks * job.lanes)
+            for t in range(job.sum.outs, job.blocks * job.lanes):
                 biases[group * job.blocks * job.lanes + t] = 0
-    if not pack_across[real](w, job, <real *> job.packed) and of.transposed:
+    if not job.kept and not pack_weights[real](w, of, job.threads, <real *> job.packed):
         close_arena(&arena)
         return -1
-    job.tile = job.sum.tiles.across_each if job.each else job.sum.tiles.across
+    job.tile = job.sum.tiles.across_each if job.sum.depthwise else job.sum.tiles.across
     cc_pool_run(across_chunk, job, chunks, job.threads)
     close_arena(&arena)
     return True

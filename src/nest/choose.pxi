@@ -18,7 +18,7 @@ cdef bint sum_terms(
     plan_sum(&sum, tiles, w, g, groups, transposed)
     sum.length = out.shape[2]
     padded.mode = CCONV1D_ZEROS if transposed else g.mode
-    if plan_across(&beside, &sum, &padded, out, sizeof(real)):
+    if plan_across(&beside, &sum, &padded, w, out, sizeof(real)):
         done = across[real](&beside, w, bias, bias_stride)
         if done >= 0:
             return done

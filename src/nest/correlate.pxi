@@ -253,9 +253,10 @@ cdef bint correlate(
     cdef uintptr_t start
     cdef real *biases
     cdef bint finite, together
+    cdef const Packed *kept = packed_for(w, sum)
 
     job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], sizeof(real)
-    job.kept, job.biased = fits(w.packed, sum), bias != NULL
+    job.kept, job.biased = kept != NULL, bias != NULL
     job.distance = 0
     for number in range(sum.phases):
         phase = phase_of(&job.sum, number)
@@ -334,7 +335,7 @@ cdef bint correlate(
             phase = phase_of(&job.sum, number)
             point_at_terms(&phase.terms, job.distance, job.places + phase.first_term)
     if job.kept:
-        job.packed, finite = <void *> w.packed.numbers, w.packed.finite  # which are only read
+        job.packed, finite = <void *> kept.numbers, kept.finite  # which are only read
     else:
         finite = pack_weights[real](w, &job.sum, job.threads, <real *> job.packed)
     if sum.channels == 0 or (sum.transposed and g.classes < g.stride):

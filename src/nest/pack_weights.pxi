@@ -1,4 +1,8 @@
-# Weights as the tiles read them.
+# Weights as the tiles read them: packed[group][phase][block of rows][term][row of the block]
+#
+# A row is a channel of results, or one for each class of a merged phase; the rows of a block are
+# those of a tile of `correlate`, or the lanes of one of `channels_last`. There is one packing for
+# both: which rows a block has is what a Sum's Rows say.
 
 cdef struct Run:
     # Weights that are evenly apart, and those of a packed block that they become.
@@ -40,40 +44,55 @@ cdef inline const char *weight_at(
     const Sum *sum, const View *w, Py_ssize_t group, Py_ssize_t row, Py_ssize_t channel,
     Py_ssize_t tap
 ) noexcept nogil:
-    if sum.transposed:
+    if sum.transposed and not sum.depthwise:
         return at(w, group * sum.channels + channel, row, tap)
     return at(w, group * sum.outs + row, channel, tap)
 
 
+cdef void copy_ordered(
+    const Sum *sum, const View *w, const Phase *phase, Py_ssize_t group,
+    Py_ssize_t first_channel, Py_ssize_t last_channel, Py_ssize_t begin, Py_ssize_t count,
+    real_or_half *packed
+) noexcept nogil:
+    """As copy_block, of terms with an order of their own: of one row, or of one for each group."""
+    cdef const Terms *terms = &phase.terms
+    cdef Py_ssize_t tap_step = w.strides[2] * sum.g.period, row_step = w.strides[0]
+    cdef Py_ssize_t rows = min(count, phase.rows.count - begin)
+    cdef Py_ssize_t klass, channel, row, u, t = first_channel * terms.per_channel
+    cdef const char *first
+    cdef const char *weight
+    for channel in range(first_channel, last_channel):
+        for klass in range(terms.first_class, terms.last_class):
+            first = weight_at(sum, w, group, begin, channel, klass)
+            for u in range(class_taps(sum.g, klass)):
+                weight = first + terms.order[t] * tap_step
+                packed[0] = (<const real_or_half *> weight)[0]
+                for row from 1 <= row < rows:
+                    weight += row_step
+                    packed[row] = (<const real_or_half *> weight)[0]
+                packed += count
+                t += 1
+
+
 cdef void copy_block(
     const Sum *sum, const View *w, const Phase *phase, Py_ssize_t group,
-    Py_ssize_t first_channel, Py_ssize_t last_channel, Py_ssize_t block, real_or_half *packed
+    Py_ssize_t first_channel, Py_ssize_t last_channel, Py_ssize_t begin, Py_ssize_t count,
+    real_or_half *packed
 ) noexcept nogil:
-    """packed[t][r] for the terms of some channels and the rows of a block.
+    """packed[t][r] for the terms of some channels and the `count` rows of a block from `begin` on.
 
     Rows behind the first `outs` are those of the classes that follow.
     """
     cdef const Terms *terms = &phase.terms
     cdef const Geometry *g = sum.g
-    cdef Py_ssize_t begin = first_row(phase.rows, block), end = first_row(phase.rows, block + 1)
-    cdef Py_ssize_t klass, channel, row, u, t = first_channel * terms.per_channel
+    cdef Py_ssize_t end = min(begin + count, phase.rows.count)
+    cdef Py_ssize_t klass, row
     cdef Run run
-    run.count = end - begin
-    run.channel_size = terms.per_channel * run.count
+    run.count, run.channel_size = count, terms.per_channel * count
     run.row_step, run.channel_step = w.strides[0], w.strides[1]
-    if sum.transposed:
+    if sum.transposed and not sum.depthwise:
         run.row_step, run.channel_step = w.strides[1], w.strides[0]
     run.tap_step = w.strides[2] * g.period
-    if terms.order != NULL:  # of a single row: one after the other
-        for channel in range(first_channel, last_channel):
-            for klass in range(terms.first_class, terms.last_class):
-                run.first = weight_at(sum, w, group, 0, channel, klass)
-                for u in range(class_taps(g, klass)):
-                    packed[0] = (
-                        <const real_or_half *> (run.first + terms.order[t] * run.tap_step))[0]
-                    packed += 1
-                    t += 1
-        return
     for klass in range(terms.first_class, terms.last_class):
         run.taps, run.channels = class_taps(g, klass), last_channel - first_channel
         if run.taps == terms.per_channel and run.channel_step == run.taps * run.tap_step:
@@ -85,7 +104,7 @@ cdef void copy_block(
                                   klass + row // sum.outs)
             copy_run(&run, packed + (row - begin))
             row += run.rows
-        packed += class_taps(g, klass) * run.count
+        packed += class_taps(g, klass) * count
 
 
 cdef bint pack_block(
@@ -96,8 +115,8 @@ cdef bint pack_block(
 
     False if there are weights of backward_input that are not finite.
     """
-    cdef Py_ssize_t row = first_row(phase.rows, block), per_channel = phase.terms.per_channel
-    cdef Py_ssize_t count = first_row(phase.rows, block + 1) - row, i
+    cdef Py_ssize_t row = packed_rows(phase.rows, block), per_channel = phase.terms.per_channel
+    cdef Py_ssize_t count = packed_rows(phase.rows, block + 1) - row, i, number
     cdef Py_ssize_t size = (last_channel - first_channel) * per_channel * count
     cdef uint16_t *halves
     cdef uint16_t[HALVES] some
@@ -106,13 +125,19 @@ cdef bint pack_block(
     if real is float:
         if w.half != NULL:  # which wait in the second half of their place
             halves = <uint16_t *> packed + size
-            copy_block(sum, w, phase, group, first_channel, last_channel, block, halves)
+            if phase.terms.order == NULL:
+                copy_block(sum, w, phase, group, first_channel, last_channel, row, count, halves)
+            else:
+                copy_ordered(sum, w, phase, group, first_channel, last_channel, row, count, halves)
             for i from 0 <= i < size by HALVES:
-                count = min(size - i, HALVES)
-                memcpy(some, halves + i, count * sizeof(uint16_t))
-                w.half.widen(some, count, packed + i)
+                number = min(size - i, HALVES)
+                memcpy(some, halves + i, number * sizeof(uint16_t))
+                w.half.widen(some, number, packed + i)
     if w.half == NULL:
-        copy_block(sum, w, phase, group, first_channel, last_channel, block, packed)
+        if phase.terms.order == NULL:
+            copy_block(sum, w, phase, group, first_channel, last_channel, row, count, packed)
+        else:
+            copy_ordered(sum, w, phase, group, first_channel, last_channel, row, count, packed)
     if sum.transposed:
         for i in range(size):
             finite &= isfinite(packed[i]) != 0
@@ -124,7 +149,7 @@ cdef inline Py_ssize_t packing_units(const Sum *sum) noexcept nogil:
 
     Some channels of backward_input, whose rows lie side by side, or a block of rows of forward.
     """
-    if sum.transposed:
+    if sum.transposed and not sum.depthwise:
         return (sum.channels + NEAR_CHANNELS - 1) // NEAR_CHANNELS
     return sum.rows[0].blocks
 
@@ -143,13 +168,13 @@ cdef bint pack_units(
             phase = phase_of(sum, number)
         group = unit // units % sum.groups
         place = packed + weights_before(sum, group, &phase)
-        if sum.transposed:
+        if sum.transposed and not sum.depthwise:
             channel = unit % units * NEAR_CHANNELS
             for block in range(phase.rows.blocks):
                 finite &= pack_block[real](sum, w, &phase, group, channel,
                                            min(channel + NEAR_CHANNELS, sum.channels), block, place)
         else:
-            pack_block[real](sum, w, &phase, group, 0, sum.channels, unit % units, place)
+            finite &= pack_block[real](sum, w, &phase, group, 0, sum.channels, unit % units, place)
     return finite
 
 
@@ -185,6 +210,8 @@ cdef bint pack_weights(
     cdef Packing packing
     cdef int worker
     cdef bint finite = True
+    if sum.packed_outs > sum.outs:  # zeros fill what no row takes
+        memset(packed, 0, sum.size * sizeof(real))
     packing.units = packing_units(sum) * sum.groups * sum.phases
     if workers == 1 or sum.size < SERIAL_WEIGHTS:
         return pack_units[real](sum, w, 0, packing.units, packed)
@@ -198,31 +225,66 @@ cdef bint pack_weights(
 
 
 cdef bint keep_weights(
-    const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups, bint transposed,
-    Packed *kept, real *packed
+    const View *w, Sum *sum, int threads, Packed *kept, real *packed
 ) noexcept nogil:
-    """Pack weights for calls to come; false if memory ran out."""
-    cdef Sum sum
+    """Pack the weights of a planned sum for calls to come; false if memory ran out."""
     cdef Arena arena
-    cdef uintptr_t start
-    plan_sum(&sum, tiles, w, g, groups, transposed)
-    start = open_arena(&arena, sum.terms * sizeof(int32_t) if sum.ordered else 0)
+    cdef uintptr_t start = open_arena(&arena, sum.terms * sizeof(int32_t) if sum.ordered else 0)
     if start == 0:
         return False
     if sum.ordered:
-        order_terms(&sum, <int32_t *> start)
-    kept.tiles, kept.transposed, kept.groups = tiles, transposed, groups
-    kept.outs, kept.channels = sum.outs, sum.channels
-    kept.taps, kept.stride, kept.dilation = g.taps, g.stride, g.dilation
-    kept.finite = pack_weights[real](w, &sum, cc_pool_threads(), packed)
-    kept.numbers = packed
+        order_terms(sum, <int32_t *> start)
+    kept.tiles, kept.transposed, kept.lanes = sum.tiles, sum.transposed, sum.rows[0].lanes
+    kept.groups, kept.outs, kept.channels = sum.groups, sum.outs, sum.channels
+    kept.taps, kept.stride, kept.dilation = sum.g.taps, sum.g.stride, sum.g.dilation
+    kept.finite = pack_weights[real](w, sum, threads, packed)
+    kept.numbers, kept.other = packed, NULL
+    sum.order = NULL  # which was in the arena
     close_arena(&arena)
     return True
 
 
-cdef bint fits(const Packed *kept, const Sum *sum) noexcept nogil:
-    """Whether there are weights that were packed for such a sum."""
-    return (kept != NULL and kept.tiles == sum.tiles and kept.transposed == sum.transposed
-            and kept.groups == sum.groups and kept.outs == sum.outs
-            and kept.channels == sum.channels and kept.taps == sum.g.taps
-            and kept.stride == sum.g.stride and kept.dilation == sum.g.dilation)
+cdef const Packed *packed_for(const View *w, const Sum *sum) noexcept nogil:
+    """The weights as they were packed for such a sum, or NULL."""
+    cdef const Packed *kept = w.packed
+    while kept != NULL:
+        if (kept.tiles == sum.tiles and kept.transposed == sum.transposed
+                and kept.lanes == sum.rows[0].lanes and kept.groups == sum.groups
+                and kept.outs == sum.outs and kept.channels == sum.channels
+                and kept.taps == sum.g.taps and kept.stride == sum.g.stride
+                and kept.dilation == sum.g.dilation):
+            return kept
+        kept = kept.other
+    return NULL
+
+
+cdef struct Keeping:
+    # How weights are kept for calls to come: by panels and, if there are two sums, along lanes.
+    Sum[2] sums
+    void *numbers[2]
+    int count
+
+
+cdef uintptr_t carve_kept(Keeping *keeping, Py_ssize_t size, uintptr_t next) noexcept nogil:
+    cdef int i
+    for i in range(keeping.count):
+        keeping.numbers[i] = carve(&next, keeping.sums[i].size * size)
+    return next
+
+
+cdef void plan_keeping(
+    Keeping *keeping, const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups,
+    bint transposed, bint channels_last
+) noexcept nogil:
+    """Both orders where a call may take either, which is decided by its arrays.
+
+    Signals with their channels last go along lanes if these are filled and there are positions
+    enough; but a call may have fewer, or arrays with other strides, or weights that are not finite.
+    Half precision and complex numbers are never summed so.
+    """
+    plan_sum(&keeping.sums[0], tiles, w, g, groups, transposed)
+    keeping.count = 1
+    if channels_last and w.half == NULL and not w.pair:
+        keeping.sums[1] = keeping.sums[0]
+        lay_along_lanes(&keeping.sums[1])
+        keeping.count += fills_lanes(&keeping.sums[1])

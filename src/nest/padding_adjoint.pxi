@@ -133,6 +133,7 @@ cdef bint input_gradient(
     cdef Py_ssize_t width = max(g.pad_left, end_of_reads(g) - length)
     cdef View border = nothing, whole_w = w[0], some_dy, some_w, some_dx, block
     cdef Packed packed
+    cdef Sum sum
     cdef Geometry inner = g[0]
     cdef Py_ssize_t i, channel
     cdef bint wide = dx.half == NULL
@@ -161,7 +162,8 @@ cdef bint input_gradient(
     carve_border(&own, start)
     border.data, block.data = <char *> own.border, <char *> own.block
     if own.packed_size > 0:  # the borders take the same weights as all the rest
-        done = keep_weights[real](tiles, w, g, groups, True, &packed, <real *> own.packed)
+        plan_sum(&sum, tiles, w, g, groups, True)
+        done = keep_weights[real](w, &sum, cc_pool_threads(), &packed, <real *> own.packed)
         whole_w.packed = &packed
     done = done and sum_terms[real](tiles, dy, &whole_w, bias, bias_stride, dx, g, groups, True)
     for n from 0 <= n < dx.shape[0] by samples:

@@ -5,11 +5,14 @@ cdef struct Rows:
     # evenly among tiles: a last tile with few rows would be slow.
     Py_ssize_t count, blocks
     Py_ssize_t width   # whole tiles of every block
+    # Where they lie along the lanes of a tile they are not shared out evenly, but each block has as
+    # many as there are lanes, the last one with some that are idle; else 0.
+    Py_ssize_t lanes
 
 
 cdef Rows share_rows(const cc_tiles *tiles, Py_ssize_t count) noexcept nogil:
     cdef Rows rows
-    rows.count = count
+    rows.count, rows.lanes = count, 0
     rows.blocks = (count + tiles.correlate_rows - 1) // tiles.correlate_rows
     cdef Py_ssize_t width = tiles.correlate_width[count // rows.blocks]
     rows.width = width
@@ -22,6 +25,11 @@ cdef inline Py_ssize_t first_row(const Rows *rows, Py_ssize_t block) noexcept no
     return block * rows.count // rows.blocks
 
 
+cdef inline Py_ssize_t packed_rows(const Rows *rows, Py_ssize_t block) noexcept nogil:
+    """The rows before a block in packed weights, with those that are filled up."""
+    return block * rows.lanes if rows.lanes else first_row(rows, block)
+
+
 cdef struct Sum:
     # Which terms are summed for which results, and in which order. Packed weights lie in it, so but
     # for `length` none of this follows from a length or from the padding.
@@ -32,7 +40,9 @@ cdef struct Sum:
     Py_ssize_t terms, size             # taps of all channels of a group; numbers in the weights
     Py_ssize_t length                  # of a row of results
     Py_ssize_t step                    # of the results that one phase writes
+    Py_ssize_t packed_outs             # in packed weights: `outs`, and those that are filled up
     bint merged                        # phases with as many taps are one, each with its rows
+    bint depthwise                     # groups of one channel are the rows of a single one
     Py_ssize_t phases
     Rows[2] rows                       # of a phase: all have the same, but for two merged ones
     Py_ssize_t width                   # whole tiles of all rows
@@ -107,6 +117,7 @@ cdef void plan_sum(
         sum.channels, sum.outs = w.shape[0] // groups, w.shape[1]
     else:
         sum.channels, sum.outs = w.shape[1], w.shape[0] // groups
+    sum.packed_outs, sum.depthwise = sum.outs, False
     sum.step = g.stride if transposed else 1
     sum.phases = g.classes if transposed else 1
     # Phases that have few rows and share what they read are taken together: a tile with one row
@@ -131,6 +142,25 @@ cdef void plan_sum(
     sum.size = groups * sum.outs * sum.terms
 
 
+cdef void lay_along_lanes(Sum *sum) noexcept nogil:
+    """Turn a planned sum into one of channels-last tiles: the same terms, in the same order."""
+    cdef Rows *rows = &sum.rows[0]
+    sum.merged, sum.phases = False, sum.g.classes if sum.transposed else 1
+    sum.depthwise = sum.channels == sum.outs == 1
+    if sum.depthwise:
+        sum.groups, sum.outs = 1, sum.groups
+    rows.count, rows.lanes = sum.outs, sum.tiles.across_lanes
+    rows.blocks = (sum.outs + rows.lanes - 1) // rows.lanes
+    sum.packed_outs = rows.blocks * rows.lanes
+    sum.size = sum.groups * sum.packed_outs * sum.terms
+
+
+cdef bint fills_lanes(const Sum *sum) noexcept nogil:
+    """Whether not too many lanes would be idle, nor phases without a tap be left to others."""
+    return (sum.terms > 0 and sum.outs * 4 >= sum.packed_outs * 3
+            and not (sum.transposed and sum.g.classes < sum.g.stride))
+
+
 cdef void order_terms(Sum *sum, int32_t *order) noexcept nogil:
     """The order of the terms of all phases, where a tile has a single row."""
     cdef Py_ssize_t number
@@ -145,4 +175,4 @@ cdef inline Py_ssize_t weights_before(
     const Sum *sum, Py_ssize_t group, const Phase *phase
 ) noexcept nogil:
     """How many weights are packed before those of a group's phase."""
-    return sum.outs * (group * sum.terms + phase.first_term)
+    return sum.packed_outs * (group * sum.terms + phase.first_term)

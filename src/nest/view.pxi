@@ -1,12 +1,14 @@
 # Arrays as nests see them, and numbers as they are stored.
 
 cdef struct Packed:
-    # Weights as the tiles read them, and what their order depends on: see plan_sum.
+    # Weights in one of the orders that tiles read them in, and what that depends on: see Sum.
     const cc_tiles *tiles
     bint transposed
+    Py_ssize_t lanes        # of a Sum's Rows
     Py_ssize_t groups, outs, channels, taps, stride, dilation
     const void *numbers
-    bint finite             # all of them
+    bint finite             # all of them, where it is asked: for backward_input
+    const Packed *other     # the same weights in another order, or NULL
 
 
 cdef struct View:
