@@ -31,6 +31,7 @@ terms, so that chains and their order are the same however the terms are cut.
 import os
 import threading
 
+cimport cython
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
@@ -47,6 +48,10 @@ cdef extern from *:
     PyInterpreterState *PyInterpreterState_Main()
     unsigned long PyThread_get_thread_ident() nogil
     int PyErr_CheckSignals()  # its exception stays set
+
+cdef extern from "debug.h" nogil:
+    void cc_assert(bint condition)
+
 
 cdef extern from "tiles.h" nogil:
     enum:

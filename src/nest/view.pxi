@@ -25,6 +25,7 @@ cdef struct View:
     const Packed *packed    # weights that were packed before, or NULL
 
 
+@cython.boundscheck(False)  # an empty array has an address, too
 cdef View view_of(const stored[:, :, :] array, const cc_half *half=NULL) noexcept nogil:
     cdef View view = nothing
     cdef int axis
@@ -40,6 +41,7 @@ cdef View view_of(const stored[:, :, :] array, const cc_half *half=NULL) noexcep
     return view
 
 
+@cython.boundscheck(False)
 cdef View line_of(const real_or_half[:] array, const cc_half *half=NULL) noexcept nogil:
     cdef View view = nothing
     if array is not None:
@@ -94,7 +96,16 @@ cdef bint open_view(
     return places % buffer.itemsize == 0
 
 
+cdef inline bint is_inside(
+    const View *view, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k
+) noexcept nogil:
+    """A view without numbers has an address all the same, which nobody reads."""
+    return (0 <= i < view.shape[0] and 0 <= j < view.shape[1] and 0 <= k < view.shape[2]
+            or view.shape[0] == 0 or view.shape[1] == 0 or view.shape[2] == 0)
+
+
 cdef inline char *at(const View *view, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k) noexcept nogil:
+    cc_assert(is_inside(view, i, j, k))
     return (view.data + i * view.strides[0] + (j >> view.pair) * view.strides[1]
             + (j & view.pair) * view.part + k * view.strides[2])
 
