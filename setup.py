@@ -4,7 +4,7 @@ Without a working C compiler the package installs all the same and computes with
 reference. ``CCONV1D_REQUIRE_EXTENSION=1`` and wheel builders make a failed build an error;
 ``CCONV1D_PURE=1`` leaves the extension out, for platforms that compile nothing.
 ``CCONV1D_DEBUG=1`` is for those who work on it: half optimized, with the lines that debuggers and
-sanitizers name, with assertions, and without mercy on warnings in our own C files.
+sanitizers name, with a check of every index, and without mercy on warnings in our own C files.
 After it, ``build_ext --force`` makes an ordinary extension again.
 """
 
@@ -51,7 +51,7 @@ extension = Extension(
     [extension],
     compiler_directives={
         "language_level": "3",
-        "boundscheck": False,  # shapes are checked once, by the shim
+        "boundscheck": DEBUG,  # shapes are checked once, by the shim
         "wraparound": False,
         "initializedcheck": DEBUG,
         "nonecheck": False,

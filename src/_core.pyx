@@ -51,6 +51,10 @@ cdef extern from *:
     int PyErr_CheckSignals()  # its exception stays set
     PyObject *PyDict_GetItemWithError(object dict, object key) except? NULL
 
+cdef extern from "debug.h" nogil:
+    void cc_assert(bint condition)
+
+
 cdef extern from "tiles.h" nogil:
     enum:
         CC_BLOCK

@@ -170,7 +170,9 @@ cdef void channels_last_strip(
             lanes = min(job.lanes, job.sum.outs - block * job.lanes)
             weights = packed + (block * total + t0) * job.lanes
             if inside and not job.reach and (lanes == job.lanes or not job.sum.depthwise):
-                x = <const real *> at(array, n, group * job.sum.channels, m * phase.terms.in_step)
+                # the sample of offset 0, beyond the end where no term reads it
+                x = <const real *> (at(array, n, group * job.sum.channels, 0)
+                                    + m * phase.terms.in_step * array.strides[2])
                 if job.sum.depthwise:
                     x += block * job.lanes
                 offset, x_row = job.in_place_offsets + phase.first_term + t0, row

@@ -73,13 +73,14 @@ cdef void copy_tile(
             place = m + ahead_of(&job.sum, residue, phase.residue)
             first, last = max(0, -place), min(count, results_of(&job.sum, residue) - place)
             result = first_result(&job.sum, residue) + (place + first) * job.sum.step
-        results = at(out, n, group * job.sum.outs + channel, result)
-        if store:
-            store_row[real](out, results, stride, last - first, stage + first)
-        else:  # never halves, which are stored once all terms are in
-            for i in range(first, last):
-                stage[i] = (<real *> results)[0]
-                results += stride
+        if first < last:
+            results = at(out, n, group * job.sum.outs + channel, result)
+            if store:
+                store_row[real](out, results, stride, last - first, stage + first)
+            else:  # never halves, which are stored once all terms are in
+                for i in range(first, last):
+                    stage[i] = (<real *> results)[0]
+                    results += stride
         stage += stage_row
         channel += 1
 
@@ -170,6 +171,7 @@ cdef void correlate_range(
         wide.out.strides[2] = sizeof(real)
         wide.out.strides[1] = row_size(job.positions) * sizeof(real)
         wide.out.data = <char *> sums - row * wide.out.strides[1]
+        wide.out.shape[0], wide.out.shape[1], wide.out.shape[2] = 1, last_row, count
         wide.sum.step, wide.sum.merged, wide_phase.first_result = 1, False, 0
         if job.biases != NULL:
             wide.biases = <real *> job.biases + group * job.sum.most_rows

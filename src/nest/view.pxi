@@ -26,6 +26,7 @@ cdef struct View:
     const PackedLayout *packed  # weights that were packed before, or NULL
 
 
+@cython.boundscheck(False)  # an empty array has an address, too
 cdef View view_of(const stored[:, :, :] array, const cc_half *half=NULL) noexcept nogil:
     cdef View view = nothing
     cdef int axis
@@ -41,6 +42,7 @@ cdef View view_of(const stored[:, :, :] array, const cc_half *half=NULL) noexcep
     return view
 
 
+@cython.boundscheck(False)
 cdef View line_of(const stored[:] array, const cc_half *half=NULL) noexcept nogil:
     cdef View view = nothing
     if array is not None:
@@ -75,13 +77,23 @@ nothing.part = 0
 nothing.packed = NULL
 
 
+cdef inline bint is_inside(
+    const View *view, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k
+) noexcept nogil:
+    """A view without numbers has an address all the same, which nobody reads."""
+    return (0 <= i < view.shape[0] and 0 <= j < view.shape[1] and 0 <= k < view.shape[2]
+            or view.shape[0] == 0 or view.shape[1] == 0 or view.shape[2] == 0)
+
+
 cdef inline char *at(const View *view, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k) noexcept nogil:
+    cc_assert(is_inside(view, i, j, k))
     return (view.data + i * view.strides[0] + (j >> view.pair) * view.strides[1]
             + (j & view.pair) * view.part + k * view.strides[2])
 
 
 cdef inline char *line_at(const View *view, Py_ssize_t i) noexcept nogil:
     """The number of a line, such as a bias; those of complex numbers are their parts by turns."""
+    cc_assert(0 <= i >> view.pair < view.shape[2] or view.shape[2] == 0)
     return view.data + (i >> view.pair) * view.strides[2] + (i & view.pair) * view.part
 
 
@@ -96,6 +108,7 @@ cdef inline char *weight_at(
 
     The transpose of this matrix is that of the conjugated weight: so backward_input conjugates.
     """
+    cc_assert(is_inside(w, i, j, k))
     return (w.data + (i >> w.pair) * w.strides[0] + (j >> w.pair) * w.strides[1]
             + ((i ^ j) & w.pair) * w.part + k * w.strides[2])
 
