@@ -93,7 +93,7 @@ cdef inline char *at(const View *view, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k)
 
 cdef inline char *line_at(const View *view, Py_ssize_t i) noexcept nogil:
     """The number of a line, such as a bias; those of complex numbers are their parts by turns."""
-    cc_assert(0 <= i >> view.pair < view.shape[2] or view.shape[2] == 0)
+    cc_assert(is_inside(view, 0, 0, i >> view.pair))
     return view.data + (i >> view.pair) * view.strides[2] + (i & view.pair) * view.part
 
 
