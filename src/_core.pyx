@@ -193,9 +193,9 @@ cdef int compute(
     Map which, View first, View second, View bias, View out, object geometry, Py_ssize_t groups,
     Py_ssize_t size
 ) except -1:
-    """`apply_map`; before MemoryError nothing is stored, but for a gradient that has a border.
+    """`apply_map`. On MemoryError the result is untouched, unless it is a padded backward_input.
 
-    What the handler of a signal raises ends it in between.
+    An exception that the handler of a signal raises ends it halfway.
     """
     cdef bint done
     cdef bint interruptible = PyThread_get_thread_ident() == main_thread
@@ -414,7 +414,7 @@ def backward_bias_half(const uint16_t[:, :, :] dy, uint16_t[:] db, bint is_bfloa
             sizeof(float))
 
 
-# Complex numbers are read and written as they lie, as if each channel were two of real ones, and a
+# Complex numbers are read and written in place, as if each channel were two of real ones, and a
 # weight a matrix between them. backward_input conjugates the weight, as gradients ask for. With
 # `conjugate` a weight is conjugated first, so that backward_input takes it as it is; and the
 # gradient of a weight comes out conjugated.
