@@ -222,8 +222,8 @@ cdef int run_map(
 ) except -1:
     """`apply_map`, of the first operand, the second, the bias and the result.
 
-    Before MemoryError nothing is stored, but for a gradient that has a border. What the handler of
-    a signal raises ends it in between.
+    On MemoryError the result is untouched, unless it is a padded backward_input. An exception that
+    the handler of a signal raises ends it halfway.
     """
     cdef bint done
     cdef bint interruptible = PyThread_get_thread_ident() == main_thread
@@ -435,7 +435,7 @@ def backward_bias_half(const uint16_t[:, :, :] dy, uint16_t[:] db, bint is_bfloa
             sizeof(float))
 
 
-# Complex numbers are read and written as they lie, as if each channel were two of real ones, and a
+# Complex numbers are read and written in place, as if each channel were two of real ones, and a
 # weight a matrix between them. backward_input conjugates the weight, as gradients ask for. With
 # `conjugate` a weight is conjugated first, so that backward_input takes it as it is; and the
 # gradient of a weight comes out conjugated.

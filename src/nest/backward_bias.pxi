@@ -1,4 +1,8 @@
-# The gradient of the bias: positions summed, in the order of the samples.
+# backward_bias: positions summed, in the order of the samples.
+#
+#     db[row] = Σ_{n,p} dy[n, row, p]
+#
+# Takes  Views of dy and db. Gives  db; false if memory ran out.
 
 cdef struct BiasGradient:
     # A job for the pool. Its chunks are some output channels each.

@@ -1,4 +1,16 @@
 # backward_weight: positions summed, in the order of the samples.
+#
+#     dw[row, t] = Σ_{n,p} dy[n, row, p] · x[n, sample that term t of output p meets]
+#
+# Takes  Views of dy, x and dw with any strides and formats.
+# Gives  dw; false if memory ran out.
+#
+# dw_outer: rank-1 updates, one position after another. Lanes are along the shorter side of dw, the
+# rows or the terms of a group, whose operand is transposed; the other one is broadcast.
+# dw_dot: dot products, lanes along positions, where one side is shorter than FEW_ROWS.
+#
+# Loops, outermost first: chunks of the pool (group, part of the rows, part of the terms); samples;
+# ranges of positions; chunks of terms, for which a panel is packed; tiles.
 
 cdef struct WeightGradient:
     # A job for the pool. Its chunks are blocks of dw: some output channels (rows) of one group by
@@ -7,14 +19,16 @@ cdef struct WeightGradient:
     const Geometry *g
     View dy, x, dw
     Terms terms
-    Py_ssize_t groups, rows, count  # of a group: output channels, and terms of each
+    Py_ssize_t groups
+    Py_ssize_t rows                 # output channels of a group
+    Py_ssize_t count                # terms of a row
     Py_ssize_t row_parts, part_rows, term_parts, part_terms
-    bint dw_dot
+    bint dw_dot                     # or else dw_outer
     Py_ssize_t positions, budget
     Py_ssize_t dy_pitch             # samples between rows of dy, or 0 if they must be copied
-    Py_ssize_t inner, outer         # positions between them read no padding and may have
-    Py_ssize_t x_pitch              # so many samples between channels of x, else 0, and
-    int32_t *in_place_offsets       # terms in x as it lies
+    Py_ssize_t inner, outer         # positions from `inner` to before `outer` read no padding
+    Py_ssize_t x_pitch              # samples between channels of x, or 0 if panels must be packed
+    int32_t *in_place_offsets       # [term] in x, where `x_pitch` is not 0
     Py_ssize_t panel_size, offset_size, dy_copies_size, transposed_size, sums_size
     Py_ssize_t size                 # of a number, in bytes
     int threads
@@ -29,9 +43,9 @@ cdef struct WeightScratch:
     void *sums
     void *panel
     int32_t *offset
-    void *dy_copies     # rows of dy, if they do not lie side by side
-    int32_t *dy_offset  # where rows of dy begin
-    void *transposed
+    void *dy_copies     # rows of dy, if their samples are not contiguous
+    int32_t *dy_offset  # [row] where it begins, in dy or the copies
+    void *transposed    # the operand whose rows are lanes: [tile][position][lane]
 
 
 cdef uintptr_t carve_own_weight(
@@ -121,8 +135,8 @@ cdef void add_pairs(
 ) noexcept nogil:
     """add_dw_dot for all pairs of some rows and terms.
 
-    If `terms_per_shift` is not 0, every row is the first one, and its terms come so many after
-    those of the row before: their samples are CC_LANES positions later.
+    If `terms_per_shift` is not 0, one row of dy plays several rows, each shifted by CC_LANES
+    positions: row r starts at term r·terms_per_shift.
     """
     cdef Py_ssize_t across = (rows + CC_ACROSS - 1) // CC_ACROSS
     cdef Py_ssize_t skew = CC_LANES if terms_per_shift else 0
@@ -147,8 +161,8 @@ cdef void add_dw_dot(
 ) noexcept nogil:
     """sums[row][t][lane] += Σ_p panel[offset[t] + p] · dy_rows[dy_offset[row] + p], p of the lane
 
-    A single row serves as several: what it meets for one tap, it meets CC_LANES positions later for
-    another one, and a vector of samples is loaded once for both.
+    A single row plays several: what it meets for one tap, it meets CC_LANES positions later for the
+    tap terms_per_shift before, so a vector of samples is loaded once for both.
     """
     cdef Py_ssize_t t = 0, count, terms_per_shift, depth_of_skew, longer
     cdef int32_t[CC_ACROSS] same
@@ -179,10 +193,9 @@ cdef void backward_weight_block(
 ) noexcept nogil:
     """One block of dw, for each range of positions of each sample.
 
-    There are two panels, the rows of dy by output channel and those of x by term. by_lane turns the
-    one with fewer rows, so that they lie side by side as lanes, and broadcasts the rows of the
-    other; a chain runs over CC_BLOCK positions. dw_dot has CC_LANES chains over a range of
-    positions. Chains are added in the order of samples and positions, and lanes at the end.
+    There are two operands, the rows of dy by output channel and those of x by term. A chain of
+    dw_outer runs over CC_BLOCK positions; dw_dot has CC_LANES chains over a range of positions.
+    Chains are added in the order of samples and positions, and lanes at the end.
     """
     cdef const cc_tiles *tiles = job.tiles
     cdef real *panel = <real *> own.panel
@@ -203,10 +216,11 @@ cdef void backward_weight_block(
     cdef Py_ssize_t n, p0, inside, row, t, count
     cdef const real *dy_rows = dy_copies
     cdef const real *samples = panel
-    cdef const int32_t *in_place_offsets = offset
+    cdef const int32_t *term_offsets = offset
     cdef bint in_place
 
     memset(sums, 0, job.sums_size * sizeof(real))
+    # samples, and ranges of positions: up to `inner`, from there to `outer`, and beyond
     for row in range(rows):
         dy_offset[row] = <int32_t> (row * (job.dy_pitch if job.dy_pitch else job.positions))
     for n in range(job.dy.shape[0]):
@@ -229,21 +243,21 @@ cdef void backward_weight_block(
                                    dy_copies + dy_offset[row])
             if not (transpose_terms or job.dw_dot):
                 transpose_rows[real](tiles, dy_rows, dy_offset, rows, inside, transposed)
+            # chunks of terms
             for t from 0 <= t < terms by cut.chunk:
                 count = min(cut.chunk, terms - t)
                 if in_place:
-                    in_place_offsets = job.in_place_offsets + first_term + t
+                    term_offsets = job.in_place_offsets + first_term + t
                     samples = <const real *> at(&job.x, n, group * job.terms.channels,
                                                 p0 + lowest_sample(&job.terms))
                 else:
-                    in_place_offsets, samples = offset, panel
+                    term_offsets, samples = offset, panel
                     pack_panel[real](&job.x, n, 1, 0, group * job.terms.channels, &job.terms,
                                      first_term + t, first_term + t + count, p0, inside, inside,
                                      panel, offset)
                 if job.dw_dot:
-                    add_dw_dot[real](tiles, samples, in_place_offsets, count, job.g.step, dy_rows,
-                                     dy_offset,
-                                     rows, inside, sums + t * CC_LANES, terms)
+                    add_dw_dot[real](tiles, samples, term_offsets, count, job.g.step, dy_rows,
+                                     dy_offset, rows, inside, sums + t * CC_LANES, terms)
                 elif transpose_terms:
                     transpose_rows[real](tiles, panel, offset, count, inside, transposed)
                     add_dw_outer[real](tiles, transposed, count, dy_rows, dy_offset, rows, inside,
@@ -320,8 +334,9 @@ cdef bint backward_weight(
             and 2 * min(job.rows, job.count) <= tiles.by_lane_width):
         job.tiles = tiles = tiles.narrower
 
-    # What becomes lanes, rows or terms, is turned again for each part of the others. So it is
-    # parted before them, unless some parts would have a tile more than others and that counts.
+    # The operand whose rows are lanes is transposed again for each part of the other one. So lanes
+    # are shared out first, unless some parts would then have a tile more than others and there are
+    # few tiles (ENOUGH_TILES).
     transpose_terms = job.count < job.rows and not job.dw_dot
     job.threads = threads_for(dw.shape[0] * job.count, dy.shape[0] * dy.shape[2])
     parts = (job.threads + groups - 1) // groups
@@ -349,7 +364,7 @@ cdef bint backward_weight(
     job.threads = <int> min(job.threads, groups * job.row_parts * job.term_parts)
 
     if job.dw_dot:
-        # a function of the shape alone: the sums are folded after so many positions
+        # a function of the shape alone, because the order of the sums depends on it
         job.positions = FOLD_POSITIONS
         while job.positions > MIN_PANEL_POSITIONS and min(
                 job.terms.channels * channel_size(&job.terms, job.positions),
@@ -373,8 +388,8 @@ cdef bint backward_weight(
         job.transposed_size = rounded(job.part_rows, lanes) * job.positions
         job.sums_size = rounded(job.part_rows, lanes) * job.part_terms
 
-    # Lanes along positions need no panel for what tiles read only once or twice. The shape decides
-    # where the ends are, so that sums are the same if a panel is needed after all.
+    # dw_dot reads a sample only once or twice, so it reads x in place between the ends. The shape
+    # alone decides where these are, so that sums are the same if x must be packed after all.
     job.inner = job.outer = job.x_pitch = 0
     if job.dw_dot and g.stride == 1 and job.terms.channels <= IN_PLACE_CHANNELS:
         job.inner = rounded(max(-lowest_sample(&job.terms), 0), CC_LANES)

@@ -1,26 +1,36 @@
-# forward and backward_input of signals whose channels lie side by side (NLC): lanes along channels.
+# forward and backward_input of channels-last arrays (NLC): lanes along the channels of results.
 #
-# A tile reads samples and stores results where they lie, so nothing is transposed. It reads a panel
-# around the ends of a signal, a few positions at a time, with what lies beyond them; and everywhere
-# if each channel is a group with many taps: its samples, a signal's whole width apart, would push
-# each other out of the caches where that is a power of two (3 times as slow with 512 channels).
+#     out[n, p, lane] = bias[lane] + Σ_t w[t][lane] · x[n, p·in_step + tap_samples[t], channel[t]]
+#
+# Takes  a planned Sum, Views with a channel stride of one number, weights, a bias.
+# Gives  the results; false if memory ran out; -1 where a weight that is not finite would multiply
+#        the zeros around dy, and then nothing is stored.
+#
+# A tile reads samples and stores results in place, so nothing is transposed. It reads a panel near
+# the ends of a signal, a few positions at a time, with the padding; and everywhere in a depthwise
+# layer with many taps: its samples, a whole row of channels apart, would push each other out of the
+# caches where that is a power of two (3 times as slow with 512 channels).
+#
+# Loops, outermost first: chunks of the pool (sample, group, panel of positions); phases; strips of
+# positions; blocks of terms; blocks of lanes; tiles.
 
 cdef struct ChannelsLast:
     # A job for the pool. Its chunks are panels of positions of one group of one sample or, if each
     # channel is a group of its own, of all groups.
-    Sum sum                    # along lanes
+    Sum sum                    # with rows that are lanes: see lay_along_lanes
     View array, out
     Py_ssize_t rows, lanes     # of a tile: positions, and channels of results
-    Py_ssize_t blocks          # of so many channels in a group
-    Py_ssize_t strip           # positions whose samples are read again by block after block
-    Py_ssize_t reach           # samples in a panel that holds all that a strip reads, or 0
+    Py_ssize_t blocks          # of `lanes` channels in a group
+    Py_ssize_t strip           # positions whose samples one block of lanes after another reads
+    Py_ssize_t reach           # samples from a position's first to its last; 0: no panel of all
     Py_ssize_t positions, panels
     const cc_across *tile
     Py_ssize_t size            # of a number, in bytes
     int threads
-    bint prepacked, biased     # packed before; with a bias
-    int32_t *order             # of the sum's terms, if they are not summed as they come
-    Py_ssize_t *tap_samples    # [phase][tap] samples from what a position reads of it
+    bint prepacked             # the weights were packed before
+    bint biased                # there is a bias
+    int32_t *order             # room for sum.order, if the terms have an order of their own
+    Py_ssize_t *tap_samples    # [phase][tap] samples from p·in_step to the one that the tap meets
     int32_t *in_place_offsets  # [phase][term] in the array, or in a panel of all samples
     int32_t *panel_offsets     # [term] in a panel of samples term by term
     void *packed               # [group][phase][block][term][lane]
@@ -62,9 +72,9 @@ cdef uintptr_t carve_channels_last(ChannelsLast *job, uintptr_t next) noexcept n
 cdef void place_terms(
     const Phase *phase, Py_ssize_t row, bint in_panel, Py_ssize_t *tap_samples, int32_t *offset
 ) noexcept nogil:
-    """Where the samples of the terms lie from those of a position, neighbours being `row` apart.
+    """Offset of each term's sample from sample p·in_step, if samples are `row` numbers apart.
 
-    In a panel that is from the first sample that a position reads.
+    In a panel offsets count from the first sample that a position reads.
     """
     cdef const Terms *terms = &phase.terms
     cdef Py_ssize_t residue, u, channel, first, i = 0
@@ -148,7 +158,7 @@ cdef void channels_last_strip(
     const ChannelsLast *job, const Phase *phase, const real *packed, Py_ssize_t n, Py_ssize_t group,
     Py_ssize_t m, Py_ssize_t count, bint inside, real *panel, real *stage
 ) noexcept nogil:
-    """`count` positions from m on, from the array if what they read lies inside of it."""
+    """`count` positions from m on, read in place if none of their samples is padding."""
     cdef const View *array = &job.array
     cdef const View *out = &job.out
     cdef Py_ssize_t total = phase.terms.channels * phase.terms.per_channel
@@ -184,7 +194,8 @@ cdef void channels_last_strip(
                     offset, x_row = job.in_place_offsets + phase.first_term + t0, row
             if job.biases != NULL and t1 == total:
                 bias = <const real *> job.biases + (group * job.blocks + block) * job.lanes
-            for tile in range(tiles):  # evenly: a last one with few rows would be slow
+            # tiles share the positions evenly: a last one with few would be slow
+            for tile in range(tiles):
                 p = tile * count // tiles
                 rows = (tile + 1) * count // tiles - p
                 results = at(out, n, group * job.sum.outs + block * job.lanes,
@@ -255,7 +266,7 @@ cdef void channels_last_chunk(void *context, Py_ssize_t chunk, int worker) noexc
 
 
 cdef bint has_unit_channel_stride(const View *view, Py_ssize_t size) noexcept nogil:
-    """Whether tiles can go along the channels of an array as it lies."""
+    """Whether tiles can read or store the channels of an array in place, as lanes."""
     return (view.half == NULL and not view.pair and view.strides[1] == size
             and view.strides[2] % size == 0)
 
@@ -303,7 +314,7 @@ cdef bint plan_channels_last(
 
 
 cdef void plan_panel(ChannelsLast *job, Py_ssize_t samples) noexcept nogil:
-    """Read a panel of so many samples at most, if that is worth their copies."""
+    """Read a panel of at most `samples` samples, if that pays: see WORTH_COPYING."""
     cdef const Geometry *g = job.sum.g
     cdef Py_ssize_t step = 1 if job.sum.transposed else g.stride
     cdef Py_ssize_t taps = residue_taps(g, 0) if job.sum.transposed else g.taps
@@ -325,10 +336,8 @@ cdef void load_biases(const ChannelsLast *job, const View *bias, real *biases) n
                        biases + group * sum.packed_outs)
 
 
-cdef int channels_last(
-    ChannelsLast *job, const View *w, const View *bias
-) noexcept nogil:
-    """As `correlate`; -1, with nothing stored, where a weight that meets zeros is not finite."""
+cdef int channels_last(ChannelsLast *job, const View *w, const View *bias) noexcept nogil:
+    """A planned job; true, false if memory ran out, or -1 as said above."""
     cdef const Sum *sum = &job.sum
     cdef Py_ssize_t row = sample_pitch(job, job.size), number, t
     cdef Py_ssize_t chunks = job.out.shape[0] * sum.groups * job.panels

@@ -1,4 +1,13 @@
-# forward and backward_input: results along positions, terms summed one after another.
+# forward and backward_input by panels: lanes along positions, terms summed one after another.
+#
+#     out[n, row, m] = bias[row] + Σ_t w[t][row] · panel[offset[t] + m]
+#
+# Takes  a planned Sum, Views of the array, the weights (packed, or to be packed), a bias and the
+#        results, with any strides and formats.
+# Gives  the results; false if memory ran out.
+#
+# Loops, outermost first: chunks of the pool (sample, group, panel of positions, part of the rows);
+# phases; chunks of terms, for which a panel is packed; strips of positions; blocks of rows; tiles.
 
 cdef struct Correlation:
     # A job for the pool. Its chunks are panels of positions of one group of one sample, or of
@@ -6,16 +15,18 @@ cdef struct Correlation:
     Sum sum
     View array, out
     Py_ssize_t positions, panels, parts
-    Py_ssize_t signals_per_panel  # if they are short
-    Py_ssize_t signal_pitch       # positions from one to the next
-    bint buffered                 # results that lie apart or are halves wait for all terms
-    Py_ssize_t budget, most       # of samples in a panel, of terms in a chunk
+    Py_ssize_t signals_per_panel  # more than one if they are short
+    Py_ssize_t signal_pitch       # positions from one signal of a panel to the next
+    bint buffered                 # results wait in scratch until all their terms are summed
+    Py_ssize_t budget             # of samples in a panel
+    Py_ssize_t most               # terms in a chunk
     Py_ssize_t panel_size, offset_size, sums_size
     Py_ssize_t row_pitch          # samples between channels, or 0 if panels must be packed
     Py_ssize_t size               # of a number, in bytes
     int threads
-    bint prepacked, biased        # packed before; with a bias
-    int32_t *order                # of the sum's terms, if they are not summed as they come
+    bint prepacked                # the weights were packed before
+    bint biased                   # there is a bias
+    int32_t *order                # room for sum.order, if the terms have an order of their own
     int32_t *in_place_offsets     # [phase][term] in the array, where `row_pitch` is not 0
     void *packed                  # [group][phase][block of rows][term][row of the block]
     void *biases                  # [group][row], or NULL
@@ -28,7 +39,7 @@ cdef struct CorrelationScratch:
     void *panel
     int32_t *offset
     void *stage  # a tile
-    void *sums   # of a chunk, if they go aside
+    void *sums   # of a chunk, if they are buffered
 
 
 cdef uintptr_t carve_own_correlation(
@@ -61,7 +72,7 @@ cdef void copy_tile(
     const Correlation *job, const Phase *phase, Py_ssize_t n, Py_ssize_t group, Py_ssize_t row,
     Py_ssize_t rows, Py_ssize_t m, Py_ssize_t count, real *stage, Py_ssize_t stage_row, bint store
 ) noexcept nogil:
-    """A tile of results that `out` does not hold side by side, from the stage or to it."""
+    """A tile of results that are not contiguous in `out`, from the stage or to it."""
     cdef const View *out = &job.out
     cdef Py_ssize_t r, i, stride = out.strides[2] * job.sum.step, residue, place, channel = row
     cdef Py_ssize_t first = 0, last = count, result = phase.first_result + m * job.sum.step
@@ -92,8 +103,8 @@ cdef void correlate_panel(
 ) noexcept nogil:
     """The terms t0 .. t1 of `terms` for the `count` positions of a phase from `first`, of one part.
 
-    A strip of positions comes first, then rows: the samples of all terms that a strip reads stay in
-    the first-level cache, and the weights stream past them.
+    The samples of all terms that a strip of positions reads stay in the first-level cache, and the
+    weights stream past them.
     """
     cdef const cc_tiles *tiles = job.sum.tiles
     cdef const View *out = &job.out
@@ -110,12 +121,14 @@ cdef void correlate_panel(
                               and out.strides[1] % size == 0)
     if job.biases != NULL and t1 == terms:
         bias = <const real *> job.biases + group * job.sum.most_rows
+    # one row with few terms: all positions at once
     if (rows.count == 1 and terms <= CC_MORE and t0 == 0 and t1 == terms
             and side_by_side and count >= tiles.row_least):
         tiles.row[terms if terms <= CC_FEW else 0](
             panel, offset, terms, weights, at(out, n, channel, first), count, bias)
         return
     strip = max(strip // job.sum.width, 1) * job.sum.width
+    # strips of positions, blocks of rows, tiles
     for m0 from 0 <= m0 < count by strip:
         last = min(m0 + strip, count)
         for block in range(first_block, last_block):
@@ -148,15 +161,15 @@ cdef void correlate_range(
 ) noexcept nogil:
     """The positions first .. end - 1 of a phase, from a panel or from the array itself.
 
-    `sums` holds the results until all terms are in, where they go aside; the positions of several
-    signals are all of theirs, one signal after the other.
+    `sums` holds the results until all terms are in, if they are buffered. Several signals have all
+    of their positions in the panel, one signal after the other.
     """
     cdef const Terms *terms = &phase.terms
     cdef Py_ssize_t total = terms.channels * terms.per_channel, t0, t1
     cdef Py_ssize_t count = end - first + (signals - 1) * job.signal_pitch
     cdef Cut cut = cut_terms(terms, job.positions, job.budget, job.most)
     cdef const real *samples = panel
-    cdef const int32_t *in_place_offsets = offset
+    cdef const int32_t *term_offsets = offset
     cdef Py_ssize_t row = first_row(phase.rows, part * phase.rows.blocks // job.parts)
     cdef Py_ssize_t last_row = first_row(phase.rows, (part + 1) * phase.rows.blocks // job.parts)
     cdef Correlation wide
@@ -179,14 +192,14 @@ cdef void correlate_range(
     for t0 from 0 <= t0 < total by cut.chunk:
         t1 = min(t0 + cut.chunk, total)
         if in_place:
-            in_place_offsets = job.in_place_offsets + phase.first_term + t0
+            term_offsets = job.in_place_offsets + phase.first_term + t0
             samples = <const real *> at(&job.array, n, group * job.sum.channels,
                                         first + lowest_sample(terms))
         else:
             pack_panel[real](&job.array, n, signals, job.signal_pitch, group * job.sum.channels,
                              terms, t0, t1, first, end - first, rounded(count, job.sum.width),
                              panel, offset)
-        correlate_panel[real](target, target_phase, samples, in_place_offsets, packed, t0, t1,
+        correlate_panel[real](target, target_phase, samples, term_offsets, packed, t0, t1,
                               total, part, target_n, target_group, target_first, count, stage)
     if job.buffered:
         for t0 in range(signals):
@@ -289,12 +302,13 @@ cdef bint correlate(
         longest = max(longest, phase.last_position - phase.first_position)
         halo = max(halo, (residue_taps(g, phase.residue) - 1) * g.step)
 
-    # Tiles that are wider than what is left of a signal compute for nothing. Where that would be
-    # much, several signals lie side by side, and each wastes but its halo.
+    # A tile wider than the remaining positions wastes lanes. Where that is more than an eighth
+    # of them, several signals share a panel, and each wastes its halo only.
     job.signal_pitch = longest + halo
     join_signals = (out.shape[0] > 1 and overlap(g)
                     and 8 * job.signal_pitch < 7 * rounded(longest, sum.width))
-    # Where results lie apart, each chunk of terms would gather and scatter them.
+    # Results that are not contiguous are buffered, or each chunk of terms would gather and scatter
+    # them; half precision, because it is rounded once.
     job.buffered = (out.half != NULL or out.pair != 0
                     or (sum.step > 1 and sum.most_rows > 1) or join_signals)
     job.budget = PANEL_BYTES // size
@@ -340,7 +354,7 @@ cdef bint correlate(
         job.sums_size = row * row_size(job.positions)
     job.threads = <int> min(job.threads, units * job.parts)
 
-    # A single tile for all rows reads the samples as often from the array as from a panel.
+    # If one tile has all rows, it reads each sample no more often from the array than from a panel.
     if (sum.rows[0].blocks == 1 and phase.terms.in_step == 1
             and sum.channels <= IN_PLACE_CHANNELS and job.signals_per_panel == 1):
         job.row_pitch = row_pitch_of(&job.array, sum.channels, g.taps * g.step, size)

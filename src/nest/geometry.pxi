@@ -1,5 +1,13 @@
 # How taps fall into residues, what lies beyond the ends, and how long results are.
-
+#
+#     tap j of output p meets sample  p·stride + j·dilation − pad_left
+#     residue of tap j                (j·dilation − pad_left) mod stride
+#
+# Takes  Geometry of _geometry.py, or cconv1d_geometry of C, which is checked here.
+# Gives  Geometry with its residues; residue_shift and residue_phase: the first tap of a residue
+#        meets sample (p + shift)·stride + phase; source: which sample a padded position is a copy
+#        of; lengths.
+#
 # Lengths and the items of an array are at most CCONV1D_MAX_SIZE, as in _geometry.py, so that the
 # products that nests compute of sizes fit 64 bits.
 
@@ -7,7 +15,7 @@ cdef struct Geometry:
     Py_ssize_t input_length, output_length, stride, dilation, pad_left
     int mode             # CCONV1D_ZEROS ...
     Py_ssize_t taps
-    Py_ssize_t residues  # residues of taps that there are
+    Py_ssize_t residues  # how many residues taps have
     Py_ssize_t period    # taps j, j + period, ... share a residue
     Py_ssize_t step      # positions between neighbouring taps of a residue
 
@@ -59,7 +67,7 @@ cdef inline Py_ssize_t residue_taps(const Geometry *g, Py_ssize_t residue) noexc
 
 
 cdef inline Py_ssize_t residue_shift(const Geometry *g, Py_ssize_t residue) noexcept nogil:
-    """Floor of the residue's first tap's distance from the output, in strides."""
+    """Floor of the distance from the output to the first tap of the residue, in strides."""
     cdef Py_ssize_t distance = residue * g.dilation - g.pad_left
     if g.stride == 1:
         return distance

@@ -1,4 +1,7 @@
-# One function for all maps and dtypes.
+# The four maps, by number, in float or double sums.
+#
+# Takes  Views, a Geometry, the bytes of a number that sums are kept in.
+# Gives  apply_map: what Python's entry points and the table of C call.
 
 # The level whose tiles compute.
 cdef const cc_level *level = &cc_levels[0]

@@ -1,11 +1,16 @@
-# Weights as the tiles read them: packed[group][phase][block of rows][term][row of the block]
+# Weights in the order in which tiles read them.
+#
+#     packed[group][phase][block of rows][term][row of the block]
+#
+# Takes  a planned Sum and a View of weights: real, half precision, or complex, conjugated or not.
+# Gives  real numbers, and whether all are finite; or a PackedLayout of them, for calls to come.
 #
 # A row is a channel of results, or one for each residue of a merged phase; the rows of a block are
 # those of a tile of `correlate`, or the lanes of one of `channels_last`. There is one packing for
 # both: which rows a block has is what a Sum's Rows say.
 
 cdef struct Run:
-    # Weights that are evenly apart, and those of a packed block that they become.
+    # Weights with constant strides, and the part of a packed block that they become.
     const char *first
     Py_ssize_t rows, channels, taps
     Py_ssize_t row_step, channel_step, tap_step  # in bytes

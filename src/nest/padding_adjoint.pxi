@@ -1,12 +1,19 @@
-# backward_input where positions beyond the ends are copies of samples: what those receive is folded
-# back onto dx.
+# backward_input with a padding mode: the gradient of each padded copy is added to the gradient of
+# its source sample (the adjoint of padding).
+#
+#     dx[s] = g[s] + Σ over the copies q of s on the left  g[q] + Σ over those on the right  g[q]
+#
+#     where g is backward_input of the padded signal, at positions from -pad_left on
+#
+# Takes  what sum_terms takes, and a Geometry with a mode.
+# Gives  dx; false if memory ran out, and then dx may hold a part of it.
 
 cdef struct Range:
     Py_ssize_t first, end
 
 
 cdef inline Py_ssize_t end_of_reads(const Geometry *g) noexcept nogil:
-    """The last position that an output reads, and one."""
+    """One more than the last position that an output reads."""
     return (g.output_length - 1) * g.stride + (g.taps - 1) * g.dilation + 1 - g.pad_left
 
 
@@ -72,9 +79,9 @@ cdef bint add_padding_gradient(
     const cc_tiles *tiles, const View *dy, const View *w, const View *dx, const Geometry *g,
     Py_ssize_t groups, Py_ssize_t first, Py_ssize_t length, const View *border, Py_ssize_t size
 ) noexcept nogil:
-    """Add to dx, which has the samples from `first` on of `length`, what their copies receive.
+    """Add the gradients of padded copies to dx, which has the samples from `first` on of `length`.
 
-    `border` is scratch for that, as wide as the padding on either side or CC_BLOCK.
+    `border` is scratch for the copies' gradients, as wide as the padding on a side or CC_BLOCK.
     """
     cdef View some = border[0]
     cdef Geometry inner = g[0]
@@ -106,7 +113,7 @@ cdef bint add_padding_gradient(
 cdef struct BorderScratch:
     Py_ssize_t packed_size, border_size, block_size  # in bytes
     void *packed                                     # the weights, unless they were packed before
-    void *border                                     # what some copies receive
+    void *border                                     # gradients of padded copies
     void *block                                      # a part of dx, where that is in half precision
 
 
@@ -146,7 +153,7 @@ cdef bint backward_input_padded(
     if g.mode == CCONV1D_ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
         return sum_terms(tiles, dy, w, bias, dx, g, groups, True, size)
     width = min(width, CC_BLOCK)
-    # so many groups of so many samples fit the scratch
+    # `groups_at_once` groups of `samples` samples fit the scratch
     border.strides[2] = size
     border.strides[1] = width * size
     block = border

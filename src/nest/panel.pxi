@@ -1,4 +1,11 @@
 # The terms of a sum, and the panels that hold their samples.
+#
+#     panel[offset[t] + p]  is the sample that position m0 + p meets for term t
+#
+# Takes  a View with any strides, format and padding mode.
+# Gives  Terms: which (channel, residue, tap) are summed, in which order; how many positions and
+#        terms a panel holds (panel_positions, cut_terms); pack_panel, which copies the samples with
+#        their padding; point_at_terms, for terms that are read in place.
 
 cdef struct Terms:
     # Which terms a sum runs over, and how they lie in the panel.
@@ -40,15 +47,19 @@ cdef Terms terms_of_output(
 cdef void order_taps(const Terms *terms, int32_t *order) noexcept nogil:
     """The order for a tile with a single row: terms CC_APART samples apart follow each other.
 
-    It loads a vector of samples once for all of them. Of the terms of each CC_BLOCK, the taps of a
-    residue are summed by their remainder, and from the sample that lies first.
+    The tile loads a vector of samples once for all of them. With tap_stride = CC_APART / step, the
+    taps of a residue within one CC_BLOCK are taken by their remainder modulo tap_stride:
+
+        taps       0 1 2 3 4 5 6 7 8 9      (tap_stride 4; from the sample that lies first)
+        order      0 4 8  1 5 9  2 6  3 7
     """
-    cdef Py_ssize_t apart = CC_APART // terms.g.step, total = terms.channels * terms.per_channel
+    cdef Py_ssize_t tap_stride = CC_APART // terms.g.step
+    cdef Py_ssize_t total = terms.channels * terms.per_channel
     cdef Py_ssize_t t = 0, tap = 0, residue = terms.first_residue, count, rest, i
     while t < total:
         count = min(residue_taps(terms.g, residue) - tap, CC_BLOCK - t % CC_BLOCK)
-        for rest in range(min(apart, count)):
-            for i from rest <= i < count by apart:
+        for rest in range(min(tap_stride, count)):
+            for i from rest <= i < count by tap_stride:
                 order[t] = <int32_t> (tap + (i if terms.direction > 0 else count - 1 - i))
                 t += 1
         tap += count
@@ -65,13 +76,15 @@ cdef inline Py_ssize_t tap_at(const Terms *terms, Py_ssize_t t, Py_ssize_t tap) 
 
 
 cdef inline Py_ssize_t row_size(Py_ssize_t samples) noexcept nogil:
-    """What a row of samples takes: an odd number of cache lines (of float, or pairs of them of
-    double), so that a column of rows is aligned and does not fall into few sets of the cache."""
+    """The samples that a row of a panel takes: an odd number of cache lines (pairs, of double).
+
+    Thus rows are aligned, and those of a column do not fall into few sets of the cache.
+    """
     return ((samples + 15) // 16 | 1) * 16
 
 
 cdef inline bint overlap(const Geometry *g) noexcept nogil:
-    """Whether neighbouring taps of a residue are near enough to share a row of the panel."""
+    """Whether the taps of a residue share a row of the panel, because they are near enough."""
     return g.step <= MIN_PANEL_POSITIONS
 
 

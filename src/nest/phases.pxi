@@ -1,13 +1,19 @@
-# The phases of a sum, their rows and terms.
+# The phases of a sum, their rows and terms: what correlate and channels_last have in common.
+#
+#     out[m·step + first_result, row] = Σ over the terms t of the phase  w[t, row] · in(t, m)
+#
+# Takes  the shape of the weights, and the Geometry.
+# Gives  Sum: the order in which weights are packed and terms are summed; Phase: the results of
+#        forward, or of one residue of backward_input, or of several that are merged; Rows: how the
+#        rows of a phase are shared out among tiles.
 
 cdef struct Rows:
-    # The output channels of a group (for each phase of the output, if phases are rows), shared out
-    # evenly among tiles: a last tile with few rows would be slow.
+    # The output channels of a group, once for each residue of a merged phase. They are shared out
+    # evenly among tiles, because a last tile with few rows would be slow; or, if they are the lanes
+    # of a tile, each block has all lanes, some of them idle in the last one.
     Py_ssize_t count, blocks
-    Py_ssize_t width  # whole tiles of every block
-    # Where they lie along the lanes of a tile they are not shared out evenly, but each block has as
-    # many as there are lanes, the last one with some that are idle; else 0.
-    Py_ssize_t lanes
+    Py_ssize_t width  # a number of positions that is whole tiles of every block
+    Py_ssize_t lanes  # of a block, or 0 if rows are shared out evenly
 
 
 cdef inline Py_ssize_t common_multiple(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
@@ -39,24 +45,27 @@ cdef inline Py_ssize_t packed_rows(const Rows *rows, Py_ssize_t block) noexcept 
 
 
 cdef struct Sum:
-    # Which terms are summed for which results, and in which order. Packed weights lie in it, so but
-    # for `length` none of this follows from a length or from the padding.
+    # Which terms are summed for which results, and in which order. Packed weights lie in that
+    # order, so nothing here but `length` follows from a length or from the padding.
     const cc_tiles *tiles
     const Geometry *g
     bint transposed
-    Py_ssize_t groups, channels, outs  # of a group: channels of the array and of the results
-    Py_ssize_t terms, size             # taps of all channels of a group; numbers in the weights
-    Py_ssize_t length                  # of a row of results
-    Py_ssize_t step                    # of the results that one phase writes
-    Py_ssize_t packed_outs             # in packed weights: `outs`, and those that are filled up
-    bint merged                        # phases with as many taps are one, each with its rows
-    bint depthwise                     # groups of one channel are the rows of a single one
+    Py_ssize_t groups
+    Py_ssize_t channels      # of a group, in the array
+    Py_ssize_t outs          # channels of a group, in the results
+    Py_ssize_t terms         # of a group: the taps of all its channels
+    Py_ssize_t size          # numbers in the packed weights
+    Py_ssize_t length        # of a row of results
+    Py_ssize_t step          # from one result of a phase to the next
+    Py_ssize_t packed_outs   # rows of a term in the packed weights, with idle lanes
+    bint merged              # residues with equally many taps are one phase, each with its rows
+    bint depthwise           # groups of one channel have become the rows of a single group
     Py_ssize_t phases
-    Rows[2] rows                       # of a phase: all have the same, but for two merged ones
-    Py_ssize_t width                   # whole tiles of all rows
-    Py_ssize_t most_rows               # of a phase
-    bint ordered                       # and not summed as they come
-    const int32_t *order               # [phase][term] tap of its residue, or NULL: as they come
+    Rows[2] rows             # of a phase: [0] of all of them, or one of each merged one
+    Py_ssize_t width         # a number of positions that is whole tiles of all rows
+    Py_ssize_t most_rows     # of any phase
+    bint ordered             # the terms have an order of their own: see order_taps
+    const int32_t *order     # [phase][term] tap of its residue, or NULL: as they come
 
 
 cdef struct Phase:
@@ -119,7 +128,7 @@ cdef void plan_sum(
     Sum *sum, const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups,
     bint transposed
 ) noexcept nogil:
-    """What the order of packed weights depends on: none of it is a length or the padding."""
+    """Plan a sum by panels: see Sum. The caller adds `length`, if there is one."""
     cdef Py_ssize_t number, row
     cdef Phase phase
     sum.tiles, sum.g, sum.groups, sum.transposed = tiles, g, groups, transposed
@@ -167,7 +176,10 @@ cdef void lay_along_lanes(Sum *sum) noexcept nogil:
 
 
 cdef bint fills_lanes(const Sum *sum) noexcept nogil:
-    """Whether not too many lanes would be idle, nor phases without a tap be left to others."""
+    """Whether channels-last tiles can compute it with at most a quarter of their lanes idle.
+
+    They leave out phases that meet no tap, whose results are the bias.
+    """
     return (sum.terms > 0 and sum.outs * 4 >= sum.packed_outs * 3
             and not (sum.transposed and sum.g.residues < sum.g.stride))
 

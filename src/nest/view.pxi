@@ -1,4 +1,10 @@
 # Arrays as nests see them, and numbers as they are stored.
+#
+#     array[n, c, p]  at  data + n·strides[0] + c·strides[1] + p·strides[2]
+#
+# Takes  memoryviews and buffers of Python, arrays of C.
+# Gives  View, its addresses (at, line_at, weight_at), and rows of its numbers as the tiles compute
+#        with them (load_row, store_row), whatever their stride and format.
 
 cdef struct PackedLayout:
     # Weights in one of the orders that tiles read them in, and what that depends on: see Sum.
@@ -142,12 +148,10 @@ cdef View weight_rows(const View *w, Py_ssize_t first, Py_ssize_t count) noexcep
 cdef Py_ssize_t row_pitch_of(
     const View *view, Py_ssize_t rows, Py_ssize_t reach, Py_ssize_t size
 ) noexcept nogil:
-    """Samples of `size` bytes from row to row, if a tile can read `rows` of them as they lie.
+    """The row pitch in samples of `size` bytes, if a tile can read `rows` rows in place, else 0.
 
-    The terms of a position reach so far along a row.
-
-    Else 0: the samples of a row do not lie side by side or are not stored as the tiles have them,
-    or an offset would not fit int32.
+    It cannot if the samples of a row are not contiguous or not stored as the tiles compute, or if
+    an offset would not fit int32: the terms of a position lie up to `reach` samples apart in a row.
     """
     cdef Py_ssize_t distance = view.strides[1] // size
     if view.half != NULL or view.pair or view.strides[2] != size:
@@ -159,7 +163,7 @@ cdef Py_ssize_t row_pitch_of(
 
 # --- reading and writing numbers ---------------------------------------------------------------
 
-# Halves that do not lie side by side are gathered into, or scattered from, so many.
+# Halves that are not contiguous are gathered into, or scattered from, a buffer of HALVES.
 cdef enum: HALVES = 256
 
 
@@ -244,7 +248,8 @@ cdef void store_halves(
 cdef void fill_bias(
     const View *out, const real *biases, Py_ssize_t outs, Py_ssize_t group
 ) noexcept nogil:
-    """The sum without any terms; the biases of a group of `outs` are `group` numbers apart."""
+    """out = bias: the sum without any terms. The biases of a group of `outs` begin `group` numbers
+    after those of the one before; without biases, zeros."""
     cdef Py_ssize_t n, row, p
     cdef real value = 0
     for n in range(out.shape[0]):
