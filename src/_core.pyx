@@ -58,11 +58,11 @@ cdef extern from "debug.h" nogil:
 cdef extern from "tiles.h" nogil:
     enum:
         CC_BLOCK
-        CC_APART
-        CC_ACROSS
-        CC_DOWN
-        CC_FEW
-        CC_MORE
+        CC_SHIFT
+        CC_DOT_ROWS
+        CC_DOT_TERMS
+        CC_ROW_TERMS_IN_REGISTERS
+        CC_ROW_TERMS_MAX
         CC_LANES
         CC_TILE
     ctypedef void (*cc_correlate)(
@@ -71,38 +71,38 @@ cdef extern from "tiles.h" nogil:
     ctypedef void (*cc_row)(
         const void *panel, const int32_t *offset, Py_ssize_t terms, const void *w, void *out,
         Py_ssize_t positions, const void *bias) noexcept
-    ctypedef void (*cc_across)(
+    ctypedef void (*cc_channels_last)(
         const void *x, Py_ssize_t x_row, const int32_t *offset, Py_ssize_t terms, const void *w,
         void *out, Py_ssize_t out_row, const void *bias, bint resume) noexcept
-    ctypedef void (*cc_by_lane)(
-        const void *panel, const int32_t *offset, const void *other, Py_ssize_t positions,
+    ctypedef void (*cc_dw_outer)(
+        const void *panel, const int32_t *offset, const void *dy_tile, Py_ssize_t positions,
         void *sums) noexcept
-    ctypedef void (*cc_by_position)(
-        const void *panel, const int32_t *offset, const void *other, const int32_t *line,
+    ctypedef void (*cc_dw_dot)(
+        const void *panel, const int32_t *offset, const void *dy_rows, const int32_t *dy_offset,
         Py_ssize_t skew, Py_ssize_t positions, void *sums, Py_ssize_t sums_row) noexcept
-    ctypedef void (*cc_fold)(void *sums, Py_ssize_t count) noexcept
-    ctypedef void (*cc_turn)(
+    ctypedef void (*cc_fold_lanes)(void *sums, Py_ssize_t count) noexcept
+    ctypedef void (*cc_transpose)(
         const void *rows, const int32_t *offset, Py_ssize_t count, Py_ssize_t positions,
-        void *turned) noexcept
-    ctypedef void (*cc_sum)(const void *dy, Py_ssize_t positions, void *total) noexcept
+        void *transposed_panel) noexcept
+    ctypedef void (*cc_sum_row)(const void *dy, Py_ssize_t positions, void *total) noexcept
     ctypedef struct cc_tiles:
         Py_ssize_t correlate_rows
         Py_ssize_t *correlate_width
         cc_correlate *correlate
         Py_ssize_t row_least
         cc_row *row
-        Py_ssize_t across_rows
-        Py_ssize_t across_lanes
-        const cc_across *across
-        const cc_across *across_each
-        Py_ssize_t by_lane_rows
-        Py_ssize_t by_lane_width
-        cc_by_lane *by_lane
-        cc_turn turn
-        Py_ssize_t *by_position_terms
-        cc_by_position by_position[CC_ACROSS + 1][CC_DOWN + 1]
-        cc_fold fold
-        cc_sum sum
+        Py_ssize_t channels_last_rows
+        Py_ssize_t channels_last_lanes
+        const cc_channels_last *channels_last
+        const cc_channels_last *channels_last_depthwise
+        Py_ssize_t dw_outer_rows
+        Py_ssize_t dw_outer_width
+        cc_dw_outer *dw_outer
+        cc_transpose transpose
+        Py_ssize_t *dw_dot_terms
+        cc_dw_dot dw_dot[CC_DOT_ROWS + 1][CC_DOT_TERMS + 1]
+        cc_fold_lanes fold_lanes
+        cc_sum_row sum_row
         const cc_tiles *narrower
     ctypedef void (*cc_widen)(
         const uint16_t *halves, Py_ssize_t count, float *values) noexcept

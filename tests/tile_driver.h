@@ -1,6 +1,6 @@
 /* The tiles of one dtype: tile_driver.c includes this for each, with REAL, BITS, FMA and NAME. */
 
-static REAL NAME(panel)[SAMPLES], NAME(other)[SAMPLES], NAME(got)[RESULTS], NAME(expected)[RESULTS];
+static REAL NAME(panel)[SAMPLES], NAME(dy)[SAMPLES], NAME(got)[RESULTS], NAME(expected)[RESULTS];
 static REAL NAME(weights)[CC_ROWS * 400];
 
 static REAL NAME(number)(void)
@@ -61,27 +61,27 @@ static void NAME(row)(const cc_tiles *tiles, int terms, int positions, int biase
             chain = FMA(NAME(weights)[t], NAME(panel)[offset[t] + p], chain);
         NAME(expected)[p] = biased ? chain + bias : chain;
     }
-    tiles->row[terms <= CC_FEW ? terms : 0](NAME(panel), offset, terms, NAME(weights), NAME(got),
-                                            positions, biased ? &bias : NULL);
+    tiles->row[terms <= CC_ROW_TERMS_IN_REGISTERS ? terms : 0](
+        NAME(panel), offset, terms, NAME(weights), NAME(got), positions, biased ? &bias : NULL);
     NAME(compare)(positions + 64);
 }
 
-static void NAME(by_lane)(const cc_tiles *tiles, int rows, int positions)
+static void NAME(dw_outer)(const cc_tiles *tiles, int rows, int positions)
 {
-    const int width = (int)tiles->by_lane_width;
+    const int width = (int)tiles->dw_outer_width;
     NAME(start)();
     for (int r = 0; r < rows; r++)
         for (int l = 0; l < width; l++) {
             REAL chain = 0;
             for (int p = 0; p < positions; p++)
-                chain = FMA(NAME(panel)[offset[r] + p], NAME(other)[p * width + l], chain);
+                chain = FMA(NAME(panel)[offset[r] + p], NAME(dy)[p * width + l], chain);
             NAME(expected)[r * width + l] += chain;
         }
-    tiles->by_lane[rows](NAME(panel), offset, NAME(other), positions, NAME(got));
+    tiles->dw_outer[rows](NAME(panel), offset, NAME(dy), positions, NAME(got));
     NAME(compare)(rows * width + 64);
 }
 
-static void NAME(by_position)(const cc_tiles *tiles, int a, int b, int skew, int positions)
+static void NAME(dw_dot)(const cc_tiles *tiles, int a, int b, int skew, int positions)
 {
     const int row = b + 2;
     NAME(start)();
@@ -91,11 +91,11 @@ static void NAME(by_position)(const cc_tiles *tiles, int a, int b, int skew, int
                 REAL chain = 0;
                 for (int p = lane; p < positions; p += CC_LANES)
                     chain = FMA(NAME(panel)[offset[j] + i * skew + p],
-                                NAME(other)[line[i] + p], chain);
+                                NAME(dy)[dy_offset[i] + p], chain);
                 NAME(expected)[(i * row + j) * CC_LANES + lane] += chain;
             }
-    tiles->by_position[a][b](NAME(panel), offset, NAME(other), line, skew, positions, NAME(got),
-                             row);
+    tiles->dw_dot[a][b](NAME(panel), offset, NAME(dy), dy_offset, skew, positions, NAME(got),
+                        row);
     NAME(compare)(a * row * CC_LANES + 64);
 }
 
@@ -117,24 +117,24 @@ static void NAME(sums)(const cc_tiles *tiles, int positions)
     for (int p = 0; p < positions; p++)
         lanes[p % CC_LANES] += NAME(panel)[p];
     NAME(expected)[0] += NAME(folded)(lanes);
-    tiles->sum(NAME(panel), positions, NAME(got));
+    tiles->sum_row(NAME(panel), positions, NAME(got));
     NAME(compare)(1);
 
     NAME(start)();
     for (int i = 0; i < positions; i++)
         NAME(expected)[i] = NAME(folded)(NAME(got) + i * CC_LANES);
-    tiles->fold(NAME(got), positions);
+    tiles->fold_lanes(NAME(got), positions);
     NAME(compare)(positions);
 }
 
-static void NAME(turn)(const cc_tiles *tiles, int count, int positions)
+static void NAME(transpose)(const cc_tiles *tiles, int count, int positions)
 {
-    const int width = (int)tiles->by_lane_width;
+    const int width = (int)tiles->dw_outer_width;
     NAME(start)();
     for (int p = 0; p < positions; p++)
         for (int l = 0; l < width; l++)
             NAME(expected)[p * width + l] = l < count ? NAME(panel)[offset[l] + p] : 0;
-    tiles->turn(NAME(panel), offset, count, positions, NAME(got));
+    tiles->transpose(NAME(panel), offset, count, positions, NAME(got));
     NAME(compare)(positions * width + 64);
 }
 
@@ -142,29 +142,29 @@ static void NAME(check)(const cc_tiles *tiles)
 {
     static const int terms[] = {1, 2, 3, 4, 7, 127, 128, 131, 258};
     NAME(fill)(NAME(panel), SAMPLES);
-    NAME(fill)(NAME(other), SAMPLES);
+    NAME(fill)(NAME(dy), SAMPLES);
     NAME(fill)(NAME(weights), CC_ROWS * 400);
-    for (int apart = 0; apart < 2; apart++) {
-        /* CC_APART from each other for a while, or anywhere */
+    for (int shifted = 0; shifted < 2; shifted++) {
+        /* CC_SHIFT from each dy for a while, or anywhere */
         for (int t = 0; t < 400; t++)
-            offset[t] = apart ? t % 5 * CC_APART + t / 5 : random_bits() % 4000;
-        for (int i = 0; i < CC_ACROSS; i++)
-            line[i] = random_bits() % 4000;
+            offset[t] = shifted ? t % 5 * CC_SHIFT + t / 5 : random_bits() % 4000;
+        for (int i = 0; i < CC_DOT_ROWS; i++)
+            dy_offset[i] = random_bits() % 4000;
         for (int rows = 1; rows <= tiles->correlate_rows; rows++)
             for (int i = 0; i < 9; i++)
                 NAME(correlate)(tiles, rows, terms[i], i % 2, (i + rows) % 3 == 0);
-        for (int t = 1; t <= CC_MORE; t++)
+        for (int t = 1; t <= CC_ROW_TERMS_MAX; t++)
             for (int more = 0; more < 90; more += 7)
                 NAME(row)(tiles, t, (int)tiles->row_least + more, more % 2);
-        for (int rows = 1; rows <= tiles->by_lane_rows; rows++)
+        for (int rows = 1; rows <= tiles->dw_outer_rows; rows++)
             for (int positions = 1; positions <= 128; positions += positions < 6 ? 1 : 61)
-                NAME(by_lane)(tiles, rows, positions);
-        for (int a = 1; a <= CC_ACROSS; a++)
-            for (int b = 1; b <= tiles->by_position_terms[a]; b++)
+                NAME(dw_outer)(tiles, rows, positions);
+        for (int a = 1; a <= CC_DOT_ROWS; a++)
+            for (int b = 1; b <= tiles->dw_dot_terms[a]; b++)
                 for (int positions = 1; positions < 150; positions += 16 + a)
-                    NAME(by_position)(tiles, a, b, positions % 2 * CC_LANES, positions);
-        for (int count = 1; count <= tiles->by_lane_width; count++)
-            NAME(turn)(tiles, count, 1 + count % 50);
+                    NAME(dw_dot)(tiles, a, b, positions % 2 * CC_LANES, positions);
+        for (int count = 1; count <= tiles->dw_outer_width; count++)
+            NAME(transpose)(tiles, count, 1 + count % 50);
         for (int positions = 1; positions < 100; positions += 7)
             NAME(sums)(tiles, positions);
     }

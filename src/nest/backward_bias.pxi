@@ -38,7 +38,7 @@ cdef void backward_bias_rows(const BiasGradient *job, real *line, Py_ssize_t chu
                     samples = <const real *> at(dy, n, row, p0)
                 else:
                     copy_row[real](dy, n, row, p0, 1, inside, line)
-                job.tiles.sum(samples, inside, &total)
+                job.tiles.sum_row(samples, inside, &total)
         store_row[real](job.db, line_at(job.db, row), 0, 1, &total)
 
 

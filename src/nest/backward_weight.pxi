@@ -104,10 +104,10 @@ cdef void transpose_rows(
     Py_ssize_t positions, real *transposed
 ) noexcept nogil:
     """transposed[tile][p][lane] = rows[offset[tile·lanes + lane] + p], zero without a row."""
-    cdef Py_ssize_t lanes = tiles.by_lane_width, first
+    cdef Py_ssize_t lanes = tiles.dw_outer_width, first
     for first from 0 <= first < count by lanes:
-        tiles.turn(rows, offset + first, min(lanes, count - first), positions,
-                   transposed + first * positions)
+        tiles.transpose(rows, offset + first, min(lanes, count - first), positions,
+                        transposed + first * positions)
 
 
 cdef void add_dw_outer(
@@ -115,15 +115,15 @@ cdef void add_dw_outer(
     const int32_t *offset, Py_ssize_t down, Py_ssize_t positions, real *sums, Py_ssize_t depth
 ) noexcept nogil:
     """sums[tile][row][lane] += Σ_p panel[offset[row] + p] · transposed[tile][p][lane]"""
-    cdef Py_ssize_t lanes = tiles.by_lane_width
-    cdef Py_ssize_t blocks = (down + tiles.by_lane_rows - 1) // tiles.by_lane_rows
+    cdef Py_ssize_t lanes = tiles.dw_outer_width
+    cdef Py_ssize_t blocks = (down + tiles.dw_outer_rows - 1) // tiles.dw_outer_rows
     cdef Py_ssize_t first, p, block, row, next_row
     for first from 0 <= first < across by lanes:
         for p from 0 <= p < positions by CC_BLOCK:
             next_row = 0
             for block in range(blocks):
                 row, next_row = next_row, (block + 1) * down // blocks
-                tiles.by_lane[next_row - row](
+                tiles.dw_outer[next_row - row](
                     panel + p, offset + row, transposed + first * positions + p * lanes,
                     min(positions - p, CC_BLOCK), sums + (first * depth + row * lanes))
 
@@ -138,17 +138,17 @@ cdef void add_pairs(
     If `terms_per_shift` is not 0, one row of dy plays several rows, each shifted by CC_LANES
     positions: row r starts at term r·terms_per_shift.
     """
-    cdef Py_ssize_t across = (rows + CC_ACROSS - 1) // CC_ACROSS
+    cdef Py_ssize_t across = (rows + CC_DOT_ROWS - 1) // CC_DOT_ROWS
     cdef Py_ssize_t skew = CC_LANES if terms_per_shift else 0
     cdef Py_ssize_t i, j, row, next_row = 0, t, next_t, down
     for i in range(across):
         row, next_row = next_row, (i + 1) * rows // across
         next_t = 0
-        down = tiles.by_position_terms[next_row - row]
+        down = tiles.dw_dot_terms[next_row - row]
         down = (terms + down - 1) // down
         for j in range(down):
             t, next_t = next_t, (j + 1) * terms // down
-            tiles.by_position[next_row - row][next_t - t](
+            tiles.dw_dot[next_row - row][next_t - t](
                 panel, offset + (t + row * terms_per_shift), dy_rows,
                 dy_offset + (0 if terms_per_shift else row), skew, positions,
                 sums + (t + row * sums_row) * CC_LANES, sums_row)
@@ -165,12 +165,12 @@ cdef void add_dw_dot(
     tap terms_per_shift before, so a vector of samples is loaded once for both.
     """
     cdef Py_ssize_t t = 0, count, terms_per_shift, depth_of_skew, longer
-    cdef int32_t[CC_ACROSS] same
+    cdef int32_t[CC_DOT_ROWS] same
     if rows > 1 or CC_LANES % step:
         add_pairs[real](tiles, panel, offset, terms, dy_rows, dy_offset, rows, 0, positions, sums,
                         depth)
         return
-    for count in range(CC_ACROSS):
+    for count in range(CC_DOT_ROWS):
         same[count] = dy_offset[0]
     terms_per_shift = CC_LANES // step
     while t < terms:
@@ -212,7 +212,7 @@ cdef void backward_weight_block(
     cdef Py_ssize_t terms = min(job.part_terms, job.count - first_term)
     cdef Cut cut = cut_terms(&job.terms, job.positions, job.budget, CHUNK_TERMS)
     cdef bint transpose_terms = job.count < job.rows and not job.dw_dot
-    cdef Py_ssize_t lanes = 1 if job.dw_dot else tiles.by_lane_width
+    cdef Py_ssize_t lanes = 1 if job.dw_dot else tiles.dw_outer_width
     cdef Py_ssize_t n, p0, inside, row, t, count
     cdef const real *dy_rows = dy_copies
     cdef const real *samples = panel
@@ -266,7 +266,7 @@ cdef void backward_weight_block(
                     add_dw_outer[real](tiles, transposed, rows, panel, offset, count, inside,
                                        sums + t * lanes, terms)
     if job.dw_dot:
-        tiles.fold(sums, rows * terms)
+        tiles.fold_lanes(sums, rows * terms)
     store_sums[real](job, sums, lanes, transpose_terms, group * job.rows + r0, rows, first_term,
                      terms)
 
@@ -331,7 +331,7 @@ cdef bint backward_weight(
     # Lanes that have no row cost as much as others. 8 rows x 24 terms x 62 positions on avx512:
     # 1.67 us, with the tiles of avx2 1.16 (Zen 5).
     if (not job.dw_dot and tiles.narrower != NULL
-            and 2 * min(job.rows, job.count) <= tiles.by_lane_width):
+            and 2 * min(job.rows, job.count) <= tiles.dw_outer_width):
         job.tiles = tiles = tiles.narrower
 
     # The operand whose rows are lanes is transposed again for each part of the other one. So lanes
@@ -340,7 +340,7 @@ cdef bint backward_weight(
     transpose_terms = job.count < job.rows and not job.dw_dot
     job.threads = threads_for(dw.shape[0] * job.count, dy.shape[0] * dy.shape[2])
     parts = (job.threads + groups - 1) // groups
-    lanes = 1 if job.dw_dot else tiles.by_lane_width
+    lanes = 1 if job.dw_dot else tiles.dw_outer_width
     tiles_across = ((job.count if transpose_terms else job.rows) + lanes - 1) // lanes
     across = parts
     while across > 1 and tiles_across % across and tiles_across < ENOUGH_TILES * across:
@@ -349,14 +349,15 @@ cdef bint backward_weight(
     job.part_rows, job.part_terms = job.rows, job.count
     if transpose_terms:
         job.part_terms = rounded((job.count + across - 1) // across, lanes)
-        along = max(1, min(along, job.rows // tiles.by_lane_rows))
+        along = max(1, min(along, job.rows // tiles.dw_outer_rows))
         job.part_rows = (job.rows + along - 1) // along
     else:
         job.part_rows = rounded((job.rows + across - 1) // across, lanes)
-        along = max(1, min(along, job.count // (CC_DOWN if job.dw_dot else MIN_TERMS_PER_PART)))
+        along = max(1, min(along, job.count // (
+            CC_DOT_TERMS if job.dw_dot else MIN_TERMS_PER_PART)))
         job.part_terms = (job.count + along - 1) // along
     job.part_rows = min(CHANNELS_PER_PASS, job.part_rows)
-    job.part_terms = rounded(job.part_terms, CC_DOWN)
+    job.part_terms = rounded(job.part_terms, CC_DOT_TERMS)
     if job.dw_dot:
         job.part_terms = min(job.part_terms, SUMS_BYTES // (CC_LANES * size) // job.part_rows)
     job.row_parts = (job.rows + job.part_rows - 1) // job.part_rows

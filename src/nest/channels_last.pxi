@@ -24,7 +24,7 @@ cdef struct ChannelsLast:
     Py_ssize_t strip           # positions whose samples one block of lanes after another reads
     Py_ssize_t reach           # samples from a position's first to its last; 0: no panel of all
     Py_ssize_t positions, panels
-    const cc_across *tile
+    const cc_channels_last *tile
     Py_ssize_t size            # of a number, in bytes
     int threads
     bint prepacked             # the weights were packed before
@@ -285,7 +285,8 @@ cdef bint plan_channels_last(
     lay_along_lanes(&job.sum)
     if not fills_lanes(&job.sum):
         return False
-    job.rows, job.lanes, job.blocks = tiles.across_rows, tiles.across_lanes, job.sum.rows[0].blocks
+    job.rows, job.lanes = tiles.channels_last_rows, tiles.channels_last_lanes
+    job.blocks = job.sum.rows[0].blocks
     # offsets fit int32
     row = max(array.strides[2], -array.strides[2]) // size
     reach = (sum.g.taps + 1) * (sum.g.dilation + sum.g.stride) + sum.g.pad_left
@@ -368,7 +369,7 @@ cdef int channels_last(ChannelsLast *job, const View *w, const View *bias) noexc
     if not job.prepacked and not pack_weights(w, sum, job.threads, job.size, job.packed):
         arena_close(&arena)
         return -1
-    job.tile = sum.tiles.across_each if sum.depthwise else sum.tiles.across
+    job.tile = sum.tiles.channels_last_depthwise if sum.depthwise else sum.tiles.channels_last
     cc_pool_run(channels_last_chunk, job, chunks, job.threads)
     arena_close(&arena)
     return True

@@ -122,9 +122,9 @@ cdef void correlate_panel(
     if job.biases != NULL and t1 == terms:
         bias = <const real *> job.biases + group * job.sum.most_rows
     # one row with few terms: all positions at once
-    if (rows.count == 1 and terms <= CC_MORE and t0 == 0 and t1 == terms
+    if (rows.count == 1 and terms <= CC_ROW_TERMS_MAX and t0 == 0 and t1 == terms
             and side_by_side and count >= tiles.row_least):
-        tiles.row[terms if terms <= CC_FEW else 0](
+        tiles.row[terms if terms <= CC_ROW_TERMS_IN_REGISTERS else 0](
             panel, offset, terms, weights, at(out, n, channel, first), count, bias)
         return
     strip = max(strip // job.sum.width, 1) * job.sum.width

@@ -45,15 +45,15 @@ cdef Terms terms_of_output(
 
 
 cdef void order_taps(const Terms *terms, int32_t *order) noexcept nogil:
-    """The order for a tile with a single row: terms CC_APART samples apart follow each other.
+    """The order for a tile with a single row: terms CC_SHIFT samples apart follow each other.
 
-    The tile loads a vector of samples once for all of them. With tap_stride = CC_APART / step, the
+    The tile loads a vector of samples once for all of them. With tap_stride = CC_SHIFT / step, the
     taps of a residue within one CC_BLOCK are taken by their remainder modulo tap_stride:
 
         taps       0 1 2 3 4 5 6 7 8 9      (tap_stride 4; from the sample that lies first)
         order      0 4 8  1 5 9  2 6  3 7
     """
-    cdef Py_ssize_t tap_stride = CC_APART // terms.g.step
+    cdef Py_ssize_t tap_stride = CC_SHIFT // terms.g.step
     cdef Py_ssize_t total = terms.channels * terms.per_channel
     cdef Py_ssize_t t = 0, tap = 0, residue = terms.first_residue, count, rest, i
     while t < total:
@@ -192,14 +192,14 @@ cdef void copy_row(
 
 
 cdef void pack_panel(
-    const View *array, Py_ssize_t n, Py_ssize_t signals, Py_ssize_t apart,
+    const View *array, Py_ssize_t n, Py_ssize_t signals, Py_ssize_t signal_pitch,
     Py_ssize_t first_channel, const Terms *terms, Py_ssize_t first_term, Py_ssize_t last_term,
     Py_ssize_t position, Py_ssize_t positions, Py_ssize_t width, real *panel, int32_t *offset
 ) noexcept nogil:
     """The samples that some terms need at `width` positions, and where each term's begin.
 
     They are those of one signal or, where taps share rows, of several, each for `positions` of them
-    and `apart` from the one before.
+    and `signal_pitch` from the one before.
     """
     cdef const Geometry *g = terms.g
     cdef Py_ssize_t ahead = terms.direction * g.step
@@ -223,7 +223,7 @@ cdef void pack_panel(
                 copy_row[real](array, n + i, first_channel + channel,
                                first * terms.in_step + phase, terms.in_step,
                                length if signals == 1 else length - width + positions,
-                               panel + (used + i * apart))
+                               panel + (used + i * signal_pitch))
             for u in range(taps):
                 at_u = tap_at(terms, t + u, tap + u) - tap
                 offset[t - first_term + u] = <int32_t> (

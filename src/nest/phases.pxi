@@ -146,7 +146,7 @@ cdef void plan_sum(
     # With few terms in all, results that wait in scratch cost more than that.
     number = 2 if g.taps > g.period and g.taps % g.period else 1
     sum.merged = (sum.phases > number and sum.outs <= MERGED_ROWS
-                  and sum.channels * g.taps > CC_MORE)
+                  and sum.channels * g.taps > CC_ROW_TERMS_MAX)
     if sum.merged:
         sum.phases = number
     sum.most_rows = 0
@@ -157,7 +157,7 @@ cdef void plan_sum(
         sum.most_rows = max(sum.most_rows, row)
         sum.width = (common_multiple(sum.width, sum.rows[number].width) if number
                      else sum.rows[0].width)
-    sum.ordered = sum.outs == 1 and not sum.merged and CC_APART % g.step == 0
+    sum.ordered = sum.outs == 1 and not sum.merged and CC_SHIFT % g.step == 0
     sum.terms = sum.channels * g.taps
     sum.size = groups * sum.outs * sum.terms
 
@@ -169,7 +169,7 @@ cdef void lay_along_lanes(Sum *sum) noexcept nogil:
     sum.depthwise = sum.channels == sum.outs == 1
     if sum.depthwise:
         sum.groups, sum.outs = 1, sum.groups
-    rows.count, rows.lanes = sum.outs, sum.tiles.across_lanes
+    rows.count, rows.lanes = sum.outs, sum.tiles.channels_last_lanes
     rows.blocks = (sum.outs + rows.lanes - 1) // rows.lanes
     sum.packed_outs = rows.blocks * rows.lanes
     sum.size = sum.groups * sum.packed_outs * sum.terms

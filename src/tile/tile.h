@@ -1,15 +1,15 @@
 /* The tiles, written once in the vocabulary of simd.h and instantiated by tiles.c for each
  * level and dtype. TILE(name) is the name of a function in this instantiation.
  *
- *   correlate     out[r][p] = Σ_t w[t][r] · panel[offset[t] + p]      lanes along p
- *   row           the same for one row and few terms, all positions    lanes along p
- *   across        out[p][l] = Σ_t w[t][l] · x[p·x_row + offset[t]]     lanes along l
- *   across_each   the same with x[p·x_row + offset[t] + l]             lanes along l
- *   by_lane       sums[r][l] += Σ_p panel[offset[r] + p] · other[p][l]  lanes along l
- *   by_position   sums[a][b][lane] += Σ_p panel[offset[b] + p] · other[line[a] + p]
- *                                                                     lanes along p
- *   turn          turned[p][l] = rows[offset[l] + p]
- *   sum           total    += Σ_p dy[p]                               lanes along p
+ *   correlate       out[r][p] = Σ_t w[t][r] · panel[offset[t] + p]         lanes along p
+ *   row             the same for one row and few terms, all positions      lanes along p
+ *   channels_last   out[p][l] = Σ_t w[t][l] · x[p·x_row + offset[t]]       lanes along l
+ *   channels_last_depthwise   the same with x[p·x_row + offset[t] + l]     lanes along l
+ *   dw_outer        sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l] lanes along l
+ *   dw_dot          sums[a][b][lane] += Σ_p panel[offset[b] + p] · dy_rows[dy_offset[a] + p]
+ *                                                                          lanes along p
+ *   transpose       transposed_panel[p][l] = rows[offset[l] + p]
+ *   sum_row         total += Σ_p dy[p]                                     lanes along p
  *
  * Phases: zero the accumulators; one multiply-add per accumulator and term, each chain
  * CC_BLOCK long at most; add the chain's sum to the total in memory, in order. The numbers of
@@ -19,22 +19,22 @@
  * Zen 3).
  */
 
-#define MOST_RUN (CC_APART / LANES > 4 ? 1 : 4) /* what is gained by more is small */
+#define MOST_RUN (CC_SHIFT / LANES > 4 ? 1 : 4) /* what is gained by more is small */
 
-/* M terms of a single row whose samples are CC_APART from each other: what one of them reads, the
+/* M terms of a single row whose samples are CC_SHIFT from each other: what one of them reads, the
  * next reads again, so that a vector of samples is loaded once for all of them. */
 INLINE void TILE(add_run)(const int M, const int V, const REAL *x, const REAL *w, VEC *sum)
 {
-    enum { STEP = LANES < CC_APART ? LANES : CC_APART };
+    enum { STEP = LANES < CC_SHIFT ? LANES : CC_SHIFT };
     VEC ws[4];
     HERE(x);
     UNROLL for (int m = 0; m < M; m++)
         ws[m] = V_SET1(w[m]);
-    UNROLL for (int at = 0; at <= (V - 1) * LANES + (M - 1) * CC_APART; at += STEP) {
+    UNROLL for (int at = 0; at <= (V - 1) * LANES + (M - 1) * CC_SHIFT; at += STEP) {
         VEC xs = V_LOAD(x + at);
         V_PIN(xs);
         UNROLL for (int m = 0; m < M; m++) {
-            const int first = at - m * CC_APART;
+            const int first = at - m * CC_SHIFT;
             if (first % LANES == 0 && first >= 0 && first / LANES < V)
                 sum[first / LANES] = V_FMA(ws[m], xs, sum[first / LANES]);
         }
@@ -80,7 +80,7 @@ INLINE void TILE(correlate_rows)(const int R, const int V, const REAL *panel,
                 const REAL *x = panel + offset[t];
                 ptrdiff_t run = 1;
                 while (run < MOST_RUN && t + run < last
-                       && offset[t + run] == offset[t] + run * CC_APART)
+                       && offset[t + run] == offset[t] + run * CC_SHIFT)
                     run++;
                 if (run == 1)
                     TILE(add_run)(1, V, x, w + t, sum[0]);
@@ -134,8 +134,8 @@ INLINE void TILE(row_terms)(const int T, const REAL *panel, const int32_t *offse
 {
     enum { V = 4 };
     const VEC b = V_SET1(bias ? *bias : 0);
-    VEC ws[CC_FEW];
-    const REAL *x[CC_FEW];
+    VEC ws[CC_ROW_TERMS_IN_REGISTERS];
+    const REAL *x[CC_ROW_TERMS_IN_REGISTERS];
     ptrdiff_t p = 0;
 
     UNROLL for (int t = 0; t < T; t++) {
@@ -199,10 +199,10 @@ static void TILE(row_0)(const void *panel_, const int32_t *offset, ptrdiff_t ter
 #define LANE_VECTORS 2 /* more rows load less than more vectors would */
 
 /* A sample goes to all lanes or, with EACH, there is one for each. */
-INLINE void TILE(across_rows)(const int EACH, const int R, const int V, const REAL *x,
-                              ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms,
-                              const REAL *w, REAL *out, ptrdiff_t out_row, const REAL *bias,
-                              int resume)
+INLINE void TILE(channels_last_rows)(const int DEPTHWISE, const int R, const int V, const REAL *x,
+                                     ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms,
+                                     const REAL *w, REAL *out, ptrdiff_t out_row, const REAL *bias,
+                                     int resume)
 {
     const REAL *rows[CC_ROWS];
 
@@ -228,7 +228,7 @@ INLINE void TILE(across_rows)(const int EACH, const int R, const int V, const RE
                 V_PIN(ws[v]);
             }
             UNROLL for (int r = 0; r < R; r++) {
-                if (EACH) {
+                if (DEPTHWISE) {
                     UNROLL for (int v = 0; v < V; v++)
                         sum[r][v] = V_FMA(ws[v], V_LOAD(rows[r] + at + v * LANES), sum[r][v]);
                 } else {
@@ -244,9 +244,9 @@ INLINE void TILE(across_rows)(const int EACH, const int R, const int V, const RE
     }
 }
 
-INLINE void TILE(by_lane_rows)(const int R, const int V, const REAL *panel,
-                               const int32_t *offset, const REAL *other, ptrdiff_t positions,
-                               REAL *sums)
+INLINE void TILE(dw_outer_rows)(const int R, const int V, const REAL *panel,
+                                const int32_t *offset, const REAL *dy_tile, ptrdiff_t positions,
+                                REAL *sums)
 {
     VEC sum[CC_ROWS][8];
     const REAL *x[CC_ROWS];
@@ -258,16 +258,16 @@ INLINE void TILE(by_lane_rows)(const int R, const int V, const REAL *panel,
     }
 
     UNROLL_4 for (ptrdiff_t p = 0; p < positions; p++) {
-        VEC others[8];
+        VEC dy[8];
         UNROLL for (int v = 0; v < V; v++) {
-            others[v] = V_LOAD(other + (p * V + v) * LANES);
-            V_PIN(others[v]);
+            dy[v] = V_LOAD(dy_tile + (p * V + v) * LANES);
+            V_PIN(dy[v]);
         }
         UNROLL for (int r = 0; r < R; r++) {
             V_HERE(x[r]);
             const VEC xs = V_SET1(x[r][p]);
             UNROLL for (int v = 0; v < V; v++)
-                sum[r][v] = V_FMA(xs, others[v], sum[r][v]);
+                sum[r][v] = V_FMA(xs, dy[v], sum[r][v]);
         }
     }
 
@@ -278,21 +278,21 @@ INLINE void TILE(by_lane_rows)(const int R, const int V, const REAL *panel,
         }
 }
 
-static void TILE(turn)(const void *rows_, const int32_t *offset, ptrdiff_t count,
-                       ptrdiff_t positions, void *turned_)
+static void TILE(transpose)(const void *rows_, const int32_t *offset, ptrdiff_t count,
+                            ptrdiff_t positions, void *transposed_panel_)
 {
     enum { WIDTH = LANE_VECTORS * LANES, STEP = 4 };
     const REAL *rows = (const REAL *)rows_;
-    REAL *turned = (REAL *)turned_;
+    REAL *transposed_panel = (REAL *)transposed_panel_;
     ptrdiff_t l = 0;
 
     if (count < WIDTH) /* the lanes of rows that are not there, in whole vectors */
-        memset(turned, 0, (size_t)positions * WIDTH * sizeof(REAL));
+        memset(transposed_panel, 0, (size_t)positions * WIDTH * sizeof(REAL));
     for (; l + STEP <= count; l += STEP) { /* a few rows at once, which become one store */
         const REAL *a = rows + offset[l], *b = rows + offset[l + 1];
         const REAL *c = rows + offset[l + 2], *d = rows + offset[l + 3];
         for (ptrdiff_t p = 0; p < positions; p++) {
-            REAL *to = turned + p * WIDTH + l;
+            REAL *to = transposed_panel + p * WIDTH + l;
             to[0] = a[p];
             to[1] = b[p];
             to[2] = c[p];
@@ -301,11 +301,11 @@ static void TILE(turn)(const void *rows_, const int32_t *offset, ptrdiff_t count
     }
     for (; l < count; l++)
         for (ptrdiff_t p = 0; p < positions; p++)
-            turned[p * WIDTH + l] = rows[offset[l] + p];
+            transposed_panel[p * WIDTH + l] = rows[offset[l] + p];
 }
 
 /* Sums of CC_LANES partial sums each, by folding the upper half onto the lower one. */
-static void TILE(fold)(void *sums_, ptrdiff_t count)
+static void TILE(fold_lanes)(void *sums_, ptrdiff_t count)
 {
     REAL *sums = (REAL *)sums_;
     UNROLL for (int half = CC_LANES / 2; half > 0; half /= 2)
@@ -316,16 +316,16 @@ static void TILE(fold)(void *sums_, ptrdiff_t count)
 }
 
 /* H vectors of lanes at a time: A·B·H sums fill the registers. */
-INLINE void TILE(by_position_tile)(const int A, const int B, const int H, const REAL *panel,
-                                   const int32_t *offset, const REAL *other, const int32_t *line,
-                                   ptrdiff_t skew, ptrdiff_t positions, REAL *sums,
-                                   ptrdiff_t sums_row)
+INLINE void TILE(dw_dot_tile)(const int A, const int B, const int H, const REAL *panel,
+                              const int32_t *offset, const REAL *dy_rows, const int32_t *dy_offset,
+                              ptrdiff_t skew, ptrdiff_t positions, REAL *sums,
+                              ptrdiff_t sums_row)
 {
     const ptrdiff_t whole = positions - positions % CC_LANES;
     const ptrdiff_t lead = (A - 1) * skew, end = positions + lead;
 
     for (int lane = 0; lane < CC_LANES; lane += H * LANES) {
-        VEC sum[CC_ACROSS][CC_DOWN][4];
+        VEC sum[CC_DOT_ROWS][CC_DOT_TERMS][4];
         ptrdiff_t p = 0;
 
         UNROLL for (int a = 0; a < A; a++)
@@ -334,20 +334,20 @@ INLINE void TILE(by_position_tile)(const int A, const int B, const int H, const 
                     sum[a][b][v] = V_SET1(0);
 
         while (p < end) {
-            if (p >= lead && p < whole) { /* all rows of `other` are under way */
+            if (p >= lead && p < whole) { /* all rows of dy are under way */
                 do {
                     UNROLL for (int v = 0; v < H; v++) {
                         const ptrdiff_t at = p + lane + v * LANES;
-                        VEC others[CC_ACROSS];
+                        VEC dy[CC_DOT_ROWS];
                         UNROLL for (int a = 0; a < A; a++) {
-                            others[a] = V_LOAD(other + line[a] + at - a * skew);
-                            V_PIN(others[a]);
+                            dy[a] = V_LOAD(dy_rows + dy_offset[a] + at - a * skew);
+                            V_PIN(dy[a]);
                         }
                         UNROLL for (int b = 0; b < B; b++) {
                             VEC xs = V_LOAD(panel + offset[b] + at);
                             V_PIN(xs);
                             UNROLL for (int a = 0; a < A; a++)
-                                sum[a][b][v] = V_FMA(others[a], xs, sum[a][b][v]);
+                                sum[a][b][v] = V_FMA(dy[a], xs, sum[a][b][v]);
                         }
                     }
                     p += CC_LANES;
@@ -359,15 +359,15 @@ INLINE void TILE(by_position_tile)(const int A, const int B, const int H, const 
                 if (q >= 0 && q < whole) {
                     UNROLL for (int v = 0; v < H; v++)
                         UNROLL for (int b = 0; b < B; b++)
-                            sum[a][b][v] = V_FMA(V_LOAD(other + line[a] + q + lane + v * LANES),
-                                                 V_LOAD(panel + offset[b] + p + lane + v * LANES),
-                                                 sum[a][b][v]);
+                            sum[a][b][v] = V_FMA(
+                                V_LOAD(dy_rows + dy_offset[a] + q + lane + v * LANES),
+                                V_LOAD(panel + offset[b] + p + lane + v * LANES), sum[a][b][v]);
                 } else if (q >= 0 && q < positions) {
                     /* Lanes past the end take zeros from both sides: the samples that lie there
                      * are not part of the sum, and 0 · NaN would poison it. */
                     const size_t size = (size_t)(positions - q) * sizeof(REAL);
                     REAL rest[CC_LANES] = {0}, x_rest[CC_LANES] = {0};
-                    memcpy(rest, other + line[a] + q, size);
+                    memcpy(rest, dy_rows + dy_offset[a] + q, size);
                     UNROLL for (int b = 0; b < B; b++) {
                         memcpy(x_rest, panel + offset[b] + p, size);
                         UNROLL for (int v = 0; v < H; v++)
@@ -389,7 +389,7 @@ INLINE void TILE(by_position_tile)(const int A, const int B, const int H, const 
     }
 }
 
-static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
+static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
 {
     enum { V = CC_LANES / LANES };
     const REAL *dy = (const REAL *)dy_;
@@ -406,7 +406,7 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
         V_STORE(lanes + v * LANES, sum[v]);
     for (ptrdiff_t p = whole; p < positions; p++)
         lanes[p - whole] += dy[p];
-    TILE(fold)(lanes, 1);
+    TILE(fold_lanes)(lanes, 1);
     *(REAL *)total += lanes[0];
 }
 
@@ -428,36 +428,39 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
         TILE(row_terms)(T, (const REAL *)panel, offset, (const REAL *)w, (REAL *)out,          \
                         positions, (const REAL *)bias);                                        \
     }
-#define ACROSS(R)                                                                              \
-    static void TILE(across_##R)(const void *x, ptrdiff_t x_row, const int32_t *offset,        \
-                                 ptrdiff_t terms, const void *w, void *out, ptrdiff_t out_row, \
-                                 const void *bias, int resume)                                 \
-    {                                                                                          \
-        TILE(across_rows)(0, R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,           \
-                          (const REAL *)w, (REAL *)out, out_row, (const REAL *)bias, resume);  \
-    }                                                                                          \
-    static void TILE(across_each_##R)(                                                         \
+#define CHANNELS_LAST(R)                                                                       \
+    static void TILE(channels_last_##R)(                                                       \
         const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const void *w, \
         void *out, ptrdiff_t out_row, const void *bias, int resume)                            \
     {                                                                                          \
-        TILE(across_rows)(1, R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,           \
-                          (const REAL *)w, (REAL *)out, out_row, (const REAL *)bias, resume);  \
-    }
-#define BY_LANE(R)                                                                             \
-    static void TILE(by_lane_##R)(const void *panel, const int32_t *offset,                    \
-                                  const void *other, ptrdiff_t positions, void *sums)          \
+        TILE(channels_last_rows)(0, R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,    \
+                                 (const REAL *)w, (REAL *)out, out_row, (const REAL *)bias,    \
+                                 resume);                                                      \
+    }                                                                                          \
+    static void TILE(channels_last_depthwise_##R)(                                             \
+        const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const void *w, \
+        void *out, ptrdiff_t out_row, const void *bias, int resume)                            \
     {                                                                                          \
-        TILE(by_lane_rows)(R, LANE_VECTORS, (const REAL *)panel, offset,                       \
-                           (const REAL *)other, positions, (REAL *)sums);                      \
+        TILE(channels_last_rows)(1, R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,    \
+                                 (const REAL *)w, (REAL *)out, out_row, (const REAL *)bias,    \
+                                 resume);                                                      \
     }
-#define BY_POSITION(A, B)                                                                      \
-    static void TILE(by_position_##A##_##B)(                                                   \
-        const void *panel, const int32_t *offset, const void *other, const int32_t *line,      \
-        ptrdiff_t skew, ptrdiff_t positions, void *sums, ptrdiff_t sums_row)                   \
+#define DW_OUTER(R)                                                                            \
+    static void TILE(dw_outer_##R)(const void *panel, const int32_t *offset,                   \
+                                   const void *dy_tile, ptrdiff_t positions, void *sums)       \
     {                                                                                          \
-        TILE(by_position_tile)(A, B, TOGETHER(A, B), (const REAL *)panel, offset,              \
-                               (const REAL *)other, line, skew, positions, (REAL *)sums,       \
-                               sums_row);                                                      \
+        TILE(dw_outer_rows)(R, LANE_VECTORS, (const REAL *)panel, offset,                      \
+                            (const REAL *)dy_tile, positions, (REAL *)sums);                   \
+    }
+#define DW_DOT(A, B)                                                                           \
+    static void TILE(dw_dot_##A##_##B)(                                                        \
+        const void *panel, const int32_t *offset, const void *dy_rows,                         \
+        const int32_t *dy_offset, ptrdiff_t skew, ptrdiff_t positions, void *sums,             \
+        ptrdiff_t sums_row)                                                                    \
+    {                                                                                          \
+        TILE(dw_dot_tile)(A, B, TOGETHER(A, B), (const REAL *)panel, offset,                   \
+                          (const REAL *)dy_rows, dy_offset, skew, positions, (REAL *)sums,     \
+                          sums_row);                                                           \
     }
 
 /* How many rows and vectors fill the registers: R·V accumulators beside the smaller of R and V
@@ -473,47 +476,47 @@ static void TILE(sum)(const void *dy_, ptrdiff_t positions, void *total)
 #define VECTORS(R) ((R) <= 1 ? 8 : (R) <= 2 ? 6 : (R) <= 3 ? 4 : (R) <= 4 ? 3 : 2)
 #endif
 
-/* by_position: rows of `other` and terms of a tile, and how many vectors of lanes go together. */
+/* dw_dot: rows of dy and terms of a tile, and how many vectors of lanes go together. */
 #define FOR_PAIRS(X)                                                                           \
     X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8)                            \
     X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(2, 6) X(3, 1) X(3, 2) X(3, 3) X(3, 4)
 #define TOGETHER(A, B)                                                                         \
     (CC_LANES / LANES % 4 == 0 && A * B <= 3 ? 4 : CC_LANES / LANES % 2 == 0 && A * B <= 6 ? 2 : 1)
 
-#define FOR_FEW(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
+#define FOR_ROW_TERMS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
 
 FOR_ROWS(CORRELATE)
-FOR_FEW(ROW)
-FOR_ROWS(ACROSS)
-FOR_ROWS(BY_LANE)
-FOR_PAIRS(BY_POSITION)
+FOR_ROW_TERMS(ROW)
+FOR_ROWS(CHANNELS_LAST)
+FOR_ROWS(DW_OUTER)
+FOR_PAIRS(DW_DOT)
 
 #define WIDTH_ENTRY(R) [R] = VECTORS(R) * LANES,
 #define CORRELATE_ENTRY(R) [R] = TILE(correlate_##R),
 #define ROW_ENTRY(T) [T] = TILE(row_##T),
-#define ACROSS_ENTRY(R) [R] = TILE(across_##R),
-#define ACROSS_EACH_ENTRY(R) [R] = TILE(across_each_##R),
-#define BY_LANE_ENTRY(R) [R] = TILE(by_lane_##R),
-#define BY_POSITION_ENTRY(A, B) [A][B] = TILE(by_position_##A##_##B),
+#define CHANNELS_LAST_ENTRY(R) [R] = TILE(channels_last_##R),
+#define CHANNELS_LAST_DEPTHWISE_ENTRY(R) [R] = TILE(channels_last_depthwise_##R),
+#define DW_OUTER_ENTRY(R) [R] = TILE(dw_outer_##R),
+#define DW_DOT_ENTRY(A, B) [A][B] = TILE(dw_dot_##A##_##B),
 
 static const cc_tiles TILE(tiles) = {
     .correlate_rows = ROWS,
     .correlate_width = {FOR_ROWS(WIDTH_ENTRY)},
     .correlate = {FOR_ROWS(CORRELATE_ENTRY)},
     .row_least = LANES,
-    .row = {ROW_ENTRY(0) FOR_FEW(ROW_ENTRY)},
-    .across_rows = ROWS,
-    .across_lanes = LANE_VECTORS * LANES,
-    .across = {FOR_ROWS(ACROSS_ENTRY)},
-    .across_each = {FOR_ROWS(ACROSS_EACH_ENTRY)},
-    .by_lane_rows = ROWS,
-    .by_lane_width = LANE_VECTORS * LANES,
-    .by_lane = {FOR_ROWS(BY_LANE_ENTRY)},
-    .by_position_terms = {0, 8, 6, 4},
-    .by_position = {FOR_PAIRS(BY_POSITION_ENTRY)},
-    .fold = TILE(fold),
-    .turn = TILE(turn),
-    .sum = TILE(sum),
+    .row = {ROW_ENTRY(0) FOR_ROW_TERMS(ROW_ENTRY)},
+    .channels_last_rows = ROWS,
+    .channels_last_lanes = LANE_VECTORS * LANES,
+    .channels_last = {FOR_ROWS(CHANNELS_LAST_ENTRY)},
+    .channels_last_depthwise = {FOR_ROWS(CHANNELS_LAST_DEPTHWISE_ENTRY)},
+    .dw_outer_rows = ROWS,
+    .dw_outer_width = LANE_VECTORS * LANES,
+    .dw_outer = {FOR_ROWS(DW_OUTER_ENTRY)},
+    .dw_dot_terms = {0, 8, 6, 4},
+    .dw_dot = {FOR_PAIRS(DW_DOT_ENTRY)},
+    .fold_lanes = TILE(fold_lanes),
+    .transpose = TILE(transpose),
+    .sum_row = TILE(sum_row),
 #ifdef NARROWER
     .narrower = &NARROWER_TILE(tiles),
 #endif
@@ -526,16 +529,16 @@ static const cc_tiles TILE(tiles) = {
 #undef FOR_PAIRS
 #undef TOGETHER
 #undef LANE_VECTORS
-#undef FOR_FEW
+#undef FOR_ROW_TERMS
 #undef CORRELATE
 #undef ROW
 #undef ROW_ENTRY
-#undef ACROSS
-#undef ACROSS_ENTRY
-#undef ACROSS_EACH_ENTRY
-#undef BY_LANE
-#undef BY_POSITION
+#undef CHANNELS_LAST
+#undef CHANNELS_LAST_ENTRY
+#undef CHANNELS_LAST_DEPTHWISE_ENTRY
+#undef DW_OUTER
+#undef DW_DOT
 #undef WIDTH_ENTRY
 #undef CORRELATE_ENTRY
-#undef BY_LANE_ENTRY
-#undef BY_POSITION_ENTRY
+#undef DW_OUTER_ENTRY
+#undef DW_DOT_ENTRY

@@ -17,13 +17,13 @@
 enum {
     CC_BLOCK = 128, /* terms in one chain of multiply-adds; the chains' sums are added in order */
     CC_LANES = 16,  /* logical lanes of a sum over positions, the same at every level */
-    CC_APART = 8,   /* samples between terms that share their loads in a tile of one row */
-    CC_FEW = 8,     /* most terms of `row` whose weights stay in registers */
-    CC_MORE = 16,   /* most terms of `row` */
-    CC_ACROSS = 3,  /* most rows of `other` in by_position */
-    CC_DOWN = 8,    /* most terms in by_position */
-    CC_ROWS = 12,   /* most rows of a tile */
-    CC_TILE = 512   /* most results of a tile */
+    CC_SHIFT = 8,   /* samples between terms that share their loads in a tile of one row */
+    CC_ROW_TERMS_IN_REGISTERS = 8, /* most terms of `row` whose weights stay in registers */
+    CC_ROW_TERMS_MAX = 16,         /* most terms of `row` */
+    CC_DOT_ROWS = 3,               /* most rows of dy in dw_dot */
+    CC_DOT_TERMS = 8,              /* most terms in dw_dot */
+    CC_ROWS = 12,                  /* most rows of a tile */
+    CC_TILE = 512                  /* most results of a tile */
 };
 
 /* out[r][p] (+)= Σ_t w[t][r] · panel[offset[t] + p]  (+ bias[r]), for one tile of positions p.
@@ -36,32 +36,32 @@ typedef void (*cc_correlate)(const void *panel, const int32_t *offset, ptrdiff_t
 typedef void (*cc_row)(const void *panel, const int32_t *offset, ptrdiff_t terms, const void *w,
                        void *out, ptrdiff_t positions, const void *bias);
 
-/* out[p][l] (+)= Σ_t w[t][l] · x[p·x_row + offset[t]]  (+ bias[l]), as cc_correlate, for the lanes l
- * of one tile; in across_each with a sample x[p·x_row + offset[t] + l] for each lane. */
-typedef void (*cc_across)(const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms,
-                          const void *w, void *out, ptrdiff_t out_row, const void *bias,
-                          int resume);
+/* out[p][l] (+)= Σ_t w[t][l] · x[p·x_row + offset[t]]  (+ bias[l]), as cc_correlate, for the lanes
+ * l of one tile; in channels_last_depthwise with a sample x[p·x_row + offset[t] + l] for each. */
+typedef void (*cc_channels_last)(const void *x, ptrdiff_t x_row, const int32_t *offset,
+                                 ptrdiff_t terms, const void *w, void *out, ptrdiff_t out_row,
+                                 const void *bias, int resume);
 
-/* sums[r][l] += Σ_p panel[offset[r] + p] · other[p][l], for the lanes l of one tile. */
-typedef void (*cc_by_lane)(const void *panel, const int32_t *offset, const void *other,
-                           ptrdiff_t positions, void *sums);
+/* sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l], for the lanes l of one tile. */
+typedef void (*cc_dw_outer)(const void *panel, const int32_t *offset, const void *dy_tile,
+                            ptrdiff_t positions, void *sums);
 
-/* sums[a][b][p % CC_LANES] += panel[offset[b] + a·skew + p] · other[line[a] + p] for all p, with
- * `sums_row` sums from a to the next. The skew, 0 or CC_LANES, lets rows of `other` share samples
+/* sums[a][b][p % CC_LANES] += panel[offset[b] + a·skew + p] · dy_rows[dy_offset[a] + p] for all p,
+ * with `sums_row` sums from a to the next. The skew, 0 or CC_LANES, lets rows of dy share samples
  * that each of them needs that much later than the one before. */
-typedef void (*cc_by_position)(const void *panel, const int32_t *offset, const void *other,
-                               const int32_t *line, ptrdiff_t skew, ptrdiff_t positions,
-                               void *sums, ptrdiff_t sums_row);
+typedef void (*cc_dw_dot)(const void *panel, const int32_t *offset, const void *dy_rows,
+                          const int32_t *dy_offset, ptrdiff_t skew, ptrdiff_t positions,
+                          void *sums, ptrdiff_t sums_row);
 
 /* sums[i] = Σ_lane sums[i][lane], in place. */
-typedef void (*cc_fold)(void *sums, ptrdiff_t count);
+typedef void (*cc_fold_lanes)(void *sums, ptrdiff_t count);
 
-/* turned[p][l] = rows[offset[l] + p] for l < count, else 0: the `other` of by_lane. */
-typedef void (*cc_turn)(const void *rows, const int32_t *offset, ptrdiff_t count,
-                        ptrdiff_t positions, void *turned);
+/* transposed_panel[p][l] = rows[offset[l] + p] for l < count, else 0: the `dy_tile` of dw_outer. */
+typedef void (*cc_transpose)(const void *rows, const int32_t *offset, ptrdiff_t count,
+                             ptrdiff_t positions, void *transposed_panel);
 
 /* *total += Σ_p dy[p] */
-typedef void (*cc_sum)(const void *dy, ptrdiff_t positions, void *total);
+typedef void (*cc_sum_row)(const void *dy, ptrdiff_t positions, void *total);
 
 /* Tables are indexed by the number of rows, from 1 to the largest that the level has. */
 typedef struct cc_tiles {
@@ -69,19 +69,19 @@ typedef struct cc_tiles {
     ptrdiff_t correlate_width[CC_ROWS + 1]; /* positions in a tile */
     cc_correlate correlate[CC_ROWS + 1];
     ptrdiff_t row_least; /* positions that a row has at least */
-    cc_row row[CC_FEW + 1]; /* indexed by the number of terms; [0] takes any */
-    ptrdiff_t across_rows;
-    ptrdiff_t across_lanes;
-    cc_across across[CC_ROWS + 1];
-    cc_across across_each[CC_ROWS + 1];
-    ptrdiff_t by_lane_rows;
-    ptrdiff_t by_lane_width; /* lanes in a tile */
-    cc_by_lane by_lane[CC_ROWS + 1];
-    cc_turn turn;
-    ptrdiff_t by_position_terms[CC_ACROSS + 1]; /* b at most, for each number of rows a */
-    cc_by_position by_position[CC_ACROSS + 1][CC_DOWN + 1];
-    cc_fold fold;
-    cc_sum sum;
+    cc_row row[CC_ROW_TERMS_IN_REGISTERS + 1]; /* indexed by the number of terms; [0] takes any */
+    ptrdiff_t channels_last_rows;
+    ptrdiff_t channels_last_lanes;
+    cc_channels_last channels_last[CC_ROWS + 1];
+    cc_channels_last channels_last_depthwise[CC_ROWS + 1];
+    ptrdiff_t dw_outer_rows;
+    ptrdiff_t dw_outer_width; /* lanes in a tile */
+    cc_dw_outer dw_outer[CC_ROWS + 1];
+    cc_transpose transpose;
+    ptrdiff_t dw_dot_terms[CC_DOT_ROWS + 1]; /* b at most, for each number of rows a */
+    cc_dw_dot dw_dot[CC_DOT_ROWS + 1][CC_DOT_TERMS + 1];
+    cc_fold_lanes fold_lanes;
+    cc_sum_row sum_row;
     const struct cc_tiles *narrower; /* with half the lanes and the same bits, or NULL */
 } cc_tiles;
 
