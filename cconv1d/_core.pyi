@@ -1,111 +1,160 @@
 """The compiled maps; `_reference` says what each computes and in which shapes."""
 
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, final
 
 from numpy import complex64, complex128, float32, float64, uint16
 from numpy.typing import NDArray
 
+from ._arrays import Array
+from ._execute import Gradients
 from ._geometry import Geometry
+from ._plans import Plan, Shape
 
-F32 = NDArray[float32]
-F64 = NDArray[float64]
-Half = NDArray[uint16]
-C64 = NDArray[complex64]
-C128 = NDArray[complex128]
+_F32 = NDArray[float32]
+_F64 = NDArray[float64]
+_Half = NDArray[uint16]
+_C64 = NDArray[complex64]
+_C128 = NDArray[complex128]
 
-def forward_f32(x: F32, w: F32, b: F32 | None, y: F32, geometry: Geometry, groups: int) -> None: ...
-def forward_f64(x: F64, w: F64, b: F64 | None, y: F64, geometry: Geometry, groups: int) -> None: ...
+def forward_f32(
+    x: _F32, w: _F32 | PackedWeights, b: _F32 | None, y: _F32, geometry: Geometry, groups: int
+) -> None: ...
+def forward_f64(
+    x: _F64, w: _F64 | PackedWeights, b: _F64 | None, y: _F64, geometry: Geometry, groups: int
+) -> None: ...
 def backward_input_f32(
-    dy: F32, w: F32, dx: F32, geometry: Geometry, groups: int, b: F32 | None = None
+    dy: _F32,
+    w: _F32 | PackedWeights,
+    dx: _F32,
+    geometry: Geometry,
+    groups: int,
+    b: _F32 | None = None,
 ) -> None: ...
 def backward_input_f64(
-    dy: F64, w: F64, dx: F64, geometry: Geometry, groups: int, b: F64 | None = None
-) -> None: ...
-def backward_weight_f32(dy: F32, x: F32, dw: F32, geometry: Geometry, groups: int) -> None: ...
-def backward_weight_f64(dy: F64, x: F64, dw: F64, geometry: Geometry, groups: int) -> None: ...
-def backward_bias_f32(dy: F32, db: F32) -> None: ...
-def backward_bias_f64(dy: F64, db: F64) -> None: ...
-def small(
-    which: int,
-    first: NDArray[Any],
-    second: NDArray[Any] | None,
-    bias: NDArray[Any] | None,
-    out: NDArray[Any],
+    dy: _F64,
+    w: _F64 | PackedWeights,
+    dx: _F64,
     geometry: Geometry,
     groups: int,
-) -> bool: ...
+    b: _F64 | None = None,
+) -> None: ...
+def backward_weight_f32(dy: _F32, x: _F32, dw: _F32, geometry: Geometry, groups: int) -> None: ...
+def backward_weight_f64(dy: _F64, x: _F64, dw: _F64, geometry: Geometry, groups: int) -> None: ...
+def backward_bias_f32(dy: _F32, db: _F32) -> None: ...
+def backward_bias_f64(dy: _F64, db: _F64) -> None: ...
 def forward_half(
-    x: Half, w: Half, b: Half | None, y: Half, geometry: Geometry, groups: int, is_bfloat16: bool
+    x: _Half,
+    w: _Half | PackedWeights,
+    b: _Half | None,
+    y: _Half,
+    geometry: Geometry,
+    groups: int,
+    is_bfloat16: bool,
 ) -> None: ...
 def backward_input_half(
-    dy: Half,
-    w: Half,
-    dx: Half,
+    dy: _Half,
+    w: _Half | PackedWeights,
+    dx: _Half,
     geometry: Geometry,
     groups: int,
-    b: Half | None = None,
+    b: _Half | None = None,
     is_bfloat16: bool = False,
 ) -> None: ...
 def backward_weight_half(
-    dy: Half, x: Half, dw: Half, geometry: Geometry, groups: int, is_bfloat16: bool
+    dy: _Half, x: _Half, dw: _Half, geometry: Geometry, groups: int, is_bfloat16: bool
 ) -> None: ...
-def backward_bias_half(dy: Half, db: Half, is_bfloat16: bool) -> None: ...
+def backward_bias_half(dy: _Half, db: _Half, is_bfloat16: bool) -> None: ...
 def forward_c64(
-    x: C64,
-    w: C64 | PackedWeights,
-    b: C64 | None,
-    y: C64,
+    x: _C64,
+    w: _C64 | PackedWeights,
+    b: _C64 | None,
+    y: _C64,
     geometry: Geometry,
     groups: int,
     conjugate: bool = False,
 ) -> None: ...
 def backward_input_c64(
-    dy: C64,
-    w: C64 | PackedWeights,
-    dx: C64,
+    dy: _C64,
+    w: _C64 | PackedWeights,
+    dx: _C64,
     geometry: Geometry,
     groups: int,
-    b: C64 | None = None,
+    b: _C64 | None = None,
     conjugate: bool = False,
 ) -> None: ...
 def backward_weight_c64(
-    dy: C64, x: C64, dw: C64, geometry: Geometry, groups: int, conjugate: bool = False
+    dy: _C64, x: _C64, dw: _C64, geometry: Geometry, groups: int, conjugate: bool = False
 ) -> None: ...
-def backward_bias_c64(dy: C64, db: C64) -> None: ...
+def backward_bias_c64(dy: _C64, db: _C64) -> None: ...
 def forward_c128(
-    x: C128,
-    w: C128 | PackedWeights,
-    b: C128 | None,
-    y: C128,
+    x: _C128,
+    w: _C128 | PackedWeights,
+    b: _C128 | None,
+    y: _C128,
     geometry: Geometry,
     groups: int,
     conjugate: bool = False,
 ) -> None: ...
 def backward_input_c128(
-    dy: C128,
-    w: C128 | PackedWeights,
-    dx: C128,
+    dy: _C128,
+    w: _C128 | PackedWeights,
+    dx: _C128,
     geometry: Geometry,
     groups: int,
-    b: C128 | None = None,
+    b: _C128 | None = None,
     conjugate: bool = False,
 ) -> None: ...
 def backward_weight_c128(
-    dy: C128, x: C128, dw: C128, geometry: Geometry, groups: int, conjugate: bool = False
+    dy: _C128, x: _C128, dw: _C128, geometry: Geometry, groups: int, conjugate: bool = False
 ) -> None: ...
-def backward_bias_c128(dy: C128, db: C128) -> None: ...
+def backward_bias_c128(dy: _C128, db: _C128) -> None: ...
 
-class PackedWeights: ...
+@final
+class PackedWeights:
+    def is_current(self) -> bool: ...
 
+@final
+class KnownCall: ...
+
+@final
+class UsualCalls:  # its twin in _usual.py says more
+    def __init__(
+        self, which_map: int, role: int, transposed: bool, result_type: type[Gradients]
+    ) -> None: ...
+    def learn(
+        self, shapes: tuple[Shape | None, ...], options: tuple[object, ...], plan: Plan
+    ) -> None: ...
+    def one(
+        self,
+        first: object,
+        second: object,
+        bias: object,
+        packed: object,
+        options: tuple[object, ...],
+        out: object,
+    ) -> Array | None: ...
+    def gradients(
+        self,
+        dy: object,
+        x: object,
+        w: object,
+        packed: object,
+        options: tuple[object, ...],
+        needs: object,
+    ) -> Gradients | None: ...
+    def slide(self, a: object, v: object, mode: object, reverse: bool) -> Array | None: ...
+
+def know_bfloat16(number: int) -> None: ...
+def use_known_calls(yes: bool) -> None: ...
 def pack_f32(
-    w: F32, geometry: Geometry, groups: int, transposed: bool, channels_last: bool
+    w: _F32, geometry: Geometry, groups: int, transposed: bool, channels_last: bool
 ) -> PackedWeights: ...
 def pack_f64(
-    w: F64, geometry: Geometry, groups: int, transposed: bool, channels_last: bool
+    w: _F64, geometry: Geometry, groups: int, transposed: bool, channels_last: bool
 ) -> PackedWeights: ...
 def pack_half(
-    w: Half,
+    w: _Half,
     geometry: Geometry,
     groups: int,
     transposed: bool,
@@ -113,7 +162,7 @@ def pack_half(
     is_bfloat16: bool,
 ) -> PackedWeights: ...
 def pack_c64(
-    w: C64,
+    w: _C64,
     geometry: Geometry,
     groups: int,
     transposed: bool,
@@ -121,7 +170,7 @@ def pack_c64(
     conjugate: bool = False,
 ) -> PackedWeights: ...
 def pack_c128(
-    w: C128,
+    w: _C128,
     geometry: Geometry,
     groups: int,
     transposed: bool,

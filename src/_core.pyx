@@ -260,6 +260,7 @@ cdef int compute(
     return run_map(which, views, &g, groups, size)
 
 
+@cython.final
 cdef class PackedWeights:
     """Weights as the tiles of the present level read them for one map, to be given in their place.
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from support import FUZZ, WORDS
 
 from cconv1d import conv1d, conv1d_output_length
-from cconv1d._kernels import MAPS
 from cconv1d._geometry import MAX_SIZE as LARGEST
 from cconv1d._geometry import PADDING_MODES, Geometry, resolve
+from cconv1d._kernels import MAPS
 
 lengths = st.integers(0, 60)
 taps = st.integers(1, 9)

@@ -149,3 +149,18 @@ def test_every_wrong_line_is_refused(errors):
     lines, printed = errors
     expected = {i for i, line in enumerate(BAD.splitlines(), 1) if line.startswith("cconv1d.")}
     assert lines["bad.py"] == expected, printed
+
+
+def test_the_stub_of_the_extension_is_complete(tmp_path: Path) -> None:
+    """What it declares is what the extension has, by name and signature, and the reverse."""
+    pytest.importorskip("cconv1d._core")
+    of_cython = tmp_path / "allowed"
+    of_cython.write_text(r".*\.__(reduce_cython|setstate_cython|test|pyx_capi)__" + "\n")
+    command = [sys.executable, "-m", "mypy.stubtest", "cconv1d._core", "--ignore-disjoint-bases"]
+    done = subprocess.run(
+        [*command, "--allowlist", of_cython, "--ignore-unused-allowlist"],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

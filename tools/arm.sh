@@ -69,7 +69,7 @@ if [[ ! -e $work/site ]]; then
     say "NumPy for Python $version"
     python3 -m venv "$work/host"
     pip=("$work/host/bin/pip" -q --disable-pip-version-check install)
-    "${pip[@]}" -U setuptools Cython
+    "${pip[@]}" -U setuptools Cython numpy # its headers are those of any 64-bit Linux
     "${pip[@]}" --target "$work/wheels" --no-compile --only-binary=:all: \
         --python-version "$version" --platform manylinux_2_28_aarch64 \
         --platform manylinux2014_aarch64 numpy hypothesis ml_dtypes pytest
