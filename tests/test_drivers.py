@@ -3,6 +3,7 @@ tiles."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -125,3 +126,8 @@ def test_tiles(compiler: list[str], tmp_path: Path) -> None:
     printed = run([program], deadline)
     assert " 0 wrong" in printed
     assert printed.endswith("all tiles right\n")
+    with contextlib.suppress(ImportError):
+        from cconv1d import _core
+
+        levels = re.findall(r"^(\w+) halves: ", printed, re.M)
+        assert levels == _core.available_isas()
