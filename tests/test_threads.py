@@ -274,6 +274,7 @@ def test_blocks_and_contexts_in_any_order(three, data):
 
 
 @needs_native
+@pytest.mark.alone
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads cannot be counted here")
 def test_calls_heed_the_limit_of_their_task():
     """Of two tasks that take turns, the one with a limit of 1 has no thread created."""
