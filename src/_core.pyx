@@ -49,7 +49,6 @@ cdef extern from *:
     PyInterpreterState *PyInterpreterState_Main()
     unsigned long PyThread_get_thread_ident() nogil
     int PyErr_CheckSignals()  # its exception stays set
-    PyObject *PyDict_GetItemWithError(object dict, object key) except? NULL
 
 cdef extern from "debug.h" nogil:
     void cc_assert(bint condition)

@@ -6,7 +6,7 @@
 # anything to check, convert or refuse. _usual.py is the same in Python: it says what is usual, is
 # what the reference runs by, and the tests compare the two.
 #
-# Takes  what Python calls: Map, View, Geometry, run_map
+# Takes  Map, View, Geometry, PackedWeights, run_map and run_tiny_map
 # Gives  UsualCalls, of which there is one for each public function
 
 cdef extern from "numpy/arrayobject.h" nogil:
@@ -309,7 +309,6 @@ cdef class UsualCalls:
         cdef int used = 0, i, axis, ndim
         cdef const PyArray_Descr *dtype = PyArray_DESCR(<PyArrayObject *> arrays[0])
         cdef KnownCall call
-        cdef PyObject *found
         for i in range(3):
             if arrays[i] == NULL:
                 continue
@@ -320,12 +319,10 @@ cdef class UsualCalls:
             for axis in range(ndim):
                 numbers[used + 1 + axis] = PyArray_DIMS(<PyArrayObject *> arrays[i])[axis]
             used += 1 + ndim
-        key = PyBytes_FromStringAndSize(<char *> numbers, used * sizeof(npy_intp))
-        found = PyDict_GetItemWithError(self.known, key)
-        if found == NULL:
-            return None
-        call = <KnownCall> found
-        if len(options) != len(call.options):
+        # get() holds what it finds: another thread may forget it meanwhile
+        call = <KnownCall> self.known.get(
+            PyBytes_FromStringAndSize(<char *> numbers, used * sizeof(npy_intp)))
+        if call is None or len(options) != len(call.options):
             return None
         for i in range(len(options)):
             if not same_option(call.options[i], options[i]):
