@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _complex, _reference
+from . import _reference
 
 BACKENDS = ("auto", "native", "reference")
 
@@ -77,22 +77,20 @@ def select(backend: str) -> None:
     small = _never
     if core is not None:
         small = core.small
-        for dtype, suffix in ((np.float32, "f32"), (np.float64, "f64")):
-            _kernels[np.dtype(dtype)] = Kernels(
+        for char, suffix in (("f", "f32"), ("d", "f64"), ("F", "c64"), ("D", "c128")):
+            _kernels[np.dtype(char)] = Kernels(
                 *(getattr(core, f"{name}_{suffix}") for name in Kernels._fields)
             )
-        for char, suffix in (("F", "c64"), ("D", "c128")):
-            _kernels[np.dtype(char)] = Kernels(**_complex.maps(core, suffix))
-        _kernels[np.dtype(np.float16)] = _of_halves(core, brain=False)
+        _kernels[np.dtype(np.float16)] = _of_halves(core, is_bfloat16=False)
 
 
-def _of_halves(core: ModuleType, brain: bool) -> Kernels:
+def _of_halves(core: ModuleType, is_bfloat16: bool) -> Kernels:
     """The kernels for float16 or bfloat16, whose arrays the extension takes as integers."""
 
     def on_integers(kernel: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             seen = (a.view(np.uint16) if isinstance(a, np.ndarray) else a for a in arguments)
-            return kernel(*seen, brain=brain)
+            return kernel(*seen, is_bfloat16=is_bfloat16)
 
         return call
 
@@ -104,7 +102,7 @@ def kernels_for(dtype: np.dtype[Any]) -> Kernels:
     if _warning_due:
         _warn()
     if core is not None and dtype not in _kernels and _reference.is_bfloat16(dtype):
-        _kernels[dtype] = _of_halves(core, brain=True)
+        _kernels[dtype] = _of_halves(core, is_bfloat16=True)
     return _kernels.get(dtype, REFERENCE)
 
 

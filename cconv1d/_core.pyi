@@ -35,7 +35,7 @@ def small(
     groups: int,
 ) -> bool: ...
 def forward_half(
-    x: Half, w: Half, b: Half | None, y: Half, geometry: Geometry, groups: int, brain: bool
+    x: Half, w: Half, b: Half | None, y: Half, geometry: Geometry, groups: int, is_bfloat16: bool
 ) -> None: ...
 def backward_input_half(
     dy: Half,
@@ -44,26 +44,89 @@ def backward_input_half(
     geometry: Geometry,
     groups: int,
     b: Half | None = None,
-    brain: bool = False,
+    is_bfloat16: bool = False,
 ) -> None: ...
 def backward_weight_half(
-    dy: Half, x: Half, dw: Half, geometry: Geometry, groups: int, brain: bool
+    dy: Half, x: Half, dw: Half, geometry: Geometry, groups: int, is_bfloat16: bool
 ) -> None: ...
-def backward_bias_half(dy: Half, db: Half, brain: bool) -> None: ...
-def forward_c64(x: C64, w: F32, b: F32 | None, y: C64, geometry: Geometry, groups: int) -> None: ...
-def forward_c128(
-    x: C128, w: F64, b: F64 | None, y: C128, geometry: Geometry, groups: int
+def backward_bias_half(dy: Half, db: Half, is_bfloat16: bool) -> None: ...
+def forward_c64(
+    x: C64,
+    w: C64 | PackedWeights,
+    b: C64 | None,
+    y: C64,
+    geometry: Geometry,
+    groups: int,
+    conjugate: bool = False,
 ) -> None: ...
 def backward_input_c64(
-    dy: C64, w: F32, dx: C64, geometry: Geometry, groups: int, b: F32 | None = None
+    dy: C64,
+    w: C64 | PackedWeights,
+    dx: C64,
+    geometry: Geometry,
+    groups: int,
+    b: C64 | None = None,
+    conjugate: bool = False,
+) -> None: ...
+def backward_weight_c64(
+    dy: C64, x: C64, dw: C64, geometry: Geometry, groups: int, conjugate: bool = False
+) -> None: ...
+def backward_bias_c64(dy: C64, db: C64) -> None: ...
+def forward_c128(
+    x: C128,
+    w: C128 | PackedWeights,
+    b: C128 | None,
+    y: C128,
+    geometry: Geometry,
+    groups: int,
+    conjugate: bool = False,
 ) -> None: ...
 def backward_input_c128(
-    dy: C128, w: F64, dx: C128, geometry: Geometry, groups: int, b: F64 | None = None
+    dy: C128,
+    w: C128 | PackedWeights,
+    dx: C128,
+    geometry: Geometry,
+    groups: int,
+    b: C128 | None = None,
+    conjugate: bool = False,
 ) -> None: ...
-def backward_weight_c64(dy: C64, x: C64, dw: F32, geometry: Geometry, groups: int) -> None: ...
-def backward_weight_c128(dy: C128, x: C128, dw: F64, geometry: Geometry, groups: int) -> None: ...
-def backward_bias_c64(dy: C64, db: F32) -> None: ...
-def backward_bias_c128(dy: C128, db: F64) -> None: ...
+def backward_weight_c128(
+    dy: C128, x: C128, dw: C128, geometry: Geometry, groups: int, conjugate: bool = False
+) -> None: ...
+def backward_bias_c128(dy: C128, db: C128) -> None: ...
+
+class PackedWeights: ...
+
+def pack_f32(
+    w: F32, geometry: Geometry, groups: int, transposed: bool, channels_last: bool
+) -> PackedWeights: ...
+def pack_f64(
+    w: F64, geometry: Geometry, groups: int, transposed: bool, channels_last: bool
+) -> PackedWeights: ...
+def pack_half(
+    w: Half,
+    geometry: Geometry,
+    groups: int,
+    transposed: bool,
+    channels_last: bool,
+    is_bfloat16: bool,
+) -> PackedWeights: ...
+def pack_c64(
+    w: C64,
+    geometry: Geometry,
+    groups: int,
+    transposed: bool,
+    channels_last: bool,
+    conjugate: bool = False,
+) -> PackedWeights: ...
+def pack_c128(
+    w: C128,
+    geometry: Geometry,
+    groups: int,
+    transposed: bool,
+    channels_last: bool,
+    conjugate: bool = False,
+) -> PackedWeights: ...
 
 _C_API: object  # see include/cconv1d.h
 CONSTANTS: dict[str, int]

@@ -5,23 +5,23 @@ forward and backward_input are one sum, taken in two directions:
     out[n, g, r, m·out_step + out_phase]
         = bias[g, r] + Σ_{c,j} w[g, r, c, j] · in[n, g, c, m·in_step + in_phase(j) + ...]
 
-The taps j fall into classes by the remainder of j·dilation − pad_left modulo stride. Within
-one class neighbouring taps are `period` apart in j and `step` apart in positions, and
+The taps j fall into residues by the remainder of j·dilation − pad_left modulo stride. Within
+one residue neighbouring taps are `period` apart in j and `step` apart in positions, and
 
-    forward          in = x, in_step = stride: a class reads one phase of the input, and the
-                     sum runs over all classes;
-    backward_input   in = dy, out_step = stride: a class writes one phase of the output, and
-                     there is nothing to sum between classes (and nothing to read between the
+    forward          in = x, in_step = stride: a residue reads one phase of the input, and the
+                     sum runs over all residues;
+    backward_input   in = dy, out_step = stride: a residue writes one phase of the output, and
+                     there is nothing to sum between residues (and nothing to read between the
                      samples of dy: zeros are never inserted).
 
 backward_weight reads x as forward does, and sums over positions instead of terms.
 
-Every nest packs a panel: for each (channel, class) the samples that a range of positions
+Every nest packs a panel: for each (channel, residue) the samples that a range of positions
 needs, contiguous, with zeros or copies of samples outside of the input. Strides of the array,
-stride, dilation and padding end there: a term t = (c, class, tap of the class) is a panel and an
-offset for the tile, whatever the geometry.
+stride, dilation and padding end there: a term t = (c, residue, tap of the residue) is a panel and
+an offset for the tile, whatever the geometry.
 
-    panel     | c=0, class 0: samples of m0 .. m0+width, and the halo of its taps | c=0, class 1 ...
+    panel     | c=0, residue 0: samples of m0 .. m0+width, halo of its taps | c=0, residue 1 ...
     offset[t]   where the sample of position m0 for term t lies in the panel
 
 Terms that do not fit the panel's budget are taken in chunks, each a whole number of CC_BLOCK
@@ -198,9 +198,9 @@ cdef int compute(
     Map which, View first, View second, View bias, View out, object geometry, Py_ssize_t groups,
     Py_ssize_t size
 ) except -1:
-    """`apply_map`; before MemoryError nothing is stored, but for a gradient that has a border.
+    """`apply_map`. On MemoryError the result is untouched, unless it is a padded backward_input.
 
-    What the handler of a signal raises ends it in between.
+    An exception that the handler of a signal raises ends it halfway.
     """
     cdef bint done
     cdef bint interruptible = PyThread_get_thread_ident() == main_thread
@@ -226,7 +226,7 @@ cdef class PackedWeights:
     any number of threads may take the same.
     """
     cdef View view
-    cdef Packed[2] packed
+    cdef PackedLayout[2] packed
     cdef object array
     cdef Py_ssize_t itemsize  # of the array
     cdef void *memory
@@ -237,74 +237,74 @@ cdef class PackedWeights:
     def __dealloc__(self):
         PyMem_RawFree(self.memory)
 
-    cdef View view_as(self, Py_ssize_t itemsize):
+    cdef View view_as(self, Py_ssize_t itemsize, bint pair=False):
         if itemsize != self.itemsize:
             raise TypeError(f"packed weights have items of {self.itemsize} bytes, not {itemsize}")
+        if pair != self.view.pair:
+            raise TypeError("packed weights of complex numbers do not go with real ones")
         return self.view
 
 
-cdef View weights_of(object w, real_or_half kind, const cc_half *half=NULL):
-    """The view of an array of that kind of numbers, or of one that was packed."""
-    cdef const real_or_half[:, :, :] array
+cdef View weights_of(object w, stored kind, const cc_half *half=NULL, bint conjugate=False):
+    """The view of an array of that kind of numbers, to be conjugated, or of one that was packed."""
+    cdef const stored[:, :, :] array
     if type(w) is PackedWeights:
-        return (<PackedWeights> w).view_as(sizeof(real_or_half))
+        return (<PackedWeights> w).view_as(
+            sizeof(stored), stored is complex64 or stored is complex128)
     array = w
-    return view_of(array, half)
+    return weight_view(array, half, conjugate)
 
 
 cdef PackedWeights packed_weights(
-    object array, real_or_half kind, object geometry, Py_ssize_t groups, bint transposed,
-    bint channels_last, const cc_half *half
+    object array, stored kind, object geometry, Py_ssize_t groups, bint transposed,
+    bint channels_last, const cc_half *half=NULL, bint conjugate=False
 ):
     """Weights packed for the present level; numbers in half precision as those of the tiles.
 
-    Where signals may have their channels last, they are packed in both orders: see plan_keeping.
+    Where signals may have their channels last, they are packed in both orders: see plan_prepacking.
     """
     cdef PackedWeights weights = PackedWeights()
-    cdef View w = weights_of(array, kind, half)
+    cdef View w = weights_of(array, kind, half, conjugate)
     cdef Geometry g = as_geometry(geometry, w.shape[2])
-    cdef Py_ssize_t size = sizeof(float) if half != NULL else sizeof(real_or_half)
-    cdef Keeping keeping
+    cdef Py_ssize_t size = sizeof(float) if half != NULL else sizeof(stored) >> w.pair
+    cdef Prepacking prepacking
     cdef uintptr_t start
     cdef int i
     cdef bint done
-    weights.array, weights.view, weights.itemsize = array, w, sizeof(real_or_half)
+    weights.array, weights.view, weights.itemsize = array, w, sizeof(stored)
     if w.shape[0] == 0 or w.shape[1] == 0 or w.shape[2] == 0:
         return weights  # what there is to do for no weights needs none
     with nogil:
-        plan_keeping(&keeping, level.f32 if size == sizeof(float) else level.f64, &w, &g, groups,
-                     transposed, channels_last)
-        weights.memory = PyMem_RawMalloc(carve_kept(&keeping, size, 0) + 64)
+        plan_prepacking(&prepacking, level.f32 if size == sizeof(float) else level.f64, &w, &g,
+                        groups, transposed, channels_last)
+        weights.memory = PyMem_RawMalloc(carve_prepacked(&prepacking, size, 0) + 64)
         done = weights.memory != NULL
         if done:
             start = <uintptr_t> weights.memory
-            carve_kept(&keeping, size, start + 64 - start % 64)
-            for i in range(keeping.count):
-                if size == sizeof(float):
-                    done &= keep_weights[float](&w, &keeping.sums[i], cc_pool_threads(),
-                                                &weights.packed[i], <float *> keeping.numbers[i])
-                else:
-                    done &= keep_weights[double](&w, &keeping.sums[i], cc_pool_threads(),
-                                                 &weights.packed[i], <double *> keeping.numbers[i])
+            carve_prepacked(&prepacking, size, start + 64 - start % 64)
+            for i in range(prepacking.count):
+                done &= prepack_weights(&w, &prepacking.sums[i], cc_pool_threads(), size,
+                                        &weights.packed[i], prepacking.numbers[i])
     if not done:
         raise MemoryError("cconv1d: no memory for the packed weights")
-    if keeping.count > 1:
+    if prepacking.count > 1:
         weights.packed[0].other = &weights.packed[1]
     weights.view.packed = weights.packed
     return weights
 
 
 def pack_f32(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last):
-    return packed_weights(w, <float> 0, geometry, groups, transposed, channels_last, NULL)
+    return packed_weights(w, <float> 0, geometry, groups, transposed, channels_last)
 
 
 def pack_f64(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last):
-    return packed_weights(w, <double> 0, geometry, groups, transposed, channels_last, NULL)
+    return packed_weights(w, <double> 0, geometry, groups, transposed, channels_last)
 
 
-def pack_half(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last, bint brain):
+def pack_half(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last,
+              bint is_bfloat16):
     return packed_weights(w, <uint16_t> 0, geometry, groups, transposed, channels_last,
-                          half_of(brain))
+                          half_of(is_bfloat16))
 
 
 def forward_f32(const float[:, :, :] x, w, const float[:] b, float[:, :, :] y, geometry,
@@ -387,85 +387,99 @@ def small(Map which, first, second, bias, out, geometry, Py_ssize_t groups):
 
 # Half precision comes as integers of 16 bits, which is what memoryviews can hold of it.
 
-cdef const cc_half *half_of(bint brain) noexcept:
-    return level.bfloat16 if brain else level.float16
+cdef const cc_half *half_of(bint is_bfloat16) noexcept:
+    return level.bfloat16 if is_bfloat16 else level.float16
 
 
 def forward_half(const uint16_t[:, :, :] x, w, const uint16_t[:] b,
-                 uint16_t[:, :, :] y, geometry, Py_ssize_t groups, bint brain):
-    cdef const cc_half *half = half_of(brain)
+                 uint16_t[:, :, :] y, geometry, Py_ssize_t groups, bint is_bfloat16):
+    cdef const cc_half *half = half_of(is_bfloat16)
     compute(FORWARD, view_of(x, half), weights_of(w, <uint16_t> 0, half), line_of(b, half),
             view_of(y, half), geometry, groups, sizeof(float))
 
 
 def backward_input_half(const uint16_t[:, :, :] dy, w,
                         uint16_t[:, :, :] dx, geometry, Py_ssize_t groups,
-                        const uint16_t[:] b=None, bint brain=False):
-    cdef const cc_half *half = half_of(brain)
+                        const uint16_t[:] b=None, bint is_bfloat16=False):
+    cdef const cc_half *half = half_of(is_bfloat16)
     compute(BACKWARD_INPUT, view_of(dy, half), weights_of(w, <uint16_t> 0, half),
             line_of(b, half), view_of(dx, half), geometry, groups, sizeof(float))
 
 
 def backward_weight_half(const uint16_t[:, :, :] dy, const uint16_t[:, :, :] x,
-                         uint16_t[:, :, :] dw, geometry, Py_ssize_t groups, bint brain):
-    cdef const cc_half *half = half_of(brain)
+                         uint16_t[:, :, :] dw, geometry, Py_ssize_t groups, bint is_bfloat16):
+    cdef const cc_half *half = half_of(is_bfloat16)
     compute(BACKWARD_WEIGHT, view_of(dy, half), view_of(x, half), nothing, view_of(dw, half),
             geometry, groups, sizeof(float))
 
 
-def backward_bias_half(const uint16_t[:, :, :] dy, uint16_t[:] db, bint brain):
-    cdef const cc_half *half = half_of(brain)
+def backward_bias_half(const uint16_t[:, :, :] dy, uint16_t[:] db, bint is_bfloat16):
+    cdef const cc_half *half = half_of(is_bfloat16)
     compute(BACKWARD_BIAS, view_of(dy, half), nothing, nothing, line_of(db, half), None, 1,
             sizeof(float))
 
 
-# Signals of complex numbers are read and written as they lie, as if each channel were two of real
-# ones; _complex.py, which calls these, has the real weights, biases and gradients that go with it.
+# Complex numbers are read and written in place, as if each channel were two of real ones, and a
+# weight a matrix between them. backward_input conjugates the weight, as gradients ask for. With
+# `conjugate` a weight is conjugated first, so that backward_input takes it as it is; and the
+# gradient of a weight comes out conjugated.
 
-def forward_c64(const complex64[:, :, :] x, w, const float[:] b,
-                complex64[:, :, :] y, geometry, Py_ssize_t groups):
-    compute(FORWARD, view_of(x), weights_of(w, <float> 0), line_of(b), view_of(y), geometry,
-            groups, sizeof(float))
-
-
-def forward_c128(const complex128[:, :, :] x, w, const double[:] b,
-                 complex128[:, :, :] y, geometry, Py_ssize_t groups):
-    compute(FORWARD, view_of(x), weights_of(w, <double> 0), line_of(b), view_of(y), geometry,
-            groups, sizeof(double))
+def forward_c64(const complex64[:, :, :] x, w, const complex64[:] b, complex64[:, :, :] y,
+                geometry, Py_ssize_t groups, bint conjugate=False):
+    compute(FORWARD, view_of(x), weights_of(w, <complex64> 0j, NULL, conjugate), line_of(b),
+            view_of(y), geometry, groups, sizeof(float))
 
 
-def backward_input_c64(const complex64[:, :, :] dy, w,
-                       complex64[:, :, :] dx, geometry, Py_ssize_t groups,
-                       const float[:] b=None):
-    compute(BACKWARD_INPUT, view_of(dy), weights_of(w, <float> 0), line_of(b), view_of(dx),
-            geometry, groups, sizeof(float))
-
-
-def backward_input_c128(const complex128[:, :, :] dy, w,
-                        complex128[:, :, :] dx, geometry, Py_ssize_t groups,
-                        const double[:] b=None):
-    compute(BACKWARD_INPUT, view_of(dy), weights_of(w, <double> 0), line_of(b), view_of(dx),
-            geometry, groups, sizeof(double))
+def backward_input_c64(const complex64[:, :, :] dy, w, complex64[:, :, :] dx, geometry,
+                       Py_ssize_t groups, const complex64[:] b=None, bint conjugate=False):
+    compute(BACKWARD_INPUT, view_of(dy), weights_of(w, <complex64> 0j, NULL, conjugate),
+            line_of(b), view_of(dx), geometry, groups, sizeof(float))
 
 
 def backward_weight_c64(const complex64[:, :, :] dy, const complex64[:, :, :] x,
-                        float[:, :, :] dw, geometry, Py_ssize_t groups):
-    compute(BACKWARD_WEIGHT, view_of(dy), view_of(x), nothing, view_of(dw), geometry, groups,
-            sizeof(float))
+                        complex64[:, :, :] dw, geometry, Py_ssize_t groups,
+                        bint conjugate=False):
+    compute(BACKWARD_WEIGHT, view_of(dy), view_of(x), nothing, weight_view(dw, NULL, conjugate),
+            geometry, groups, sizeof(float))
 
 
-def backward_weight_c128(const complex128[:, :, :] dy, const complex128[:, :, :] x,
-                         double[:, :, :] dw, geometry, Py_ssize_t groups):
-    compute(BACKWARD_WEIGHT, view_of(dy), view_of(x), nothing, view_of(dw), geometry, groups,
-            sizeof(double))
-
-
-def backward_bias_c64(const complex64[:, :, :] dy, float[:] db):
+def backward_bias_c64(const complex64[:, :, :] dy, complex64[:] db):
     compute(BACKWARD_BIAS, view_of(dy), nothing, nothing, line_of(db), None, 1, sizeof(float))
 
 
-def backward_bias_c128(const complex128[:, :, :] dy, double[:] db):
+def pack_c64(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last,
+             bint conjugate=False):
+    return packed_weights(w, <complex64> 0j, geometry, groups, transposed, channels_last, NULL,
+                          conjugate)
+
+
+def forward_c128(const complex128[:, :, :] x, w, const complex128[:] b, complex128[:, :, :] y,
+                 geometry, Py_ssize_t groups, bint conjugate=False):
+    compute(FORWARD, view_of(x), weights_of(w, <complex128> 0j, NULL, conjugate), line_of(b),
+            view_of(y), geometry, groups, sizeof(double))
+
+
+def backward_input_c128(const complex128[:, :, :] dy, w, complex128[:, :, :] dx, geometry,
+                        Py_ssize_t groups, const complex128[:] b=None, bint conjugate=False):
+    compute(BACKWARD_INPUT, view_of(dy), weights_of(w, <complex128> 0j, NULL, conjugate),
+            line_of(b), view_of(dx), geometry, groups, sizeof(double))
+
+
+def backward_weight_c128(const complex128[:, :, :] dy, const complex128[:, :, :] x,
+                         complex128[:, :, :] dw, geometry, Py_ssize_t groups,
+                         bint conjugate=False):
+    compute(BACKWARD_WEIGHT, view_of(dy), view_of(x), nothing, weight_view(dw, NULL, conjugate),
+            geometry, groups, sizeof(double))
+
+
+def backward_bias_c128(const complex128[:, :, :] dy, complex128[:] db):
     compute(BACKWARD_BIAS, view_of(dy), nothing, nothing, line_of(db), None, 1, sizeof(double))
+
+
+def pack_c128(w, geometry, Py_ssize_t groups, bint transposed, bint channels_last,
+              bint conjugate=False):
+    return packed_weights(w, <complex128> 0j, geometry, groups, transposed, channels_last, NULL,
+                          conjugate)
 
 
 #: What both sides count or bound alike, for a test that they do.

@@ -51,7 +51,7 @@ def normal(case, seed, dtype, geometry=None):
 
 
 def as_real(x, w, b, dy):
-    """The same sums of real numbers: channels (c, part), weights as matrices; see _complex.py."""
+    """The same sums of real numbers: channels (c, part), weights as matrices."""
 
     def signal(array):
         parts = np.stack([array.real, array.imag], axis=2)
@@ -292,6 +292,74 @@ def test_signals_are_not_copied(native):
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < x.nbytes / 8  # scratch, for two threads
+
+
+#: Blocks of rows that begin between the parts of a number, phases that are merged or meet no tap,
+#: weights that take several chunks, a padding mode, and a single tap.
+CONJUGATED = [
+    Case(2, 1, 3, 9, 70, 5, 1, (3, 1), 2),
+    Case(2, 2, 5, 3, 61, 7, 3, (2, 2), 1),
+    Case(1, 1, 70, 13, 40, 9, 2, (4, 4), 1),
+    Case(3, 3, 1, 1, 33, 2, 4, (0, 1), 3),
+    Case(2, 1, 2, 17, 50, 4, 1, (3, 2), 1, "reflect"),
+    Case(1, 1, 1, 7, 9, 1, 1, 0, 1),
+]
+
+
+def moved(array):
+    """The same numbers, none of which lies beside the next one."""
+    room = np.empty([2 * n + 1 for n in array.shape], array.dtype)
+    view = room[tuple(slice(1, None, 2) for _ in array.shape)]
+    view = view[..., ::-1]
+    view[...] = array
+    return view
+
+
+@pytest.mark.parametrize("arrange", [np.ascontiguousarray, moved])
+@pytest.mark.parametrize("case", CONJUGATED, ids=str)
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_the_extension_conjugates(native, dtype, case, arrange):
+    """To the bit what it computes of a conjugated copy; which arrays' strides it takes as any."""
+    kernels = _backend.kernels_for(np.dtype(dtype))
+    x, w, b, dy = normal(case, 0, dtype)
+    g, groups = case.geometry, case.groups
+    for bad in (None, np.nan):
+        if bad is not None:
+            w[-1, 0, -1] = bad * 1j
+        for threads in (1, 3):
+            with cconv1d.num_threads(threads):
+                ours, theirs = [], []
+                for results, v, options in (
+                    (ours, arrange(w), {"conjugate": True}),
+                    (theirs, w.conj(), {}),
+                ):
+                    y, dx, dw = (arrange(np.empty_like(a)) for a in (dy, x, w))
+                    kernels.forward(arrange(x), v, arrange(b), y, g, groups, **options)
+                    kernels.backward_input(arrange(dy), v, dx, g, groups, **options)
+                    kernels.backward_weight(arrange(dy), arrange(x), dw, g, groups, **options)
+                    packed = [
+                        kernels.pack(v, g, groups, transposed, False, **options)
+                        for transposed in (False, True)
+                    ]
+                    again, dx_again = np.empty_like(y), np.empty_like(dx)
+                    kernels.forward(arrange(x), packed[0], arrange(b), again, g, groups)
+                    kernels.backward_input(arrange(dy), packed[1], dx_again, g, groups)
+                    same(again, y)
+                    same(dx_again, dx)
+                    results += [y, dx, dw if options else dw.conj()]
+            for a, c in zip(ours, theirs, strict=True):
+                same(a, c)
+                assert a[np.isfinite(a)].tobytes() == c[np.isfinite(c)].tobytes()
+
+
+def test_packed_complex_weights_do_not_go_with_real_ones(native):
+    """A complex64 has as many bytes as a float64."""
+    case = Case(1, 1, 2, 3, 20, 3, 1, 0, 1)
+    x, w, _, dy = normal(case, 0, np.complex64)
+    packed = _backend.kernels_for(w.dtype).pack(w, case.geometry, 1, False, False)
+    real = _backend.kernels_for(np.dtype(np.float64))
+    with pytest.raises(TypeError, match="complex"):
+        real.forward(x.real.astype(float), packed, None, dy.real.astype(float), case.geometry, 1)
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128])

@@ -96,8 +96,8 @@ FAULTS = [
     Fault(
         "packed weights taken for finite ones",
         "src/nest/correlate.pxi",
-        "job.packed, finite = <void *> kept.numbers, kept.finite",
-        "job.packed, finite = <void *> kept.numbers, True",
+        "job.packed, finite = <void *> prepacked.numbers, prepacked.finite",
+        "job.packed, finite = <void *> prepacked.numbers, True",
         "prepared",
     ),
     Fault(
@@ -117,9 +117,9 @@ FAULTS = [
     ),
     Fault(
         "the sign of a complex weight's gradient",
-        "cconv1d/_complex.py",
-        "matrices[:, 1, :, 0] -= matrices[:, 0, :, 1]",
-        "matrices[:, 1, :, 0] += matrices[:, 0, :, 1]",
+        "src/nest/backward_weight.pxi",
+        "result[1] = g[tap + row] - g[tap + taps]",
+        "result[1] = g[tap + row] + g[tap + taps]",
         "complex",
     ),
     # padding modes
@@ -155,8 +155,8 @@ FAULTS = [
     Fault(
         "weights of a class with a tap fewer begin too late",
         "src/nest/phases.pxi",
-        "+ min(g.taps % g.period, phase.klass))",
-        "+ phase.klass)",
+        "+ min(g.taps % g.period, phase.residue))",
+        "+ phase.residue)",
         "kernels transpose",
     ),
     Fault(
@@ -191,7 +191,7 @@ FAULTS = [
     Fault(
         "merged phases stored beyond the end",
         "src/nest/correlate.pxi",
-        "max(0, -place), min(count, results_of(&job.sum, klass) - place)",
+        "max(0, -place), min(count, results_of(&job.sum, residue) - place)",
         "max(0, -place), count",
         "kernels transpose",
     ),
@@ -219,8 +219,8 @@ FAULTS = [
     Fault(
         "sums of the second part of a skewed run go to the first",
         "src/nest/backward_weight.pxi",
-        "depth_of_skew - 1, apart, positions, sums + (t + longer) * CC_LANES,",
-        "depth_of_skew - 1, apart, positions, sums + t * CC_LANES,",
+        "sums + (t + longer) * CC_LANES, terms_per_shift)",
+        "sums + t * CC_LANES, terms_per_shift)",
         "kernels",
     ),
     Fault(

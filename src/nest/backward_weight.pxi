@@ -1,4 +1,16 @@
 # backward_weight: positions summed, in the order of the samples.
+#
+#     dw[row, t] = Σ_{n,p} dy[n, row, p] · x[n, sample that term t of output p meets]
+#
+# Takes  Views of dy, x and dw with any strides and formats.
+# Gives  dw; false if memory ran out.
+#
+# dw_outer: rank-1 updates, one position after another. Lanes are along the shorter side of dw, the
+# rows or the terms of a group, whose operand is transposed; the other one is broadcast.
+# dw_dot: dot products, lanes along positions, where one side is shorter than FEW_ROWS.
+#
+# Loops, outermost first: chunks of the pool (group, part of the rows, part of the terms); samples;
+# ranges of positions; chunks of terms, for which a panel is packed; tiles.
 
 cdef struct WeightGradient:
     # A job for the pool. Its chunks are blocks of dw: some output channels (rows) of one group by
@@ -7,18 +19,22 @@ cdef struct WeightGradient:
     const Geometry *g
     View dy, x, dw
     Terms terms
-    Py_ssize_t groups, rows, count     # of a group: output channels, and terms of each
+    Py_ssize_t groups
+    Py_ssize_t rows                 # output channels of a group
+    Py_ssize_t count                # terms of a row
     Py_ssize_t row_parts, part_rows, term_parts, part_terms
-    bint by_position
+    bint dw_dot                     # or else dw_outer
     Py_ssize_t positions, budget
-    Py_ssize_t distance                # samples between rows of dy, or 0 if they must be copied
-    Py_ssize_t inner, outer            # positions between them read no padding and may have
-    Py_ssize_t x_distance              # so many samples between channels of x, else 0, and
-    int32_t *places                    # terms in x as it lies
-    Py_ssize_t panel_size, offset_size, lines_size, turned_size, sums_size
-    Py_ssize_t size                    # of a number, in bytes
+    Py_ssize_t dy_pitch             # samples between rows of dy, or 0 if they must be copied
+    Py_ssize_t inner, outer         # positions from `inner` to before `outer` read no padding
+    Py_ssize_t x_pitch              # samples between channels of x, or 0 if panels must be packed
+    int32_t *in_place_offsets       # [term] in x, where `x_pitch` is not 0
+    Py_ssize_t panel_size, offset_size, dy_copies_size, transposed_size, sums_size
+    Py_ssize_t size                 # of a number, in bytes
     int threads
-    uintptr_t workers                  # the threads' own scratch
+    void *gradients                 # of the matrix that a complex weight is, or NULL
+    Py_ssize_t gradients_size
+    uintptr_t workers               # the threads' own scratch
     Py_ssize_t worker_size
 
 
@@ -27,9 +43,9 @@ cdef struct WeightScratch:
     void *sums
     void *panel
     int32_t *offset
-    void *copies                       # rows of dy, if they do not lie side by side
-    int32_t *line                      # where rows of dy begin
-    void *turned
+    void *dy_copies     # rows of dy, if their samples are not contiguous
+    int32_t *dy_offset  # [row] where it begins, in dy or the copies
+    void *transposed    # the operand whose rows are lanes: [tile][position][lane]
 
 
 cdef uintptr_t carve_own_weight(
@@ -38,28 +54,29 @@ cdef uintptr_t carve_own_weight(
     own.sums = carve(&next, job.sums_size * job.size)
     own.panel = carve(&next, job.panel_size * job.size)
     own.offset = <int32_t *> carve(&next, job.offset_size * sizeof(int32_t))
-    own.copies = carve(&next, job.lines_size * job.size)
-    own.line = <int32_t *> carve(&next, job.part_rows * sizeof(int32_t))
-    own.turned = carve(&next, job.turned_size * job.size)
+    own.dy_copies = carve(&next, job.dy_copies_size * job.size)
+    own.dy_offset = <int32_t *> carve(&next, job.part_rows * sizeof(int32_t))
+    own.transposed = carve(&next, job.transposed_size * job.size)
     return next
 
 
 cdef uintptr_t carve_weight(WeightGradient *job, uintptr_t next) noexcept nogil:
     cdef WeightScratch own
-    job.places = NULL
-    if job.x_distance:
-        job.places = <int32_t *> carve(&next, job.count * sizeof(int32_t))
+    job.in_place_offsets = NULL
+    if job.x_pitch:
+        job.in_place_offsets = <int32_t *> carve(&next, job.count * sizeof(int32_t))
+    job.gradients = carve(&next, job.gradients_size)
     job.workers, job.worker_size = next, carve_own_weight(job, &own, 0)
     return next + job.threads * job.worker_size
 
 
 cdef void store_sums(
-    const WeightGradient *job, const real *sums, Py_ssize_t lanes, bint turn_terms,
+    const WeightGradient *job, const real *sums, Py_ssize_t lanes, bint transpose_terms,
     Py_ssize_t first_row, Py_ssize_t rows, Py_ssize_t first_term, Py_ssize_t terms
 ) noexcept nogil:
-    """sums[tile][row][lane], where terms are lanes if `turn_terms` and rows if not, into dw."""
+    """sums[tile][row][lane] into dw; terms are lanes if `transpose_terms`, and rows if not."""
     cdef const Geometry *g = job.g
-    cdef Py_ssize_t row, channel, klass, tap, t, place, step = 0 if turn_terms else lanes
+    cdef Py_ssize_t row, channel, residue, tap, t, place, step = 0 if transpose_terms else lanes
     cdef Py_ssize_t period = g.period, taps = g.taps, tap_step = period * job.dw.strides[2]
     cdef bint halves = job.dw.half != NULL
     cdef char *result
@@ -67,11 +84,11 @@ cdef void store_sums(
         t = -first_term
         place = row // lanes * terms * lanes + row % lanes
         for channel in range(job.dw.shape[1]):
-            for klass in range(g.classes):
-                result = at(&job.dw, first_row + row, channel, klass)
-                for tap from klass <= tap < taps by period:
+            for residue in range(g.residues):
+                result = at(&job.dw, first_row + row, channel, residue)
+                for tap from residue <= tap < taps by period:
                     if 0 <= t < terms:
-                        if turn_terms:
+                        if transpose_terms:
                             place = (t // lanes * rows + row) * lanes + t % lanes
                         if not halves:  # a call for one number would take longer
                             (<real *> result)[0] = sums[place]
@@ -82,22 +99,22 @@ cdef void store_sums(
                     t += 1
 
 
-cdef void turn(
+cdef void transpose_rows(
     const cc_tiles *tiles, const real *rows, const int32_t *offset, Py_ssize_t count,
-    Py_ssize_t positions, real *turned
+    Py_ssize_t positions, real *transposed
 ) noexcept nogil:
-    """turned[tile][p][lane] = rows[offset[tile·lanes + lane] + p], zero where there is no row."""
+    """transposed[tile][p][lane] = rows[offset[tile·lanes + lane] + p], zero without a row."""
     cdef Py_ssize_t lanes = tiles.by_lane_width, first
     for first from 0 <= first < count by lanes:
         tiles.turn(rows, offset + first, min(lanes, count - first), positions,
-                   turned + first * positions)
+                   transposed + first * positions)
 
 
-cdef void add_by_lane(
-    const cc_tiles *tiles, const real *turned, Py_ssize_t across, const real *panel,
+cdef void add_dw_outer(
+    const cc_tiles *tiles, const real *transposed, Py_ssize_t across, const real *panel,
     const int32_t *offset, Py_ssize_t down, Py_ssize_t positions, real *sums, Py_ssize_t depth
 ) noexcept nogil:
-    """sums[tile][row][lane] += Σ_p panel[offset[row] + p] · turned[tile][p][lane]"""
+    """sums[tile][row][lane] += Σ_p panel[offset[row] + p] · transposed[tile][p][lane]"""
     cdef Py_ssize_t lanes = tiles.by_lane_width
     cdef Py_ssize_t blocks = (down + tiles.by_lane_rows - 1) // tiles.by_lane_rows
     cdef Py_ssize_t first, p, block, row, next_row
@@ -107,21 +124,22 @@ cdef void add_by_lane(
             for block in range(blocks):
                 row, next_row = next_row, (block + 1) * down // blocks
                 tiles.by_lane[next_row - row](
-                    panel + p, offset + row, turned + first * positions + p * lanes,
+                    panel + p, offset + row, transposed + first * positions + p * lanes,
                     min(positions - p, CC_BLOCK), sums + (first * depth + row * lanes))
 
 
 cdef void add_pairs(
     const cc_tiles *tiles, const real *panel, const int32_t *offset, Py_ssize_t terms,
-    const real *lines, const int32_t *line, Py_ssize_t rows, Py_ssize_t apart,
+    const real *dy_rows, const int32_t *dy_offset, Py_ssize_t rows, Py_ssize_t terms_per_shift,
     Py_ssize_t positions, real *sums, Py_ssize_t sums_row
 ) noexcept nogil:
-    """add_by_position for all pairs of some rows and terms.
+    """add_dw_dot for all pairs of some rows and terms.
 
-    If `apart` is not 0, every row is the first one, and its terms come so many after those of the
-    row before: their samples are CC_LANES positions later.
+    If `terms_per_shift` is not 0, one row of dy plays several rows, each shifted by CC_LANES
+    positions: row r starts at term r·terms_per_shift.
     """
-    cdef Py_ssize_t across = (rows + CC_ACROSS - 1) // CC_ACROSS, skew = CC_LANES if apart else 0
+    cdef Py_ssize_t across = (rows + CC_ACROSS - 1) // CC_ACROSS
+    cdef Py_ssize_t skew = CC_LANES if terms_per_shift else 0
     cdef Py_ssize_t i, j, row, next_row = 0, t, next_t, down
     for i in range(across):
         row, next_row = next_row, (i + 1) * rows // across
@@ -131,59 +149,60 @@ cdef void add_pairs(
         for j in range(down):
             t, next_t = next_t, (j + 1) * terms // down
             tiles.by_position[next_row - row][next_t - t](
-                panel, offset + (t + row * apart), lines, line + (0 if apart else row), skew,
-                positions, sums + (t + row * sums_row) * CC_LANES, sums_row)
+                panel, offset + (t + row * terms_per_shift), dy_rows,
+                dy_offset + (0 if terms_per_shift else row), skew, positions,
+                sums + (t + row * sums_row) * CC_LANES, sums_row)
 
 
-cdef void add_by_position(
+cdef void add_dw_dot(
     const cc_tiles *tiles, const real *panel, const int32_t *offset, Py_ssize_t terms,
-    Py_ssize_t step, const real *lines, const int32_t *line, Py_ssize_t rows,
+    Py_ssize_t step, const real *dy_rows, const int32_t *dy_offset, Py_ssize_t rows,
     Py_ssize_t positions, real *sums, Py_ssize_t depth
 ) noexcept nogil:
-    """sums[row][t][lane] += Σ over its positions p of panel[offset[t] + p] · lines[line[row] + p]
+    """sums[row][t][lane] += Σ_p panel[offset[t] + p] · dy_rows[dy_offset[row] + p], p of the lane
 
-    A single row serves as several: what it meets for one tap, it meets CC_LANES positions later for
-    another one, and a vector of samples is loaded once for both.
+    A single row plays several: what it meets for one tap, it meets CC_LANES positions later for the
+    tap terms_per_shift before, so a vector of samples is loaded once for both.
     """
-    cdef Py_ssize_t t = 0, count, apart, depth_of_skew, longer
+    cdef Py_ssize_t t = 0, count, terms_per_shift, depth_of_skew, longer
     cdef int32_t[CC_ACROSS] same
     if rows > 1 or CC_LANES % step:
-        add_pairs[real](tiles, panel, offset, terms, lines, line, rows, 0, positions, sums, depth)
+        add_pairs[real](tiles, panel, offset, terms, dy_rows, dy_offset, rows, 0, positions, sums,
+                        depth)
         return
     for count in range(CC_ACROSS):
-        same[count] = line[0]
-    apart = CC_LANES // step
+        same[count] = dy_offset[0]
+    terms_per_shift = CC_LANES // step
     while t < terms:
         count = 1
         while t + count < terms and offset[t + count] - offset[t + count - 1] == step:
             count += 1
-        depth_of_skew = (count + apart - 1) // apart
-        longer = count - (depth_of_skew - 1) * apart
-        add_pairs[real](tiles, panel, offset + t, longer, lines, same, depth_of_skew, apart,
-                        positions, sums + t * CC_LANES, apart)
+        depth_of_skew = (count + terms_per_shift - 1) // terms_per_shift
+        longer = count - (depth_of_skew - 1) * terms_per_shift
+        add_pairs[real](tiles, panel, offset + t, longer, dy_rows, same, depth_of_skew,
+                        terms_per_shift, positions, sums + t * CC_LANES, terms_per_shift)
         if depth_of_skew > 1:
-            add_pairs[real](tiles, panel, offset + (t + longer), apart - longer, lines, same,
-                            depth_of_skew - 1, apart, positions, sums + (t + longer) * CC_LANES,
-                            apart)
+            add_pairs[real](tiles, panel, offset + (t + longer), terms_per_shift - longer, dy_rows,
+                            same, depth_of_skew - 1, terms_per_shift, positions,
+                            sums + (t + longer) * CC_LANES, terms_per_shift)
         t += count
 
 
-cdef void weight_block(
+cdef void backward_weight_block(
     const WeightGradient *job, const WeightScratch *own, Py_ssize_t chunk, int worker, real *sums
 ) noexcept nogil:
     """One block of dw, for each range of positions of each sample.
 
-    There are two panels, the rows of dy by output channel and those of x by term. by_lane turns the
-    one with fewer rows, so that they lie side by side as lanes, and broadcasts the rows of the
-    other; a chain runs over CC_BLOCK positions. by_position has CC_LANES chains over a range of
-    positions. Chains are added in the order of samples and positions, and lanes at the end.
+    There are two operands, the rows of dy by output channel and those of x by term. A chain of
+    dw_outer runs over CC_BLOCK positions; dw_dot has CC_LANES chains over a range of positions.
+    Chains are added in the order of samples and positions, and lanes at the end.
     """
     cdef const cc_tiles *tiles = job.tiles
     cdef real *panel = <real *> own.panel
-    cdef real *copies = <real *> own.copies
-    cdef real *turned = <real *> own.turned
+    cdef real *dy_copies = <real *> own.dy_copies
+    cdef real *transposed = <real *> own.transposed
     cdef int32_t *offset = own.offset
-    cdef int32_t *line = own.line
+    cdef int32_t *dy_offset = own.dy_offset
     cdef Py_ssize_t group = chunk // (job.row_parts * job.term_parts)
     cdef Py_ssize_t part = chunk // job.term_parts % job.row_parts
     cdef Py_ssize_t r0 = part * job.part_rows
@@ -192,17 +211,18 @@ cdef void weight_block(
     cdef Py_ssize_t first_term = part * job.part_terms
     cdef Py_ssize_t terms = min(job.part_terms, job.count - first_term)
     cdef Cut cut = cut_terms(&job.terms, job.positions, job.budget, CHUNK_TERMS)
-    cdef bint turn_terms = job.count < job.rows and not job.by_position
-    cdef Py_ssize_t lanes = 1 if job.by_position else tiles.by_lane_width
+    cdef bint transpose_terms = job.count < job.rows and not job.dw_dot
+    cdef Py_ssize_t lanes = 1 if job.dw_dot else tiles.by_lane_width
     cdef Py_ssize_t n, p0, inside, row, t, count
-    cdef const real *lines = copies
+    cdef const real *dy_rows = dy_copies
     cdef const real *samples = panel
-    cdef const int32_t *places = offset
+    cdef const int32_t *term_offsets = offset
     cdef bint in_place
 
     memset(sums, 0, job.sums_size * sizeof(real))
+    # samples, and ranges of positions: up to `inner`, from there to `outer`, and beyond
     for row in range(rows):
-        line[row] = <int32_t> (row * (job.distance if job.distance else job.positions))
+        dy_offset[row] = <int32_t> (row * (job.dy_pitch if job.dy_pitch else job.positions))
     for n in range(job.dy.shape[0]):
         p0 = inside = 0
         while p0 + inside < job.dy.shape[2]:
@@ -214,59 +234,80 @@ cdef void weight_block(
                 inside = min(inside, job.inner - p0)
             elif p0 < job.outer:
                 inside = min(inside, job.outer - p0)
-            in_place = job.inner <= p0 < job.outer and job.x_distance != 0
-            if job.distance:
-                lines = <const real *> at(&job.dy, n, group * job.rows + r0, p0)
+            in_place = job.inner <= p0 < job.outer and job.x_pitch != 0
+            if job.dy_pitch:
+                dy_rows = <const real *> at(&job.dy, n, group * job.rows + r0, p0)
             else:
                 for row in range(rows):
                     copy_row[real](&job.dy, n, group * job.rows + r0 + row, p0, 1, inside,
-                                   copies + line[row])
-            if not (turn_terms or job.by_position):
-                turn[real](tiles, lines, line, rows, inside, turned)
+                                   dy_copies + dy_offset[row])
+            if not (transpose_terms or job.dw_dot):
+                transpose_rows[real](tiles, dy_rows, dy_offset, rows, inside, transposed)
+            # chunks of terms
             for t from 0 <= t < terms by cut.chunk:
                 count = min(cut.chunk, terms - t)
                 if in_place:
-                    places = job.places + first_term + t
+                    term_offsets = job.in_place_offsets + first_term + t
                     samples = <const real *> at(&job.x, n, group * job.terms.channels,
                                                 p0 + lowest_sample(&job.terms))
                 else:
-                    places, samples = offset, panel
+                    term_offsets, samples = offset, panel
                     pack_panel[real](&job.x, n, 1, 0, group * job.terms.channels, &job.terms,
                                      first_term + t, first_term + t + count, p0, inside, inside,
                                      panel, offset)
-                if job.by_position:
-                    add_by_position[real](tiles, samples, places, count, job.g.step, lines, line,
-                                          rows, inside, sums + t * CC_LANES, terms)
-                elif turn_terms:
-                    turn[real](tiles, panel, offset, count, inside, turned)
-                    add_by_lane[real](tiles, turned, count, lines, line, rows, inside,
-                                      sums + t * rows, rows)
+                if job.dw_dot:
+                    add_dw_dot[real](tiles, samples, term_offsets, count, job.g.step, dy_rows,
+                                     dy_offset, rows, inside, sums + t * CC_LANES, terms)
+                elif transpose_terms:
+                    transpose_rows[real](tiles, panel, offset, count, inside, transposed)
+                    add_dw_outer[real](tiles, transposed, count, dy_rows, dy_offset, rows, inside,
+                                       sums + t * rows, rows)
                 else:
-                    add_by_lane[real](tiles, turned, rows, panel, offset, count, inside,
-                                      sums + t * lanes, terms)
-    if job.by_position:
+                    add_dw_outer[real](tiles, transposed, rows, panel, offset, count, inside,
+                                       sums + t * lanes, terms)
+    if job.dw_dot:
         tiles.fold(sums, rows * terms)
-    store_sums[real](job, sums, lanes, turn_terms, group * job.rows + r0, rows, first_term, terms)
+    store_sums[real](job, sums, lanes, transpose_terms, group * job.rows + r0, rows, first_term,
+                     terms)
 
 
-cdef void weight_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+cdef void backward_weight_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef const WeightGradient *job = <const WeightGradient *> context
     cdef WeightScratch own
     carve_own_weight(job, &own, job.workers + worker * job.worker_size)
     if job.size == sizeof(float):
-        weight_block[float](job, &own, chunk, worker, <float *> own.sums)
+        backward_weight_block[float](job, &own, chunk, worker, <float *> own.sums)
     else:
-        weight_block[double](job, &own, chunk, worker, <double *> own.sums)
+        backward_weight_block[double](job, &own, chunk, worker, <double *> own.sums)
 
 
-cdef bint weight_gradient(
+cdef void join_parts(const View *dw, const real *gradients) noexcept nogil:
+    """dw of complex numbers from the gradients of the real matrix that a weight is.
+
+    dw.real = G[real, real] + G[imag, imag],  dw.imag = G[imag, real] - G[real, imag]
+    """
+    cdef Py_ssize_t taps = dw.shape[2], row = dw.shape[1] * taps, i, j, tap
+    cdef const real *g
+    cdef real *result
+    for i from 0 <= i < dw.shape[0] by 2:
+        for j from 0 <= j < dw.shape[1] by 2:
+            g = gradients + i * row + j * taps
+            for tap in range(taps):
+                result = <real *> weight_at(dw, i, j, tap)
+                result[0] = g[tap] + g[tap + row + taps]
+                result[1] = g[tap + row] - g[tap + taps]
+                if dw.conjugate:
+                    result[1] = -result[1]
+
+
+cdef bint backward_weight(
     const cc_tiles *tiles, const View *dy, const View *x, const View *dw, const Geometry *g,
     Py_ssize_t groups, Py_ssize_t size
 ) noexcept nogil:
     """backward_weight of numbers of `size` bytes; false if memory ran out, with nothing stored."""
     cdef WeightGradient job
     cdef Py_ssize_t parts, across, along, tiles_across, lanes
-    cdef bint turn_terms
+    cdef bint transpose_terms
     cdef Cut cut
     cdef Arena arena
     cdef uintptr_t start
@@ -276,85 +317,98 @@ cdef bint weight_gradient(
     job.dy, job.x, job.dw = dy[0], x[0], dw[0]
     job.x.mode = g.mode
     if dy.shape[0] == 0:
+        job.dw.shape[0] >>= dw.pair  # the parts of each are those of the other axis
         if size == sizeof(float):
-            fill[float](dw, NULL, 1, 1)
+            fill_bias[float](&job.dw, NULL, 1, 1)
         else:
-            fill[double](dw, NULL, 1, 1)
+            fill_bias[double](&job.dw, NULL, 1, 1)
         return True
+    job.gradients_size = dw.shape[0] * dw.shape[1] * dw.shape[2] * size if dw.pair else 0
     job.terms = terms_of_input(g, dw.shape[1])
     job.rows, job.count = dw.shape[0] // groups, dw.shape[1] * g.taps
-    job.by_position = min(job.rows, job.count) < FEW_ROWS
+    job.dw_dot = min(job.rows, job.count) < FEW_ROWS
     job.budget = PANEL_BYTES // size
 
-    # What becomes lanes, rows or terms, is turned again for each part of the others. So it is
-    # parted before them, unless some parts would have a tile more than others and that counts.
-    turn_terms = job.count < job.rows and not job.by_position
+    # The operand whose rows are lanes is transposed again for each part of the other one. So lanes
+    # are shared out first, unless some parts would then have a tile more than others and there are
+    # few tiles (ENOUGH_TILES).
+    transpose_terms = job.count < job.rows and not job.dw_dot
     job.threads = threads_for(dw.shape[0] * job.count, dy.shape[0] * dy.shape[2])
     parts = (job.threads + groups - 1) // groups
-    lanes = 1 if job.by_position else tiles.by_lane_width
-    tiles_across = ((job.count if turn_terms else job.rows) + lanes - 1) // lanes
+    lanes = 1 if job.dw_dot else tiles.by_lane_width
+    tiles_across = ((job.count if transpose_terms else job.rows) + lanes - 1) // lanes
     across = parts
-    while across > 1 and tiles_across % across and tiles_across < EVEN_TILES * across:
+    while across > 1 and tiles_across % across and tiles_across < ENOUGH_TILES * across:
         across -= 1
     along = (parts + across - 1) // across
     job.part_rows, job.part_terms = job.rows, job.count
-    if turn_terms:
+    if transpose_terms:
         job.part_terms = rounded((job.count + across - 1) // across, lanes)
         along = max(1, min(along, job.rows // tiles.by_lane_rows))
         job.part_rows = (job.rows + along - 1) // along
     else:
         job.part_rows = rounded((job.rows + across - 1) // across, lanes)
-        along = max(1, min(along, job.count // (CC_DOWN if job.by_position else PART_TERMS)))
+        along = max(1, min(along, job.count // (CC_DOWN if job.dw_dot else MIN_TERMS_PER_PART)))
         job.part_terms = (job.count + along - 1) // along
     job.part_rows = min(CHANNELS_PER_PASS, job.part_rows)
     job.part_terms = rounded(job.part_terms, CC_DOWN)
-    if job.by_position:
+    if job.dw_dot:
         job.part_terms = min(job.part_terms, SUMS_BYTES // (CC_LANES * size) // job.part_rows)
     job.row_parts = (job.rows + job.part_rows - 1) // job.part_rows
     job.term_parts = (job.count + job.part_terms - 1) // job.part_terms
     job.threads = <int> min(job.threads, groups * job.row_parts * job.term_parts)
 
-    if job.by_position:
-        # a function of the shape alone: the sums are folded after so many positions
+    if job.dw_dot:
+        # a function of the shape alone, because the order of the sums depends on it
         job.positions = FOLD_POSITIONS
-        while job.positions > NARROW and min(
+        while job.positions > MIN_PANEL_POSITIONS and min(
                 job.terms.channels * channel_size(&job.terms, job.positions),
                 block_size(&job.terms, job.positions)) > job.budget:
             job.positions //= 2
     else:
-        job.positions = panel_positions(&job.terms, job.budget, NARROW)
+        job.positions = panel_positions(&job.terms, job.budget, MIN_PANEL_POSITIONS)
         while job.positions > CC_BLOCK and job.positions * job.part_rows > job.budget:
             job.positions //= 2
     job.positions = min(job.positions, dy.shape[2])
     cut = cut_terms(&job.terms, job.positions, job.budget, CHUNK_TERMS)
     job.panel_size, job.offset_size = cut.size, cut.chunk
-    job.distance = distance_of_rows(&job.dy, job.rows, 0, size)
-    job.lines_size = 0 if job.distance else job.part_rows * job.positions
-    if job.by_position:
-        job.turned_size, job.sums_size = 0, job.part_rows * job.part_terms * CC_LANES
-    elif turn_terms:
-        job.turned_size = rounded(min(cut.chunk, job.part_terms), lanes) * job.positions
+    job.dy_pitch = row_pitch_of(&job.dy, job.rows, 0, size)
+    job.dy_copies_size = 0 if job.dy_pitch else job.part_rows * job.positions
+    if job.dw_dot:
+        job.transposed_size, job.sums_size = 0, job.part_rows * job.part_terms * CC_LANES
+    elif transpose_terms:
+        job.transposed_size = rounded(min(cut.chunk, job.part_terms), lanes) * job.positions
         job.sums_size = rounded(job.part_terms, lanes) * job.part_rows
     else:
-        job.turned_size = rounded(job.part_rows, lanes) * job.positions
+        job.transposed_size = rounded(job.part_rows, lanes) * job.positions
         job.sums_size = rounded(job.part_rows, lanes) * job.part_terms
 
-    # Lanes along positions need no panel for what tiles read only once or twice. The shape decides
-    # where the ends are, so that sums are the same if a panel is needed after all.
-    job.inner = job.outer = job.x_distance = 0
-    if job.by_position and g.stride == 1 and job.terms.channels <= IN_PLACE_CHANNELS:
+    # dw_dot reads a sample only once or twice, so it reads x in place between the ends. The shape
+    # alone decides where these are, so that sums are the same if x must be packed after all.
+    job.inner = job.outer = job.x_pitch = 0
+    if job.dw_dot and g.stride == 1 and job.terms.channels <= IN_PLACE_CHANNELS:
         job.inner = rounded(max(-lowest_sample(&job.terms), 0), CC_LANES)
         job.outer = min(x.shape[2] - lowest_sample(&job.terms) - (g.taps - 1) * g.step, dy.shape[2])
-        job.x_distance = distance_of_rows(&job.x, job.terms.channels, g.taps * g.step, size)
+        job.x_pitch = row_pitch_of(&job.x, job.terms.channels, g.taps * g.step, size)
         if job.outer - job.inner < IN_PLACE_POSITIONS:
-            job.inner = job.outer = job.x_distance = 0
+            job.inner = job.outer = job.x_pitch = 0
 
-    start = open_arena(&arena, carve_weight(&job, 0))
+    start = arena_open(&arena, carve_weight(&job, 0))
     if start == 0:
         return False
     carve_weight(&job, start)
-    if job.x_distance:
-        point_at_terms(&job.terms, job.x_distance, job.places)
-    cc_pool_run(weight_chunk, &job, groups * job.row_parts * job.term_parts, job.threads)
-    close_arena(&arena)
+    if job.x_pitch:
+        point_at_terms(&job.terms, job.x_pitch, job.in_place_offsets)
+    if dw.pair:
+        job.dw.data, job.dw.pair = <char *> job.gradients, 0
+        job.dw.strides[2] = size
+        job.dw.strides[1] = dw.shape[2] * size
+        job.dw.strides[0] = dw.shape[1] * job.dw.strides[1]
+    cc_pool_run(backward_weight_chunk, &job, groups * job.row_parts * job.term_parts, job.threads)
+    if dw.pair and not cc_pool_cancelled(0):
+        if size == sizeof(float):
+            join_parts[float](dw, <const float *> job.gradients)
+        else:
+            join_parts[double](dw, <const double *> job.gradients)
+    arena_close(&arena)
     return True

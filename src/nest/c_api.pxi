@@ -51,8 +51,8 @@ cdef int view_array(int dtype, const cconv1d_array *array, View *view) noexcept 
     return CCONV1D_OK
 
 
-cdef int convolve(
-    Map which, int dtype, const cconv1d_array *x, const cconv1d_array *w,
+cdef int api_convolve(
+    Map map, int dtype, const cconv1d_array *x, const cconv1d_array *w,
     const cconv1d_array *bias, const cconv1d_array *y, const cconv1d_geometry *geometry
 ) noexcept nogil:
     """One of the maps, by the roles of the arrays or of what they are the gradients of."""
@@ -78,46 +78,46 @@ cdef int convolve(
             or y.shape[0] != x.shape[0] or y.shape[1] != w.shape[0] or y.shape[2] != positions):
         return CCONV1D_BAD_SHAPE
     if bias != NULL:
-        if not is_line(bias, x.shape[1] if which == BACKWARD_INPUT else y.shape[1]):
+        if not is_line(bias, x.shape[1] if map == BACKWARD_INPUT else y.shape[1]):
             return CCONV1D_BAD_SHAPE
-        if which == BACKWARD_INPUT and geometry.mode != CCONV1D_ZEROS:
+        if map == BACKWARD_INPUT and geometry.mode != CCONV1D_ZEROS:
             return CCONV1D_BAD_GEOMETRY
 
     g.input_length, g.output_length, g.taps = x.shape[2], positions, w.shape[2]
     g.stride, g.dilation = geometry.stride, geometry.dilation
     g.pad_left, g.mode = geometry.pad_left, geometry.mode
-    classify(&g)
-    if which == FORWARD:
-        done = apply_map(which, &views[0], &views[1], &views[2], &views[3], &g, groups, size)
-    elif which == BACKWARD_INPUT:
-        done = apply_map(which, &views[3], &views[1], &views[2], &views[0], &g, groups, size)
+    find_residues(&g)
+    if map == FORWARD:
+        done = apply_map(map, &views[0], &views[1], &views[2], &views[3], &g, groups, size)
+    elif map == BACKWARD_INPUT:
+        done = apply_map(map, &views[3], &views[1], &views[2], &views[0], &g, groups, size)
     else:
-        done = apply_map(which, &views[3], &views[0], &views[2], &views[1], &g, groups, size)
+        done = apply_map(map, &views[3], &views[0], &views[2], &views[1], &g, groups, size)
     return CCONV1D_OK if done else CCONV1D_NO_MEMORY
 
 
-cdef int forward(
+cdef int api_forward(
     int dtype, const cconv1d_array *x, const cconv1d_array *w, const cconv1d_array *bias,
     const cconv1d_array *y, const cconv1d_geometry *geometry
 ) noexcept nogil:
-    return convolve(FORWARD, dtype, x, w, bias, y, geometry)
+    return api_convolve(FORWARD, dtype, x, w, bias, y, geometry)
 
 
-cdef int backward_input(
+cdef int api_backward_input(
     int dtype, const cconv1d_array *dy, const cconv1d_array *w, const cconv1d_array *bias,
     const cconv1d_array *dx, const cconv1d_geometry *geometry
 ) noexcept nogil:
-    return convolve(BACKWARD_INPUT, dtype, dx, w, bias, dy, geometry)
+    return api_convolve(BACKWARD_INPUT, dtype, dx, w, bias, dy, geometry)
 
 
-cdef int backward_weight(
+cdef int api_backward_weight(
     int dtype, const cconv1d_array *dy, const cconv1d_array *x, const cconv1d_array *dw,
     const cconv1d_geometry *geometry
 ) noexcept nogil:
-    return convolve(BACKWARD_WEIGHT, dtype, x, dw, NULL, dy, geometry)
+    return api_convolve(BACKWARD_WEIGHT, dtype, x, dw, NULL, dy, geometry)
 
 
-cdef int backward_bias(
+cdef int api_backward_bias(
     int dtype, const cconv1d_array *dy, const cconv1d_array *db
 ) noexcept nogil:
     cdef View dy_view, db_view
@@ -163,10 +163,10 @@ cdef const char *describe(int status) noexcept nogil:
 cdef cconv1d_api table
 table.abi_major, table.abi_minor = CCONV1D_ABI_MAJOR, CCONV1D_ABI_MINOR
 table.size = sizeof(cconv1d_api)
-table.forward = forward
-table.backward_input = backward_input
-table.backward_weight = backward_weight
-table.backward_bias = backward_bias
+table.forward = api_forward
+table.backward_input = api_backward_input
+table.backward_weight = api_backward_weight
+table.backward_bias = api_backward_bias
 table.output_length = output_length
 table.transposed_length = transposed_length
 table.get_num_threads = cc_pool_threads

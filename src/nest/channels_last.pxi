@@ -1,99 +1,109 @@
-# forward and backward_input of signals whose channels lie side by side (NLC): lanes along channels.
+# forward and backward_input of channels-last arrays (NLC): lanes along the channels of results.
 #
-# A tile reads samples and stores results where they lie, so nothing is transposed. It reads a panel
-# around the ends of a signal, a few positions at a time, with what lies beyond them; and everywhere
-# if each channel is a group with many taps: its samples, a signal's whole width apart, would push
-# each other out of the caches where that is a power of two (3 times as slow with 512 channels).
+#     out[n, p, lane] = bias[lane] + Σ_t w[t][lane] · x[n, p·in_step + tap_samples[t], channel[t]]
+#
+# Takes  a planned Sum, Views with a channel stride of one number, weights, a bias.
+# Gives  the results; false if memory ran out; -1 where a weight that is not finite would multiply
+#        the zeros around dy, and then nothing is stored.
+#
+# A tile reads samples and stores results in place, so nothing is transposed. It reads a panel near
+# the ends of a signal, a few positions at a time, with the padding; and everywhere in a depthwise
+# layer with many taps: its samples, a whole row of channels apart, would push each other out of the
+# caches where that is a power of two (3 times as slow with 512 channels).
+#
+# Loops, outermost first: chunks of the pool (sample, group, panel of positions); phases; strips of
+# positions; blocks of terms; blocks of lanes; tiles.
 
-cdef struct Across:
+cdef struct ChannelsLast:
     # A job for the pool. Its chunks are panels of positions of one group of one sample or, if each
     # channel is a group of its own, of all groups.
-    Sum sum                    # along lanes
+    Sum sum                    # with rows that are lanes: see lay_along_lanes
     View array, out
     Py_ssize_t rows, lanes     # of a tile: positions, and channels of results
-    Py_ssize_t blocks          # of so many channels in a group
-    Py_ssize_t strip           # positions whose samples are read again by block after block
-    Py_ssize_t reach           # samples in a panel that holds all that a strip reads, or 0
+    Py_ssize_t blocks          # of `lanes` channels in a group
+    Py_ssize_t strip           # positions whose samples one block of lanes after another reads
+    Py_ssize_t reach           # samples from a position's first to its last; 0: no panel of all
     Py_ssize_t positions, panels
     const cc_across *tile
     Py_ssize_t size            # of a number, in bytes
     int threads
-    bint kept, biased          # packed before; with a bias
-    int32_t *order             # of the sum's terms, if they are not summed as they come
-    Py_ssize_t *ahead          # [phase][tap] samples from what a position reads of it
-    int32_t *offset            # [phase][term] in the array, or in a panel of all samples
-    int32_t *place             # [term] in a panel of samples term by term
+    bint prepacked             # the weights were packed before
+    bint biased                # there is a bias
+    int32_t *order             # room for sum.order, if the terms have an order of their own
+    Py_ssize_t *tap_samples    # [phase][tap] samples from p·in_step to the one that the tap meets
+    int32_t *in_place_offsets  # [phase][term] in the array, or in a panel of all samples
+    int32_t *panel_offsets     # [term] in a panel of samples term by term
     void *packed               # [group][phase][block][term][lane]
     void *biases               # [group][block][lane], or NULL
     uintptr_t workers          # the threads' own scratch
     Py_ssize_t panel_size, worker_size
 
 
-cdef struct AcrossScratch:
+cdef struct ChannelsLastScratch:
     # What a thread has for itself.
     void *panel
-    void *stage                # a tile
+    void *stage  # a tile
 
 
-cdef uintptr_t carve_own_across(
-    const Across *job, AcrossScratch *own, uintptr_t next
+cdef uintptr_t carve_own_channels_last(
+    const ChannelsLast *job, ChannelsLastScratch *own, uintptr_t next
 ) noexcept nogil:
     own.panel = carve(&next, job.panel_size * job.size)
     own.stage = carve(&next, CC_TILE * job.size)
     return next
 
 
-cdef uintptr_t carve_across(Across *job, uintptr_t next) noexcept nogil:
-    cdef AcrossScratch own
+cdef uintptr_t carve_channels_last(ChannelsLast *job, uintptr_t next) noexcept nogil:
+    cdef ChannelsLastScratch own
     job.biases = job.order = NULL
-    if not job.kept:
+    if not job.prepacked:
         job.packed = carve(&next, job.sum.size * job.size)
     if job.biased:
         job.biases = carve(&next, job.sum.groups * job.sum.packed_outs * job.size)
-    job.ahead = <Py_ssize_t *> carve(&next, job.sum.g.taps * sizeof(Py_ssize_t))
-    job.offset = <int32_t *> carve(&next, job.sum.terms * sizeof(int32_t))
+    job.tap_samples = <Py_ssize_t *> carve(&next, job.sum.g.taps * sizeof(Py_ssize_t))
+    job.in_place_offsets = <int32_t *> carve(&next, job.sum.terms * sizeof(int32_t))
     if job.sum.ordered:
         job.order = <int32_t *> carve(&next, job.sum.terms * sizeof(int32_t))
-    job.place = <int32_t *> carve(&next, CC_BLOCK * sizeof(int32_t))
-    job.workers, job.worker_size = next, carve_own_across(job, &own, 0)
+    job.panel_offsets = <int32_t *> carve(&next, CC_BLOCK * sizeof(int32_t))
+    job.workers, job.worker_size = next, carve_own_channels_last(job, &own, 0)
     return next + job.threads * job.worker_size
 
 
 cdef void place_terms(
-    const Phase *phase, Py_ssize_t row, bint in_panel, Py_ssize_t *ahead, int32_t *offset
+    const Phase *phase, Py_ssize_t row, bint in_panel, Py_ssize_t *tap_samples, int32_t *offset
 ) noexcept nogil:
-    """Where the samples of the terms lie from those of a position, neighbours being `row` apart.
+    """Offset of each term's sample from sample p·in_step, if samples are `row` numbers apart.
 
-    In a panel that is from the first sample that a position reads.
+    In a panel offsets count from the first sample that a position reads.
     """
     cdef const Terms *terms = &phase.terms
-    cdef Py_ssize_t klass, u, channel, first, i = 0
-    for klass in range(terms.first_class, terms.last_class):
-        for u in range(class_taps(terms.g, klass)):
-            ahead[i] = terms.direction * terms.in_step * (
-                class_shift(terms.g, klass) + tap_at(terms, i, u) * terms.g.step)
+    cdef Py_ssize_t residue, u, channel, first, i = 0
+    for residue in range(terms.first_residue, terms.last_residue):
+        for u in range(residue_taps(terms.g, residue)):
+            tap_samples[i] = terms.direction * terms.in_step * (
+                residue_shift(terms.g, residue) + tap_at(terms, i, u) * terms.g.step)
             if terms.direction > 0:
-                ahead[i] += class_phase(terms.g, klass)
+                tap_samples[i] += residue_phase(terms.g, residue)
             i += 1
-    first = first_ahead(phase, ahead) if in_panel else 0
+    first = first_sample(phase, tap_samples) if in_panel else 0
     for channel in range(terms.channels):
         for i in range(terms.per_channel):
             offset[channel * terms.per_channel + i] = <int32_t> (
-                (ahead[i] - first) * row + channel)
+                (tap_samples[i] - first) * row + channel)
 
 
-cdef Py_ssize_t first_ahead(const Phase *phase, const Py_ssize_t *ahead) noexcept nogil:
+cdef Py_ssize_t first_sample(const Phase *phase, const Py_ssize_t *tap_samples) noexcept nogil:
     """The first sample that a position reads."""
     cdef Py_ssize_t i, first = PY_SSIZE_T_MAX
     for i in range(phase.terms.per_channel):
-        first = min(first, ahead[i])
+        first = min(first, tap_samples[i])
     return first
 
 
-cdef inline const Py_ssize_t *ahead_of_phase(
-    const Across *job, const Phase *phase
+cdef inline const Py_ssize_t *tap_samples_of(
+    const ChannelsLast *job, const Phase *phase
 ) noexcept nogil:
-    return job.ahead + phase.first_term // job.sum.channels
+    return job.tap_samples + phase.first_term // job.sum.channels
 
 
 cdef void copy_samples(
@@ -122,35 +132,37 @@ cdef void copy_samples(
 
 
 cdef void gather(
-    const Across *job, const Phase *phase, Py_ssize_t n, Py_ssize_t first_channel,
+    const ChannelsLast *job, const Phase *phase, Py_ssize_t n, Py_ssize_t first_channel,
     Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t m, Py_ssize_t count, real *panel
 ) noexcept nogil:
     """panel[sample][lane]; else panel[term][position], or ...[lane] if each channel is a group."""
     cdef const View *array = &job.array
-    cdef const Py_ssize_t *ahead = ahead_of_phase(job, phase)
+    cdef const Py_ssize_t *tap_samples = tap_samples_of(job, phase)
     cdef Py_ssize_t t, channel, step = phase.terms.in_step, width = 1, channels = 1
     if job.sum.depthwise:
         width, channels = job.lanes, min(job.lanes, array.shape[1] - first_channel)
     if job.reach:
-        copy_samples[real](array, n, first_channel, channels, m * step + first_ahead(phase, ahead),
-                           1, (count - 1) * step + job.reach, panel, width)
+        copy_samples[real](array, n, first_channel, channels,
+                           m * step + first_sample(phase, tap_samples), 1,
+                           (count - 1) * step + job.reach, panel, width)
         return
     for t in range(t0, t1):
         channel = t // phase.terms.per_channel
         copy_samples[real](array, n, first_channel + channel, channels,
-                           m * step + ahead[t - channel * phase.terms.per_channel], step, count,
-                           panel + job.place[t - t0], width)
+                           m * step + tap_samples[t - channel * phase.terms.per_channel], step,
+                           count,
+                           panel + job.panel_offsets[t - t0], width)
 
 
-cdef void across_strip(
-    const Across *job, const Phase *phase, const real *packed, Py_ssize_t n, Py_ssize_t group,
+cdef void channels_last_strip(
+    const ChannelsLast *job, const Phase *phase, const real *packed, Py_ssize_t n, Py_ssize_t group,
     Py_ssize_t m, Py_ssize_t count, bint inside, real *panel, real *stage
 ) noexcept nogil:
-    """`count` positions from m on, from the array if what they read lies inside of it."""
+    """`count` positions from m on, read in place if none of their samples is padding."""
     cdef const View *array = &job.array
     cdef const View *out = &job.out
     cdef Py_ssize_t total = phase.terms.channels * phase.terms.per_channel
-    cdef Py_ssize_t row = neighbours_distance(job, sizeof(real)) * phase.terms.in_step
+    cdef Py_ssize_t row = sample_pitch(job, sizeof(real)) * phase.terms.in_step
     cdef Py_ssize_t out_step = out.strides[2] * job.sum.step
     cdef Py_ssize_t t0, t1, block, lanes, tile, p, r, rows, x_row, target_row
     cdef Py_ssize_t tiles = (count + job.rows - 1) // job.rows
@@ -173,16 +185,17 @@ cdef void across_strip(
                                     + m * phase.terms.in_step * array.strides[2])
                 if job.sum.depthwise:
                     x += block * job.lanes
-                offset, x_row = job.offset + phase.first_term + t0, row
+                offset, x_row = job.in_place_offsets + phase.first_term + t0, row
             else:
                 if job.sum.depthwise:
                     gather[real](job, phase, n, block * job.lanes, t0, t1, m, count, panel)
-                x, offset, x_row = panel, job.place, job.lanes if job.sum.depthwise else 1
+                x, offset, x_row = panel, job.panel_offsets, job.lanes if job.sum.depthwise else 1
                 if job.reach:
-                    offset, x_row = job.offset + phase.first_term + t0, row
+                    offset, x_row = job.in_place_offsets + phase.first_term + t0, row
             if job.biases != NULL and t1 == total:
                 bias = <const real *> job.biases + (group * job.blocks + block) * job.lanes
-            for tile in range(tiles):  # evenly: a last one with few rows would be slow
+            # tiles share the positions evenly: a last one with few would be slow
+            for tile in range(tiles):
                 p = tile * count // tiles
                 rows = (tile + 1) * count // tiles - p
                 results = at(out, n, group * job.sum.outs + block * job.lanes,
@@ -201,40 +214,40 @@ cdef void across_strip(
                         memcpy(results + r * out_step, stage + r * job.lanes, lanes * sizeof(real))
 
 
-cdef void across_positions(
-    const Across *job, const real *packed, Py_ssize_t chunk, int worker
+cdef void channels_last_positions(
+    const ChannelsLast *job, const real *packed, Py_ssize_t chunk, int worker
 ) noexcept nogil:
     """A chunk's positions of all phases: those at the ends of the array need a panel."""
-    cdef AcrossScratch own
+    cdef ChannelsLastScratch own
     cdef Py_ssize_t begin = chunk % job.panels * job.positions
     cdef Py_ssize_t group = chunk // job.panels % job.sum.groups
     cdef Py_ssize_t n = chunk // (job.panels * job.sum.groups)
     cdef Py_ssize_t number, m, end, count, first, last, i
-    cdef const Py_ssize_t *ahead
+    cdef const Py_ssize_t *tap_samples
     cdef Phase phase
-    carve_own_across(job, &own, job.workers + worker * job.worker_size)
+    carve_own_channels_last(job, &own, job.workers + worker * job.worker_size)
     for number in range(job.sum.phases):
         phase = phase_of(&job.sum, number)
-        ahead = ahead_of_phase(job, &phase)
+        tap_samples = tap_samples_of(job, &phase)
         m, end = begin, min(begin + job.positions, phase.last_position)
         first, last = m, end
         for i in range(0 if job.reach else phase.terms.per_channel):
             # positions that read nothing beyond the ends
-            first = max(first, ceiling(-ahead[i], phase.terms.in_step))
-            last = min(last, ceiling(job.array.shape[2] - ahead[i], phase.terms.in_step))
+            first = max(first, ceiling(-tap_samples[i], phase.terms.in_step))
+            last = min(last, ceiling(job.array.shape[2] - tap_samples[i], phase.terms.in_step))
         while m < end:
             if first <= m < last:
                 count = min(last - m, job.strip)
             else:
                 count = min((first if m < first < last else end) - m, job.rows)
-            across_strip[real](job, &phase, packed + weights_before(&job.sum, group, &phase), n,
-                               group, m, count, first <= m < last, <real *> own.panel,
-                               <real *> own.stage)
+            channels_last_strip[real](
+                job, &phase, packed + weights_before(&job.sum, group, &phase), n, group, m, count,
+                first <= m < last, <real *> own.panel, <real *> own.stage)
             m += count
 
 
-cdef inline Py_ssize_t neighbours_distance(
-    const Across *job, Py_ssize_t size
+cdef inline Py_ssize_t sample_pitch(
+    const ChannelsLast *job, Py_ssize_t size
 ) noexcept nogil:
     """Numbers from a sample to the next one, in the panel of all samples or in the array."""
     return job.lanes if job.reach else job.array.strides[2] // size
@@ -244,29 +257,29 @@ cdef inline Py_ssize_t ceiling(Py_ssize_t amount, Py_ssize_t step) noexcept nogi
     return (amount + step - 1) // step if amount > 0 else -(-amount // step)
 
 
-cdef void across_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
-    cdef const Across *job = <const Across *> context
+cdef void channels_last_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const ChannelsLast *job = <const ChannelsLast *> context
     if job.size == sizeof(float):
-        across_positions[float](job, <const float *> job.packed, chunk, worker)
+        channels_last_positions[float](job, <const float *> job.packed, chunk, worker)
     else:
-        across_positions[double](job, <const double *> job.packed, chunk, worker)
+        channels_last_positions[double](job, <const double *> job.packed, chunk, worker)
 
 
-cdef bint lies_across(const View *view, Py_ssize_t size) noexcept nogil:
-    """Whether tiles can go along the channels of an array as it lies."""
+cdef bint has_unit_channel_stride(const View *view, Py_ssize_t size) noexcept nogil:
+    """Whether tiles can read or store the channels of an array in place, as lanes."""
     return (view.half == NULL and not view.pair and view.strides[1] == size
             and view.strides[2] % size == 0)
 
 
-cdef bint plan_across(
-    Across *job, const Sum *sum, const View *array, const View *w, const View *out,
+cdef bint plan_channels_last(
+    ChannelsLast *job, const Sum *sum, const View *array, const View *w, const View *out,
     Py_ssize_t size
 ) noexcept nogil:
     """Whether such a job is one for this nest, and then how."""
     cdef const cc_tiles *tiles = sum.tiles
-    cdef const Packed *kept
+    cdef const PackedLayout *prepacked
     cdef Py_ssize_t longest, row, reach
-    if not (lies_across(array, size) and lies_across(out, size)):
+    if not (has_unit_channel_stride(array, size) and has_unit_channel_stride(out, size)):
         return False
     job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], size
     lay_along_lanes(&job.sum)
@@ -279,20 +292,20 @@ cdef bint plan_across(
     if row > INT32_MAX // 2 // max(reach, 1):
         return False
     longest = (out.shape[2] + sum.step - 1) // sum.step
-    kept = packed_for(w, &job.sum)
-    job.kept = kept != NULL
-    if job.kept:
-        job.packed = <void *> kept.numbers  # which are only read
-        if sum.transposed and not kept.finite:
+    prepacked = packed_for(w, &job.sum)
+    job.prepacked = prepacked != NULL
+    if job.prepacked:
+        job.packed = <void *> prepacked.numbers  # which are only read
+        if sum.transposed and not prepacked.finite:
             return False
     if not job.sum.depthwise and (longest < job.rows or longest * out.shape[0] < (
-            ACROSS_LEAST_PACKED if job.kept else ACROSS_LEAST)):
+            CHANNELS_LAST_MIN_PREPACKED if job.prepacked else CHANNELS_LAST_MIN_POSITIONS)):
         return False
-    job.strip = job.rows if job.sum.depthwise else ACROSS_STRIP // job.rows * job.rows
+    job.strip = job.rows if job.sum.depthwise else CHANNELS_LAST_STRIP // job.rows * job.rows
     job.panel_size = CC_BLOCK * job.rows * (job.lanes if job.sum.depthwise else 1)
     job.reach = 0
-    job.positions = min(NARROW, longest * out.shape[0] * job.sum.groups
-                        // (PARTS * <Py_ssize_t> cc_pool_threads()) + 1)
+    job.positions = min(MIN_PANEL_POSITIONS, longest * out.shape[0] * job.sum.groups
+                        // (CHUNKS_PER_THREAD * <Py_ssize_t> cc_pool_threads()) + 1)
     if job.sum.depthwise:
         plan_panel(job, STRIP_BYTES // (job.lanes * size))
     job.positions = rounded(job.positions, job.strip)
@@ -300,11 +313,11 @@ cdef bint plan_across(
     return True
 
 
-cdef void plan_panel(Across *job, Py_ssize_t samples) noexcept nogil:
-    """Read a panel of so many samples at most, if that is worth their copies."""
+cdef void plan_panel(ChannelsLast *job, Py_ssize_t samples) noexcept nogil:
+    """Read a panel of at most `samples` samples, if that pays: see WORTH_COPYING."""
     cdef const Geometry *g = job.sum.g
     cdef Py_ssize_t step = 1 if job.sum.transposed else g.stride
-    cdef Py_ssize_t taps = class_taps(g, 0) if job.sum.transposed else g.taps
+    cdef Py_ssize_t taps = residue_taps(g, 0) if job.sum.transposed else g.taps
     cdef Py_ssize_t reach = (taps - 1) * (g.step if job.sum.transposed else g.dilation) + 1
     cdef Py_ssize_t strip = ((samples - reach) // step + 1) // job.rows * job.rows
     # fewer positions where there are threads for them, but not many times the same copies
@@ -313,43 +326,49 @@ cdef void plan_panel(Across *job, Py_ssize_t samples) noexcept nogil:
         job.strip, job.reach, job.panel_size = strip, reach, samples * job.lanes
 
 
-cdef int across(
-    Across *job, const View *w, const real *bias, Py_ssize_t bias_stride
-) noexcept nogil:
-    """As `correlate`; -1, with nothing stored, where a weight that meets zeros is not finite."""
-    cdef Sum *of = &job.sum
-    cdef Py_ssize_t row = neighbours_distance(job, sizeof(real)), number, group, t
-    cdef Py_ssize_t chunks = job.out.shape[0] * job.sum.groups * job.panels
+cdef void load_biases(const ChannelsLast *job, const View *bias, real *biases) noexcept nogil:
+    """biases[group][block][lane], zeros in lanes without a channel"""
+    cdef const Sum *sum = &job.sum
+    cdef Py_ssize_t group
+    memset(biases, 0, sum.groups * sum.packed_outs * sizeof(real))
+    for group in range(sum.groups):
+        load_row[real](bias, line_at(bias, group * sum.outs), bias.strides[2], sum.outs,
+                       biases + group * sum.packed_outs)
+
+
+cdef int channels_last(ChannelsLast *job, const View *w, const View *bias) noexcept nogil:
+    """A planned job; true, false if memory ran out, or -1 as said above."""
+    cdef const Sum *sum = &job.sum
+    cdef Py_ssize_t row = sample_pitch(job, job.size), number, t
+    cdef Py_ssize_t chunks = job.out.shape[0] * sum.groups * job.panels
     cdef uintptr_t start
     cdef Arena arena
     cdef Phase phase
-    cdef real *biases
-    job.biased = bias != NULL
+    job.biased = bias.data != NULL
     job.threads = <int> min(threads_for(job.out.shape[0] * job.out.shape[1] * job.out.shape[2],
-                                        of.terms // of.step), chunks)
-    start = open_arena(&arena, carve_across(job, 0))
+                                        sum.terms // sum.step), chunks)
+    start = arena_open(&arena, carve_channels_last(job, 0))
     if start == 0:
         return False
-    carve_across(job, start)
-    if of.ordered:
-        order_terms(of, job.order)
-    for number in range(of.phases):
-        phase = phase_of(of, number)
-        place_terms(&phase, row, job.reach > 0, job.ahead + phase.first_term // job.sum.channels,
-                    job.offset + phase.first_term)
+    carve_channels_last(job, start)
+    if sum.ordered:
+        order_terms(&job.sum, job.order)
+    for number in range(sum.phases):
+        phase = phase_of(sum, number)
+        place_terms(&phase, row, job.reach > 0,
+                    job.tap_samples + phase.first_term // sum.channels,
+                    job.in_place_offsets + phase.first_term)
     for t in range(CC_BLOCK):
-        job.place[t] = <int32_t> (t * job.rows * (job.lanes if job.sum.depthwise else 1))
-    biases = <real *> job.biases
+        job.panel_offsets[t] = <int32_t> (t * job.rows * (job.lanes if sum.depthwise else 1))
     if job.biased:
-        for group in range(job.sum.groups):
-            load_row[real](w, <const char *> bias + group * job.sum.outs * bias_stride, bias_stride,
-                           job.sum.outs, biases + group * job.blocks * job.lanes)
-            for t in range(job.sum.outs, job.blocks * job.lanes):
-                biases[group * job.blocks * job.lanes + t] = 0
-    if not job.kept and not pack_weights[real](w, of, job.threads, <real *> job.packed):
-        close_arena(&arena)
+        if job.size == sizeof(float):
+            load_biases[float](job, bias, <float *> job.biases)
+        else:
+            load_biases[double](job, bias, <double *> job.biases)
+    if not job.prepacked and not pack_weights(w, sum, job.threads, job.size, job.packed):
+        arena_close(&arena)
         return -1
-    job.tile = job.sum.tiles.across_each if job.sum.depthwise else job.sum.tiles.across
-    cc_pool_run(across_chunk, job, chunks, job.threads)
-    close_arena(&arena)
+    job.tile = sum.tiles.across_each if sum.depthwise else sum.tiles.across
+    cc_pool_run(channels_last_chunk, job, chunks, job.threads)
+    arena_close(&arena)
     return True

@@ -1,4 +1,13 @@
-# forward and backward_input: results along positions, terms summed one after another.
+# forward and backward_input by panels: lanes along positions, terms summed one after another.
+#
+#     out[n, row, m] = bias[row] + Σ_t w[t][row] · panel[offset[t] + m]
+#
+# Takes  a planned Sum, Views of the array, the weights (packed, or to be packed), a bias and the
+#        results, with any strides and formats.
+# Gives  the results; false if memory ran out.
+#
+# Loops, outermost first: chunks of the pool (sample, group, panel of positions, part of the rows);
+# phases; chunks of terms, for which a panel is packed; strips of positions; blocks of rows; tiles.
 
 cdef struct Correlation:
     # A job for the pool. Its chunks are panels of positions of one group of one sample, or of
@@ -6,19 +15,22 @@ cdef struct Correlation:
     Sum sum
     View array, out
     Py_ssize_t positions, panels, parts
-    Py_ssize_t together, apart         # short signals in a panel, and positions between them
-    bint aside                         # results that lie apart or are halves wait for all terms
-    Py_ssize_t budget, most            # of samples in a panel, of terms in a chunk
+    Py_ssize_t signals_per_panel  # more than one if they are short
+    Py_ssize_t signal_pitch       # positions from one signal of a panel to the next
+    bint buffered                 # results wait in scratch until all their terms are summed
+    Py_ssize_t budget             # of samples in a panel
+    Py_ssize_t most               # terms in a chunk
     Py_ssize_t panel_size, offset_size, sums_size
-    Py_ssize_t distance                # samples between channels, or 0 if panels must be packed
-    Py_ssize_t size                    # of a number, in bytes
+    Py_ssize_t row_pitch          # samples between channels, or 0 if panels must be packed
+    Py_ssize_t size               # of a number, in bytes
     int threads
-    bint kept, biased                  # packed before; with a bias
-    int32_t *order                     # of the sum's terms, if they are not summed as they come
-    int32_t *places                    # [phase][term] in the array, where `distance` is not 0
-    void *packed                       # [group][phase][block of rows][term][row of the block]
-    void *biases                       # [group][row], or NULL
-    uintptr_t workers                  # the threads' own scratch
+    bint prepacked                # the weights were packed before
+    bint biased                   # there is a bias
+    int32_t *order                # room for sum.order, if the terms have an order of their own
+    int32_t *in_place_offsets     # [phase][term] in the array, where `row_pitch` is not 0
+    void *packed                  # [group][phase][block of rows][term][row of the block]
+    void *biases                  # [group][row], or NULL
+    uintptr_t workers             # the threads' own scratch
     Py_ssize_t worker_size
 
 
@@ -26,8 +38,8 @@ cdef struct CorrelationScratch:
     # What a thread has for itself.
     void *panel
     int32_t *offset
-    void *stage                        # a tile
-    void *sums                         # of a chunk, if they go aside
+    void *stage  # a tile
+    void *sums   # of a chunk, if they are buffered
 
 
 cdef uintptr_t carve_own_correlation(
@@ -43,15 +55,15 @@ cdef uintptr_t carve_own_correlation(
 cdef uintptr_t carve_correlation(Correlation *job, uintptr_t next) noexcept nogil:
     cdef CorrelationScratch own
     cdef Py_ssize_t terms = job.sum.terms * sizeof(int32_t)
-    job.packed = job.biases = job.order = job.places = NULL
-    if not job.kept:
+    job.packed = job.biases = job.order = job.in_place_offsets = NULL
+    if not job.prepacked:
         job.packed = carve(&next, job.sum.size * job.size)
     if job.biased:
         job.biases = carve(&next, job.sum.groups * job.sum.most_rows * job.size)
     if job.sum.ordered:
         job.order = <int32_t *> carve(&next, terms)
-    if job.distance:
-        job.places = <int32_t *> carve(&next, terms)
+    if job.row_pitch:
+        job.in_place_offsets = <int32_t *> carve(&next, terms)
     job.workers, job.worker_size = next, carve_own_correlation(job, &own, 0)
     return next + job.threads * job.worker_size
 
@@ -60,18 +72,18 @@ cdef void copy_tile(
     const Correlation *job, const Phase *phase, Py_ssize_t n, Py_ssize_t group, Py_ssize_t row,
     Py_ssize_t rows, Py_ssize_t m, Py_ssize_t count, real *stage, Py_ssize_t stage_row, bint store
 ) noexcept nogil:
-    """A tile of results that `out` does not hold side by side, from the stage or to it."""
+    """A tile of results that are not contiguous in `out`, from the stage or to it."""
     cdef const View *out = &job.out
-    cdef Py_ssize_t r, i, stride = out.strides[2] * job.sum.step, klass, place, channel = row
+    cdef Py_ssize_t r, i, stride = out.strides[2] * job.sum.step, residue, place, channel = row
     cdef Py_ssize_t first = 0, last = count, result = phase.first_result + m * job.sum.step
     cdef char *results
     for r in range(row, row + rows):
-        if job.sum.merged:  # a class may begin earlier than the first one, or end later
-            klass = phase.klass + r // job.sum.outs
+        if job.sum.merged:  # a residue may begin earlier than the first one, or end later
+            residue = phase.residue + r // job.sum.outs
             channel = r % job.sum.outs
-            place = m + ahead_of(&job.sum, klass, phase.klass)
-            first, last = max(0, -place), min(count, results_of(&job.sum, klass) - place)
-            result = first_result(&job.sum, klass) + (place + first) * job.sum.step
+            place = m + ahead_of(&job.sum, residue, phase.residue)
+            first, last = max(0, -place), min(count, results_of(&job.sum, residue) - place)
+            result = first_result(&job.sum, residue) + (place + first) * job.sum.step
         if first < last:
             results = at(out, n, group * job.sum.outs + channel, result)
             if store:
@@ -91,8 +103,8 @@ cdef void correlate_panel(
 ) noexcept nogil:
     """The terms t0 .. t1 of `terms` for the `count` positions of a phase from `first`, of one part.
 
-    A strip of positions comes first, then rows: the samples of all terms that a strip reads stay in
-    the first-level cache, and the weights stream past them.
+    The samples of all terms that a strip of positions reads stay in the first-level cache, and the
+    weights stream past them.
     """
     cdef const cc_tiles *tiles = job.sum.tiles
     cdef const View *out = &job.out
@@ -109,12 +121,14 @@ cdef void correlate_panel(
                               and out.strides[1] % size == 0)
     if job.biases != NULL and t1 == terms:
         bias = <const real *> job.biases + group * job.sum.most_rows
+    # one row with few terms: all positions at once
     if (rows.count == 1 and terms <= CC_MORE and t0 == 0 and t1 == terms
             and side_by_side and count >= tiles.row_least):
         tiles.row[terms if terms <= CC_FEW else 0](
             panel, offset, terms, weights, at(out, n, channel, first), count, bias)
         return
     strip = max(strip // job.sum.width, 1) * job.sum.width
+    # strips of positions, blocks of rows, tiles
     for m0 from 0 <= m0 < count by strip:
         last = min(m0 + strip, count)
         for block in range(first_block, last_block):
@@ -147,15 +161,15 @@ cdef void correlate_range(
 ) noexcept nogil:
     """The positions first .. end - 1 of a phase, from a panel or from the array itself.
 
-    `sums` holds the results until all terms are in, where they go aside; the positions of several
-    signals are all of theirs, one signal after the other.
+    `sums` holds the results until all terms are in, if they are buffered. Several signals have all
+    of their positions in the panel, one signal after the other.
     """
     cdef const Terms *terms = &phase.terms
     cdef Py_ssize_t total = terms.channels * terms.per_channel, t0, t1
-    cdef Py_ssize_t count = end - first + (signals - 1) * job.apart
+    cdef Py_ssize_t count = end - first + (signals - 1) * job.signal_pitch
     cdef Cut cut = cut_terms(terms, job.positions, job.budget, job.most)
     cdef const real *samples = panel
-    cdef const int32_t *places = offset
+    cdef const int32_t *term_offsets = offset
     cdef Py_ssize_t row = first_row(phase.rows, part * phase.rows.blocks // job.parts)
     cdef Py_ssize_t last_row = first_row(phase.rows, (part + 1) * phase.rows.blocks // job.parts)
     cdef Correlation wide
@@ -163,7 +177,7 @@ cdef void correlate_range(
     cdef const Correlation *target = job
     cdef const Phase *target_phase = phase
     cdef Py_ssize_t target_n = n, target_group = group, target_first = first
-    if job.aside:
+    if job.buffered:
         wide, wide_phase = job[0], phase[0]
         wide.out.half = NULL
         wide.out.pair = 0
@@ -178,19 +192,19 @@ cdef void correlate_range(
     for t0 from 0 <= t0 < total by cut.chunk:
         t1 = min(t0 + cut.chunk, total)
         if in_place:
-            places = job.places + phase.first_term + t0
+            term_offsets = job.in_place_offsets + phase.first_term + t0
             samples = <const real *> at(&job.array, n, group * job.sum.channels,
                                         first + lowest_sample(terms))
         else:
-            pack_panel[real](&job.array, n, signals, job.apart, group * job.sum.channels, terms,
-                             t0, t1, first, end - first, rounded(count, job.sum.width), panel,
-                             offset)
-        correlate_panel[real](target, target_phase, samples, places, packed, t0, t1, total, part,
-                              target_n, target_group, target_first, count, stage)
-    if job.aside:
+            pack_panel[real](&job.array, n, signals, job.signal_pitch, group * job.sum.channels,
+                             terms, t0, t1, first, end - first, rounded(count, job.sum.width),
+                             panel, offset)
+        correlate_panel[real](target, target_phase, samples, term_offsets, packed, t0, t1,
+                              total, part, target_n, target_group, target_first, count, stage)
+    if job.buffered:
         for t0 in range(signals):
             copy_tile[real](job, phase, n + t0, group, row, last_row - row, first, end - first,
-                            sums + t0 * job.apart, row_size(job.positions), True)
+                            sums + t0 * job.signal_pitch, row_size(job.positions), True)
 
 
 cdef void correlate_positions(
@@ -201,8 +215,9 @@ cdef void correlate_positions(
     cdef Py_ssize_t part = chunk % job.parts
     cdef Py_ssize_t begin = chunk // job.parts % job.panels * job.positions
     cdef Py_ssize_t group = chunk // (job.parts * job.panels) % job.sum.groups
-    cdef Py_ssize_t n = chunk // (job.parts * job.panels * job.sum.groups) * job.together
-    cdef Py_ssize_t signals = min(job.together, job.array.shape[0] - n), number, i, inside, end
+    cdef Py_ssize_t n = chunk // (job.parts * job.panels * job.sum.groups) * job.signals_per_panel
+    cdef Py_ssize_t signals = min(job.signals_per_panel, job.array.shape[0] - n)
+    cdef Py_ssize_t number, i, inside, end
     cdef Py_ssize_t[4] ends
     cdef Phase phase
     carve_own_correlation(job, &own, job.workers + worker * job.worker_size)
@@ -211,7 +226,7 @@ cdef void correlate_positions(
         # ends of what is packed, read in place, and packed again
         ends[0] = phase.first_position + begin
         ends[1] = ends[2] = ends[3] = min(ends[0] + job.positions, phase.last_position)
-        if job.distance:
+        if job.row_pitch:
             # whole tiles that read nothing beyond the ends
             inside = ends[0] + rounded(max(-lowest_sample(&phase.terms) - ends[0], 0),
                                        job.sum.width)
@@ -236,60 +251,84 @@ cdef void correlate_chunk(void *context, Py_ssize_t chunk, int worker) noexcept 
         correlate_positions[double](job, <const double *> job.packed, chunk, worker)
 
 
-cdef bint correlate(
-    const Sum *sum, const View *array, const View *w, const real *bias, Py_ssize_t bias_stride,
-    const View *out
+cdef void correlate_all(
+    Correlation *job, const View *w, const View *bias, const PackedLayout *prepacked,
+    Py_ssize_t chunks, real *biases
 ) noexcept nogil:
-    """A sum by panels; false if memory ran out, with nothing stored.
+    """A planned job: its bias and weights, its chunks, and what these leave undone."""
+    cdef const Sum *sum = &job.sum
+    cdef Py_ssize_t group, row
+    cdef bint finite
+    if job.biased:
+        for group in range(sum.groups):
+            for row in range(sum.most_rows):
+                load_row[real](bias, line_at(bias, group * sum.outs + row % sum.outs), 0, 1,
+                               biases + (group * sum.most_rows + row))
+    if job.prepacked:
+        job.packed, finite = <void *> prepacked.numbers, prepacked.finite  # which are only read
+    else:
+        finite = pack_weights(w, sum, job.threads, sizeof(real), job.packed)
+    if sum.channels == 0 or (sum.transposed and sum.g.residues < sum.g.stride):
+        # no terms, or phases of the output that meet no tap
+        fill_bias[real](&job.out, biases, sum.outs, sum.most_rows)
+    if sum.channels > 0:
+        cc_pool_run(correlate_chunk, job, chunks, job.threads)
+        if sum.transposed and not finite:
+            recompute_edges[real](&job.array, w, &job.out, job, biases)
 
-    There may be no bias (NULL); its stride is in bytes, as a View's are.
-    """
+
+cdef bint correlate(
+    const Sum *sum, const View *array, const View *w, const View *bias, const View *out,
+    Py_ssize_t size
+) noexcept nogil:
+    """A sum by panels, in numbers of `size` bytes; false if memory ran out, with nothing stored."""
     cdef Correlation job
     cdef const cc_tiles *tiles = sum.tiles
     cdef const Geometry *g = sum.g
     cdef Py_ssize_t groups = sum.groups
-    cdef Py_ssize_t longest = 1, halo = 0, group, number, row, units, narrow, most
+    cdef Py_ssize_t longest = 1, halo = 0, number, row, units, narrow, most
     cdef Phase phase
     cdef Cut cut
     cdef Arena arena
     cdef uintptr_t start
-    cdef real *biases
-    cdef bint finite, together
-    cdef const Packed *kept = packed_for(w, sum)
+    cdef bint join_signals
+    cdef const PackedLayout *prepacked = packed_for(w, sum)
 
-    job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], sizeof(real)
-    job.kept, job.biased = kept != NULL, bias != NULL
-    job.distance = 0
+    job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], size
+    job.prepacked, job.biased = prepacked != NULL, bias.data != NULL
+    job.row_pitch = 0
     for number in range(sum.phases):
         phase = phase_of(&job.sum, number)
         longest = max(longest, phase.last_position - phase.first_position)
-        halo = max(halo, (class_taps(g, phase.klass) - 1) * g.step)
+        halo = max(halo, (residue_taps(g, phase.residue) - 1) * g.step)
 
-    # Tiles that are wider than what is left of a signal compute for nothing. Where that would be
-    # much, several signals lie side by side, and each wastes but its halo.
-    job.apart = longest + halo
-    together = (out.shape[0] > 1 and overlap(g)
-                and 8 * job.apart < 7 * rounded(longest, sum.width))
-    # Where results lie apart, each chunk of terms would gather and scatter them.
-    job.aside = (out.half != NULL or out.pair != 0
-                 or (sum.step > 1 and sum.most_rows > 1) or together)
-    job.budget = PANEL_BYTES // sizeof(real)
-    job.most = min(CHUNK_TERMS, WEIGHT_BYTES // <Py_ssize_t> sizeof(real) // sum.most_rows)
-    narrow = NARROW
+    # A tile wider than the remaining positions wastes lanes. Where that is more than an eighth
+    # of them, several signals share a panel, and each wastes its halo only.
+    job.signal_pitch = longest + halo
+    join_signals = (out.shape[0] > 1 and overlap(g)
+                    and 8 * job.signal_pitch < 7 * rounded(longest, sum.width))
+    # Results that are not contiguous are buffered, or each chunk of terms would gather and scatter
+    # them; half precision, because it is rounded once.
+    job.buffered = (out.half != NULL or out.pair != 0
+                    or (sum.step > 1 and sum.most_rows > 1) or join_signals)
+    job.budget = PANEL_BYTES // size
+    job.most = min(CHUNK_TERMS, WEIGHT_BYTES // size // sum.most_rows)
+    narrow = MIN_PANEL_POSITIONS
     phase = phase_of(&job.sum, 0)
     # A wide panel reads long runs of each channel; but chunks of terms add to all its results.
-    most = PANEL_BYTES // 4 // <Py_ssize_t> sizeof(real)
-    while narrow < WIDE // 2 and narrow * sum.most_rows < most:
+    most = PANEL_BYTES // 4 // size
+    while narrow < MAX_PANEL_POSITIONS // 2 and narrow * sum.most_rows < most:
         narrow *= 2
     job.positions = panel_positions(&phase.terms, job.budget, narrow)
-    most = RESULT_BYTES // <Py_ssize_t> sizeof(real)
-    while job.aside and job.positions > NARROW // 2 and sum.most_rows * job.positions > most:
+    most = RESULT_BYTES // size
+    while (job.buffered and job.positions > MIN_PANEL_POSITIONS // 2
+            and sum.most_rows * job.positions > most):
         job.positions //= 2
     job.positions = max(job.positions // sum.width, 1) * sum.width
-    job.together = 1
-    if together:
-        job.together = min(out.shape[0], max(1, job.positions // job.apart))
-        longest += (job.together - 1) * job.apart
+    job.signals_per_panel = 1
+    if join_signals:
+        job.signals_per_panel = min(out.shape[0], max(1, job.positions // job.signal_pitch))
+        longest += (job.signals_per_panel - 1) * job.signal_pitch
         job.positions = rounded(longest, sum.width)
     job.positions = min(job.positions, rounded(longest, sum.width))
     job.panels = (longest + job.positions - 1) // job.positions
@@ -300,58 +339,45 @@ cdef bint correlate(
         job.panel_size = max(job.panel_size, cut.size)
         job.offset_size = max(job.offset_size, cut.chunk)
 
-    units = (out.shape[0] + job.together - 1) // job.together * groups * job.panels
+    units = ((out.shape[0] + job.signals_per_panel - 1) // job.signals_per_panel
+             * groups * job.panels)
     job.threads = threads_for(out.shape[0] * out.shape[1] * out.shape[2], sum.terms // sum.step)
     job.parts = 1
     if job.threads > 1:
-        job.parts = min((PARTS * job.threads + units - 1) // units,
-                        (sum.rows[0].blocks + PART_BLOCKS - 1) // PART_BLOCKS)
+        job.parts = min((CHUNKS_PER_THREAD * job.threads + units - 1) // units,
+                        (sum.rows[0].blocks + MIN_BLOCKS_PER_PART - 1) // MIN_BLOCKS_PER_PART)
     job.sums_size = 0
-    if job.aside:
+    if job.buffered:
         row = (sum.most_rows + tiles.correlate_rows - 1) // tiles.correlate_rows
         job.parts = max(job.parts, min(row, sum.most_rows * job.positions // most + 1))
         row = min(sum.most_rows, (row + job.parts - 1) // job.parts * tiles.correlate_rows)
         job.sums_size = row * row_size(job.positions)
     job.threads = <int> min(job.threads, units * job.parts)
 
-    # A single tile for all rows reads the samples as often from the array as from a panel.
+    # If one tile has all rows, it reads each sample no more often from the array than from a panel.
     if (sum.rows[0].blocks == 1 and phase.terms.in_step == 1
-            and sum.channels <= IN_PLACE_CHANNELS and job.together == 1):
-        job.distance = distance_of_rows(&job.array, sum.channels, g.taps * g.step, sizeof(real))
+            and sum.channels <= IN_PLACE_CHANNELS and job.signals_per_panel == 1):
+        job.row_pitch = row_pitch_of(&job.array, sum.channels, g.taps * g.step, size)
 
-    start = open_arena(&arena, carve_correlation(&job, 0))
+    start = arena_open(&arena, carve_correlation(&job, 0))
     if start == 0:
         return False
     carve_correlation(&job, start)
-    biases = <real *> job.biases
-    if job.biased:
-        for group in range(groups):
-            for row in range(sum.most_rows):
-                load_row[real](w, <const char *> bias
-                               + (group * sum.outs + row % sum.outs) * bias_stride, 0, 1,
-                               biases + (group * sum.most_rows + row))
     if sum.ordered:
         order_terms(&job.sum, job.order)
-    if job.distance:
+    if job.row_pitch:
         for number in range(sum.phases):
             phase = phase_of(&job.sum, number)
-            point_at_terms(&phase.terms, job.distance, job.places + phase.first_term)
-    if job.kept:
-        job.packed, finite = <void *> kept.numbers, kept.finite  # which are only read
+            point_at_terms(&phase.terms, job.row_pitch, job.in_place_offsets + phase.first_term)
+    if size == sizeof(float):
+        correlate_all[float](&job, w, bias, prepacked, units * job.parts, <float *> job.biases)
     else:
-        finite = pack_weights[real](w, &job.sum, job.threads, <real *> job.packed)
-    if sum.channels == 0 or (sum.transposed and g.classes < g.stride):
-        # no terms, or phases of the output that meet no tap
-        fill[real](&job.out, biases, sum.outs, sum.most_rows)
-    if sum.channels > 0:
-        cc_pool_run(correlate_chunk, &job, units * job.parts, job.threads)
-        if sum.transposed and not finite:
-            mend_edges[real](array, w, out, &job, biases)
-    close_arena(&arena)
+        correlate_all[double](&job, w, bias, prepacked, units * job.parts, <double *> job.biases)
+    arena_close(&arena)
     return True
 
 
-cdef void mend_edges(
+cdef void recompute_edges(
     const View *dy, const View *w, const View *dx, const Correlation *job, const real *biases
 ) noexcept nogil:
     """backward_input again where taps reach beyond dy.
@@ -362,16 +388,16 @@ cdef void mend_edges(
     """
     cdef const Geometry *g = job.sum.g
     cdef Py_ssize_t rows = job.sum.outs, channels = job.sum.channels
-    cdef Py_ssize_t n, row, group, klass, taps, first, m, nearest, t, channel, tap, position
+    cdef Py_ssize_t n, row, group, residue, taps, first, m, nearest, t, channel, tap, position
     cdef real chain, total, weight, sample
     cdef const int32_t *order = NULL
-    for klass in range(g.classes):
-        taps = class_taps(g, klass)
+    for residue in range(g.residues):
+        taps = residue_taps(g, residue)
         if job.sum.order != NULL:
-            order = job.sum.order + phase_of(&job.sum, klass).first_term
-        first = class_phase(g, klass)
+            order = job.sum.order + phase_of(&job.sum, residue).first_term
+        first = residue_phase(g, residue)
         for m in range((dx.shape[2] - first + g.stride - 1) // g.stride):
-            nearest = m - class_shift(g, klass)
+            nearest = m - residue_shift(g, residue)
             if nearest - (taps - 1) * g.step >= 0 and nearest < dy.shape[2]:
                 continue
             for n in range(dx.shape[0]):
@@ -388,8 +414,11 @@ cdef void mend_edges(
                         tap = t - channel * taps if order == NULL else order[t]
                         position = nearest - tap * g.step
                         if 0 <= position < dy.shape[2]:
-                            load_row[real](w, at(w, group * channels + channel, row - group * rows,
-                                                 klass + tap * g.period), 0, 1, &weight)
+                            load_row[real](
+                                w, weight_at(w, group * channels + channel, row - group * rows,
+                                             residue + tap * g.period), 0, 1, &weight)
+                            if negated(w, group * channels + channel, row - group * rows):
+                                weight = -weight
                             load_row[real](dy, at(dy, n, group * channels + channel, position),
                                            0, 1, &sample)
                             chain = fused[real](weight, sample, chain)

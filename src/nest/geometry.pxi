@@ -1,5 +1,13 @@
-# How taps fall into classes, what lies beyond the ends, and how long results are.
-
+# How taps fall into residues, what lies beyond the ends, and how long results are.
+#
+#     tap j of output p meets sample  p·stride + j·dilation − pad_left
+#     residue of tap j                (j·dilation − pad_left) mod stride
+#
+# Takes  Geometry of _geometry.py, or cconv1d_geometry of C, which is checked here.
+# Gives  Geometry with its residues; residue_shift and residue_phase: the first tap of a residue
+#        meets sample (p + shift)·stride + phase; source: which sample a padded position is a copy
+#        of; lengths.
+#
 # Lengths and the items of an array are at most CCONV1D_MAX_SIZE, as in _geometry.py, so that the
 # products that nests compute of sizes fit 64 bits.
 
@@ -7,19 +15,19 @@ cdef struct Geometry:
     Py_ssize_t input_length, output_length, stride, dilation, pad_left
     int mode             # CCONV1D_ZEROS ...
     Py_ssize_t taps
-    Py_ssize_t classes   # classes of taps that there are
-    Py_ssize_t period    # taps j, j + period, ... share a class
-    Py_ssize_t step      # positions between neighbouring taps of a class
+    Py_ssize_t residues  # how many residues taps have
+    Py_ssize_t period    # taps j, j + period, ... share a residue
+    Py_ssize_t step      # positions between neighbouring taps of a residue
 
 
-cdef inline void classify(Geometry *g) noexcept nogil:
-    """Find the classes of the taps, which follow from the rest."""
+cdef inline void find_residues(Geometry *g) noexcept nogil:
+    """Find the residues of the taps, which follow from the rest."""
     cdef Py_ssize_t a = g.stride, b = g.dilation
     while b:
         a, b = b, a % b
     g.period = g.stride // a
     g.step = g.dilation // a
-    g.classes = min(g.period, g.taps)
+    g.residues = min(g.period, g.taps)
 
 
 cdef Geometry as_geometry(object geometry, Py_ssize_t taps):
@@ -34,7 +42,7 @@ cdef Geometry as_geometry(object geometry, Py_ssize_t taps):
     g.pad_left = <object> PyTuple_GET_ITEM(geometry, 4)
     g.mode = <object> PyTuple_GET_ITEM(geometry, 5)
     g.taps = taps
-    classify(&g)
+    find_residues(&g)
     return g
 
 
@@ -52,19 +60,19 @@ cdef inline Py_ssize_t source(int mode, Py_ssize_t position, Py_ssize_t length) 
     return -1
 
 
-cdef inline Py_ssize_t class_taps(const Geometry *g, Py_ssize_t klass) noexcept nogil:
-    return (g.taps - klass + g.period - 1) // g.period
+cdef inline Py_ssize_t residue_taps(const Geometry *g, Py_ssize_t residue) noexcept nogil:
+    return (g.taps - residue + g.period - 1) // g.period
 
 
-cdef inline Py_ssize_t class_shift(const Geometry *g, Py_ssize_t klass) noexcept nogil:
-    """Floor of the class's first tap's distance from the output, in strides."""
-    cdef Py_ssize_t distance = klass * g.dilation - g.pad_left
+cdef inline Py_ssize_t residue_shift(const Geometry *g, Py_ssize_t residue) noexcept nogil:
+    """Floor of the distance from the output to the first tap of the residue, in strides."""
+    cdef Py_ssize_t distance = residue * g.dilation - g.pad_left
     cdef Py_ssize_t quotient = distance // g.stride
     return quotient - (quotient * g.stride > distance)
 
 
-cdef inline Py_ssize_t class_phase(const Geometry *g, Py_ssize_t klass) noexcept nogil:
-    return klass * g.dilation - g.pad_left - class_shift(g, klass) * g.stride
+cdef inline Py_ssize_t residue_phase(const Geometry *g, Py_ssize_t residue) noexcept nogil:
+    return residue * g.dilation - g.pad_left - residue_shift(g, residue) * g.stride
 
 
 cdef int check_geometry(Py_ssize_t taps, const cconv1d_geometry *g) noexcept nogil:

@@ -1,4 +1,7 @@
-# One function for all maps and dtypes.
+# The four maps, by number, in float or double sums.
+#
+# Takes  Views, a Geometry, the bytes of a number that sums are kept in.
+# Gives  apply_map: what Python's entry points and the table of C call.
 
 # The level whose tiles compute.
 cdef const cc_level *level = &cc_levels[0]
@@ -8,25 +11,15 @@ cdef enum Map: FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS
 
 
 cdef bint apply_map(
-    Map which, const View *first, const View *second, const View *bias, const View *out,
+    Map map, const View *first, const View *second, const View *bias, const View *out,
     const Geometry *g, Py_ssize_t groups, Py_ssize_t size
 ) noexcept nogil:
     """One of the maps, summed in numbers of `size` bytes; false if memory ran out."""
-    cdef bint single = size == sizeof(float)
-    if which == BACKWARD_BIAS:
-        return bias_gradient(level.f32 if single else level.f64, first, out.data, out.strides[2],
-                             size)
-    if which == BACKWARD_WEIGHT:
-        return weight_gradient(level.f32 if single else level.f64, first, second, out, g, groups,
-                               size)
-    if which == BACKWARD_INPUT:
-        if single:
-            return input_gradient[float](level.f32, first, second, <const float *> bias.data,
-                                         bias.strides[2], out, g, groups)
-        return input_gradient[double](level.f64, first, second, <const double *> bias.data,
-                                      bias.strides[2], out, g, groups)
-    if single:
-        return sum_terms[float](level.f32, first, second, <const float *> bias.data,
-                                bias.strides[2], out, g, groups, False)
-    return sum_terms[double](level.f64, first, second, <const double *> bias.data,
-                             bias.strides[2], out, g, groups, False)
+    cdef const cc_tiles *tiles = level.f32 if size == sizeof(float) else level.f64
+    if map == BACKWARD_BIAS:
+        return backward_bias(tiles, first, out, size)
+    if map == BACKWARD_WEIGHT:
+        return backward_weight(tiles, first, second, out, g, groups, size)
+    if map == BACKWARD_INPUT:
+        return backward_input_padded(tiles, first, second, bias, out, g, groups, size)
+    return sum_terms(tiles, first, second, bias, out, g, groups, False, size)

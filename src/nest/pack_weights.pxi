@@ -1,11 +1,16 @@
-# Weights as the tiles read them: packed[group][phase][block of rows][term][row of the block]
+# Weights in the order in which tiles read them.
 #
-# A row is a channel of results, or one for each class of a merged phase; the rows of a block are
+#     packed[group][phase][block of rows][term][row of the block]
+#
+# Takes  a planned Sum and a View of weights: real, half precision, or complex, conjugated or not.
+# Gives  real numbers, and whether all are finite; or a PackedLayout of them, for calls to come.
+#
+# A row is a channel of results, or one for each residue of a merged phase; the rows of a block are
 # those of a tile of `correlate`, or the lanes of one of `channels_last`. There is one packing for
 # both: which rows a block has is what a Sum's Rows say.
 
 cdef struct Run:
-    # Weights that are evenly apart, and those of a packed block that they become.
+    # Weights with constant strides, and the part of a packed block that they become.
     const char *first
     Py_ssize_t rows, channels, taps
     Py_ssize_t row_step, channel_step, tap_step  # in bytes
@@ -40,13 +45,13 @@ cdef void copy_run(const Run *run, real_or_half *packed) noexcept nogil:
         row = first + 4
 
 
-cdef inline const char *weight_at(
+cdef inline const char *weight_of(
     const Sum *sum, const View *w, Py_ssize_t group, Py_ssize_t row, Py_ssize_t channel,
     Py_ssize_t tap
 ) noexcept nogil:
     if sum.transposed and not sum.depthwise:
-        return at(w, group * sum.channels + channel, row, tap)
-    return at(w, group * sum.outs + row, channel, tap)
+        return weight_at(w, group * sum.channels + channel, row, tap)
+    return weight_at(w, group * sum.outs + row, channel, tap)
 
 
 cdef void copy_ordered(
@@ -58,13 +63,13 @@ cdef void copy_ordered(
     cdef const Terms *terms = &phase.terms
     cdef Py_ssize_t tap_step = w.strides[2] * sum.g.period, row_step = w.strides[0]
     cdef Py_ssize_t rows = min(count, phase.rows.count - begin)
-    cdef Py_ssize_t klass, channel, row, u, t = first_channel * terms.per_channel
+    cdef Py_ssize_t residue, channel, row, u, t = first_channel * terms.per_channel
     cdef const char *first
     cdef const char *weight
     for channel in range(first_channel, last_channel):
-        for klass in range(terms.first_class, terms.last_class):
-            first = weight_at(sum, w, group, begin, channel, klass)
-            for u in range(class_taps(sum.g, klass)):
+        for residue in range(terms.first_residue, terms.last_residue):
+            first = weight_of(sum, w, group, begin, channel, residue)
+            for u in range(residue_taps(sum.g, residue)):
                 weight = first + terms.order[t] * tap_step
                 packed[0] = (<const real_or_half *> weight)[0]
                 for row from 1 <= row < rows:
@@ -81,30 +86,77 @@ cdef void copy_block(
 ) noexcept nogil:
     """packed[t][r] for the terms of some channels and the `count` rows of a block from `begin` on.
 
-    Rows behind the first `outs` are those of the classes that follow.
+    Rows behind the first `outs` are those of the residues that follow.
     """
     cdef const Terms *terms = &phase.terms
     cdef const Geometry *g = sum.g
     cdef Py_ssize_t end = min(begin + count, phase.rows.count)
-    cdef Py_ssize_t klass, row
+    cdef Py_ssize_t residue, row
     cdef Run run
     run.count, run.channel_size = count, terms.per_channel * count
     run.row_step, run.channel_step = w.strides[0], w.strides[1]
     if sum.transposed and not sum.depthwise:
         run.row_step, run.channel_step = w.strides[1], w.strides[0]
     run.tap_step = w.strides[2] * g.period
-    for klass in range(terms.first_class, terms.last_class):
-        run.taps, run.channels = class_taps(g, klass), last_channel - first_channel
+    for residue in range(terms.first_residue, terms.last_residue):
+        run.taps, run.channels = residue_taps(g, residue), last_channel - first_channel
         if run.taps == terms.per_channel and run.channel_step == run.taps * run.tap_step:
             run.taps, run.channels = run.taps * run.channels, 1  # all lie as those of one
         row = begin
         while row < end:
             run.rows = min(end - row, sum.outs - row % sum.outs)
-            run.first = weight_at(sum, w, group, row % sum.outs, first_channel,
-                                  klass + row // sum.outs)
+            run.first = weight_of(sum, w, group, row % sum.outs, first_channel,
+                                  residue + row // sum.outs)
             copy_run(&run, packed + (row - begin))
             row += run.rows
-        packed += class_taps(g, klass) * count
+        packed += residue_taps(g, residue) * count
+
+
+cdef void copy_complex(
+    const Sum *sum, const View *w, const Phase *phase, Py_ssize_t group,
+    Py_ssize_t first_channel, Py_ssize_t last_channel, Py_ssize_t begin, Py_ssize_t count,
+    real *packed
+) noexcept nogil:
+    """As copy_block, of complex numbers: each is read once for two rows of two channels.
+
+    A block may begin or end between the two rows. Channels come in pairs.
+    """
+    cdef const Terms *terms = &phase.terms
+    cdef Py_ssize_t channel_size = terms.per_channel * count, tap_step = w.strides[2] * sum.g.period
+    cdef Py_ssize_t residue, channel, row, taps, tap
+    cdef const char *weight
+    cdef real *even
+    cdef real *odd
+    cdef real first, second
+    # of the imaginary part, in the even channel's odd row; the odd channel's even row has the other
+    cdef real sign = -1 if sum.transposed != w.conjugate else 1
+    for residue in range(terms.first_residue, terms.last_residue):
+        taps = residue_taps(sum.g, residue)
+        for channel from first_channel <= channel < last_channel by 2:
+            row = begin
+            while row < begin + count:
+                even = packed + (channel - first_channel) * channel_size + (row - begin)
+                odd = even + channel_size
+                weight = weight_of(sum, w, group, (row % sum.outs) & ~1, channel,
+                                   residue + row // sum.outs)
+                if row % 2 == 0 and row + 1 < begin + count:
+                    for tap in range(taps):
+                        first = (<const real *> weight)[0]
+                        second = sign * (<const real *> weight)[1]
+                        even[0], even[1], odd[0], odd[1] = first, second, -second, first
+                        weight, even, odd = weight + tap_step, even + count, odd + count
+                    row += 2
+                    continue
+                for tap in range(taps):
+                    first = (<const real *> weight)[0]
+                    second = sign * (<const real *> weight)[1]
+                    if row % 2:
+                        even[0], odd[0] = second, first
+                    else:
+                        even[0], odd[0] = first, -second
+                    weight, even, odd = weight + tap_step, even + count, odd + count
+                row += 1
+        packed += taps * count
 
 
 cdef bint pack_block(
@@ -133,7 +185,9 @@ cdef bint pack_block(
                 number = min(size - i, HALVES)
                 memcpy(some, halves + i, number * sizeof(uint16_t))
                 w.half.widen(some, number, packed + i)
-    if w.half == NULL:
+    if w.pair:
+        copy_complex[real](sum, w, phase, group, first_channel, last_channel, row, count, packed)
+    elif w.half == NULL:
         if phase.terms.order == NULL:
             copy_block(sum, w, phase, group, first_channel, last_channel, row, count, packed)
         else:
@@ -183,9 +237,9 @@ cdef struct Packing:
     const Sum *sum
     const View *w
     void *packed
-    Py_ssize_t size                    # of a number
+    Py_ssize_t size           # of a number
     Py_ssize_t units, chunks
-    char[CC_POOL_MAX] finite           # those that a worker has packed
+    char[CC_POOL_MAX] finite  # those that a worker has packed
 
 
 cdef void pack_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -201,7 +255,7 @@ cdef void pack_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil
 
 
 cdef bint pack_weights(
-    const View *w, const Sum *sum, int workers, real *packed
+    const View *w, const Sum *sum, int workers, Py_ssize_t size, void *packed
 ) noexcept nogil:
     """packed[group][phase][block][t][r] for all terms and rows.
 
@@ -211,12 +265,14 @@ cdef bint pack_weights(
     cdef int worker
     cdef bint finite = True
     if sum.packed_outs > sum.outs:  # zeros fill what no row takes
-        memset(packed, 0, sum.size * sizeof(real))
+        memset(packed, 0, sum.size * size)
     packing.units = packing_units(sum) * sum.groups * sum.phases
     if workers == 1 or sum.size < SERIAL_WEIGHTS:
-        return pack_units[real](sum, w, 0, packing.units, packed)
-    packing.sum, packing.w, packing.packed, packing.size = sum, w, packed, sizeof(real)
-    packing.chunks = min(PARTS * workers, packing.units)
+        if size == sizeof(float):
+            return pack_units[float](sum, w, 0, packing.units, <float *> packed)
+        return pack_units[double](sum, w, 0, packing.units, <double *> packed)
+    packing.sum, packing.w, packing.packed, packing.size = sum, w, packed, size
+    packing.chunks = min(CHUNKS_PER_THREAD * workers, packing.units)
     memset(packing.finite, 1, workers)
     cc_pool_run(pack_chunk, &packing, packing.chunks, workers)
     for worker in range(workers):
@@ -224,12 +280,12 @@ cdef bint pack_weights(
     return finite
 
 
-cdef bint keep_weights(
-    const View *w, Sum *sum, int threads, Packed *kept, real *packed
+cdef bint prepack_weights(
+    const View *w, Sum *sum, int threads, Py_ssize_t size, PackedLayout *kept, void *packed
 ) noexcept nogil:
     """Pack the weights of a planned sum for calls to come; false if memory ran out."""
     cdef Arena arena
-    cdef uintptr_t start = open_arena(&arena, sum.terms * sizeof(int32_t) if sum.ordered else 0)
+    cdef uintptr_t start = arena_open(&arena, sum.terms * sizeof(int32_t) if sum.ordered else 0)
     if start == 0:
         return False
     if sum.ordered:
@@ -237,16 +293,16 @@ cdef bint keep_weights(
     kept.tiles, kept.transposed, kept.lanes = sum.tiles, sum.transposed, sum.rows[0].lanes
     kept.groups, kept.outs, kept.channels = sum.groups, sum.outs, sum.channels
     kept.taps, kept.stride, kept.dilation = sum.g.taps, sum.g.stride, sum.g.dilation
-    kept.finite = pack_weights[real](w, sum, threads, packed)
+    kept.finite = pack_weights(w, sum, threads, size, packed)
     kept.numbers, kept.other = packed, NULL
     sum.order = NULL  # which was in the arena
-    close_arena(&arena)
+    arena_close(&arena)
     return True
 
 
-cdef const Packed *packed_for(const View *w, const Sum *sum) noexcept nogil:
+cdef const PackedLayout *packed_for(const View *w, const Sum *sum) noexcept nogil:
     """The weights as they were packed for such a sum, or NULL."""
-    cdef const Packed *kept = w.packed
+    cdef const PackedLayout *kept = w.packed
     while kept != NULL:
         if (kept.tiles == sum.tiles and kept.transposed == sum.transposed
                 and kept.lanes == sum.rows[0].lanes and kept.groups == sum.groups
@@ -258,23 +314,25 @@ cdef const Packed *packed_for(const View *w, const Sum *sum) noexcept nogil:
     return NULL
 
 
-cdef struct Keeping:
+cdef struct Prepacking:
     # How weights are kept for calls to come: by panels and, if there are two sums, along lanes.
     Sum[2] sums
     void *numbers[2]
     int count
 
 
-cdef uintptr_t carve_kept(Keeping *keeping, Py_ssize_t size, uintptr_t next) noexcept nogil:
+cdef uintptr_t carve_prepacked(
+    Prepacking *prepacking, Py_ssize_t size, uintptr_t next
+) noexcept nogil:
     cdef int i
-    for i in range(keeping.count):
-        keeping.numbers[i] = carve(&next, keeping.sums[i].size * size)
+    for i in range(prepacking.count):
+        prepacking.numbers[i] = carve(&next, prepacking.sums[i].size * size)
     return next
 
 
-cdef void plan_keeping(
-    Keeping *keeping, const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups,
-    bint transposed, bint channels_last
+cdef void plan_prepacking(
+    Prepacking *prepacking, const cc_tiles *tiles, const View *w, const Geometry *g,
+    Py_ssize_t groups, bint transposed, bint channels_last
 ) noexcept nogil:
     """Both orders where a call may take either, which is decided by its arrays.
 
@@ -282,9 +340,9 @@ cdef void plan_keeping(
     enough; but a call may have fewer, or arrays with other strides, or weights that are not finite.
     Half precision and complex numbers are never summed so.
     """
-    plan_sum(&keeping.sums[0], tiles, w, g, groups, transposed)
-    keeping.count = 1
+    plan_sum(&prepacking.sums[0], tiles, w, g, groups, transposed)
+    prepacking.count = 1
     if channels_last and w.half == NULL and not w.pair:
-        keeping.sums[1] = keeping.sums[0]
-        lay_along_lanes(&keeping.sums[1])
-        keeping.count += fills_lanes(&keeping.sums[1])
+        prepacking.sums[1] = prepacking.sums[0]
+        lay_along_lanes(&prepacking.sums[1])
+        prepacking.count += fills_lanes(&prepacking.sums[1])

@@ -1,12 +1,19 @@
-# backward_input where positions beyond the ends are copies of samples: what those receive is folded
-# back onto dx.
+# backward_input with a padding mode: the gradient of each padded copy is added to the gradient of
+# its source sample (the adjoint of padding).
+#
+#     dx[s] = g[s] + Σ over the copies q of s on the left  g[q] + Σ over those on the right  g[q]
+#
+#     where g is backward_input of the padded signal, at positions from -pad_left on
+#
+# Takes  what sum_terms takes, and a Geometry with a mode.
+# Gives  dx; false if memory ran out, and then dx may hold a part of it.
 
 cdef struct Range:
     Py_ssize_t first, end
 
 
 cdef inline Py_ssize_t end_of_reads(const Geometry *g) noexcept nogil:
-    """The last position that an output reads, and one."""
+    """One more than the last position that an output reads."""
     return (g.output_length - 1) * g.stride + (g.taps - 1) * g.dilation + 1 - g.pad_left
 
 
@@ -68,14 +75,13 @@ cdef void add_copies(
                     chain = 0
 
 
-cdef bint fold_border(
+cdef bint add_padding_gradient(
     const cc_tiles *tiles, const View *dy, const View *w, const View *dx, const Geometry *g,
-    Py_ssize_t groups, Py_ssize_t first, Py_ssize_t length, const View *border, const real *bias
+    Py_ssize_t groups, Py_ssize_t first, Py_ssize_t length, const View *border, Py_ssize_t size
 ) noexcept nogil:
-    """Add to dx, which has the samples from `first` on of `length`, what their copies receive.
+    """Add the gradients of padded copies to dx, which has the samples from `first` on of `length`.
 
-    `border` is scratch for that, as wide as the padding on either side or CC_BLOCK. There is no
-    bias.
+    `border` is scratch for the copies' gradients, as wide as the padding on a side or CC_BLOCK.
     """
     cdef View some = border[0]
     cdef Geometry inner = g[0]
@@ -94,18 +100,21 @@ cdef bint fold_border(
                 CC_BLOCK - (position - edge) % CC_BLOCK if side else
                 (edge - position - 1) % CC_BLOCK + 1))
             inner.pad_left = g.pad_left + position
-            if not sum_terms[real](tiles, dy, w, bias, 0, &some, &inner, groups, True):
+            if not sum_terms(tiles, dy, w, &nothing, &some, &inner, groups, True, size):
                 return False
-            add_copies[real](&some, position, dx, g.mode, first, length, 0)
+            if size == sizeof(float):
+                add_copies[float](&some, position, dx, g.mode, first, length, 0)
+            else:
+                add_copies[double](&some, position, dx, g.mode, first, length, 0)
             position += some.shape[2]
     return True
 
 
 cdef struct BorderScratch:
     Py_ssize_t packed_size, border_size, block_size  # in bytes
-    void *packed                       # the weights, unless they were packed before
-    void *border                       # what some copies receive
-    void *block                        # a part of dx, where that is in half precision
+    void *packed                                     # the weights, unless they were packed before
+    void *border                                     # gradients of padded copies
+    void *block                                      # a part of dx, where that is in half precision
 
 
 cdef uintptr_t carve_border(BorderScratch *own, uintptr_t next) noexcept nogil:
@@ -115,9 +124,9 @@ cdef uintptr_t carve_border(BorderScratch *own, uintptr_t next) noexcept nogil:
     return next
 
 
-cdef bint input_gradient(
-    const cc_tiles *tiles, const View *dy, const View *w, const real *bias, Py_ssize_t bias_stride,
-    const View *dx, const Geometry *g, Py_ssize_t groups
+cdef bint backward_input_padded(
+    const cc_tiles *tiles, const View *dy, const View *w, const View *bias, const View *dx,
+    const Geometry *g, Py_ssize_t groups, Py_ssize_t size
 ) noexcept nogil:
     """backward_input; false if memory ran out.
 
@@ -129,10 +138,10 @@ cdef bint input_gradient(
     is computed once more in scratch, so that it is rounded once.
     """
     cdef Py_ssize_t outs = w.shape[0] // groups, channels = w.shape[1], length = dx.shape[2]
-    cdef Py_ssize_t units, samples, together, n, group, count, first
+    cdef Py_ssize_t units, samples, groups_at_once, n, group, count, first
     cdef Py_ssize_t width = max(g.pad_left, end_of_reads(g) - length)
     cdef View border = nothing, whole_w = w[0], some_dy, some_w, some_dx, block
-    cdef Packed packed
+    cdef PackedLayout packed
     cdef Sum sum
     cdef Geometry inner = g[0]
     cdef Py_ssize_t i, channel
@@ -142,58 +151,58 @@ cdef bint input_gradient(
     cdef uintptr_t start
     cdef bint done = True
     if g.mode == CCONV1D_ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
-        return sum_terms[real](tiles, dy, w, bias, bias_stride, dx, g, groups, True)
+        return sum_terms(tiles, dy, w, bias, dx, g, groups, True, size)
     width = min(width, CC_BLOCK)
-    # so many groups of so many samples fit the scratch
-    border.strides[2] = sizeof(real)
-    border.strides[1] = width * sizeof(real)
+    # `groups_at_once` groups of `samples` samples fit the scratch
+    border.strides[2] = size
+    border.strides[1] = width * size
     block = border
-    block.strides[1] = 0 if wide else CC_BLOCK * sizeof(real)
+    block.strides[1] = 0 if wide else CC_BLOCK * size
     units = max(1, BORDER_BYTES // (channels * (border.strides[1] + block.strides[1])))
-    together = min(groups, units)
+    groups_at_once = min(groups, units)
     samples = min(dx.shape[0], max(1, units // groups))
-    border.strides[0] = together * channels * border.strides[1]
-    block.strides[0] = together * channels * block.strides[1]
-    own.packed_size = 0 if w.packed != NULL else w.shape[0] * channels * w.shape[2] * sizeof(real)
+    border.strides[0] = groups_at_once * channels * border.strides[1]
+    block.strides[0] = groups_at_once * channels * block.strides[1]
+    own.packed_size = 0 if w.packed != NULL else w.shape[0] * channels * w.shape[2] * size
     own.border_size, own.block_size = samples * border.strides[0], samples * block.strides[0]
-    start = open_arena(&arena, carve_border(&own, 0))
+    start = arena_open(&arena, carve_border(&own, 0))
     if start == 0:
         return False
     carve_border(&own, start)
     border.data, block.data = <char *> own.border, <char *> own.block
     if own.packed_size > 0:  # the borders take the same weights as all the rest
         plan_sum(&sum, tiles, w, g, groups, True)
-        done = keep_weights[real](w, &sum, cc_pool_threads(), &packed, <real *> own.packed)
+        done = prepack_weights(w, &sum, cc_pool_threads(), size, &packed, own.packed)
         whole_w.packed = &packed
-    done = done and sum_terms[real](tiles, dy, &whole_w, bias, bias_stride, dx, g, groups, True)
+    done = done and sum_terms(tiles, dy, &whole_w, bias, dx, g, groups, True, size)
     for n from 0 <= n < dx.shape[0] by samples:
         samples = min(samples, dx.shape[0] - n)
-        for group from 0 <= group < groups by together:
-            count = min(together, groups - group)
+        for group from 0 <= group < groups by groups_at_once:
+            count = min(groups_at_once, groups - group)
             some_dy = part_of(dy, n, samples, group * outs, count * outs, 0, dy.shape[2])
             border.shape[0], border.shape[1] = samples, count * channels
             some_w = whole_w
             if count < groups:
-                some_w = part_of(w, group * outs, count * outs, 0, channels, 0, w.shape[2])
+                some_w = weight_rows(w, group * outs, count * outs)
             for first from 0 <= first < length by CC_BLOCK:
                 some_dx = part_of(dx, n, samples, group * channels, count * channels, first,
                                   min(CC_BLOCK, length - first))
                 if not done:
                     break
                 if wide:
-                    done = fold_border[real](tiles, &some_dy, &some_w, &some_dx, g, count, first,
-                                             length, &border, <const real *> NULL)
+                    done = add_padding_gradient(tiles, &some_dy, &some_w, &some_dx, g, count,
+                                                first, length, &border, size)
                 elif has_copies(g, first, first + some_dx.shape[2], length):
                     block.shape = some_dx.shape
                     inner.pad_left = g.pad_left + first
-                    done = (sum_terms[real](tiles, &some_dy, &some_w, <const real *> NULL, 0,
-                                            &block, &inner, count, True)
-                            and fold_border[real](tiles, &some_dy, &some_w, &block, g, count, first,
-                                                  length, &border, <const real *> NULL))
+                    done = (sum_terms(tiles, &some_dy, &some_w, &nothing, &block, &inner, count,
+                                      True, size)
+                            and add_padding_gradient(tiles, &some_dy, &some_w, &block, g, count,
+                                                     first, length, &border, size))
                     for i in range(samples):
                         for channel in range(block.shape[1]):
-                            store_row[real](&some_dx, at(&some_dx, i, channel, 0),
-                                            some_dx.strides[2], block.shape[2],
-                                            <const real *> at(&block, i, channel, 0))
-    close_arena(&arena)
+                            store_row[float](&some_dx, at(&some_dx, i, channel, 0),
+                                             some_dx.strides[2], block.shape[2],
+                                             <const float *> at(&block, i, channel, 0))
+    arena_close(&arena)
     return done

@@ -1,21 +1,28 @@
 # The terms of a sum, and the panels that hold their samples.
+#
+#     panel[offset[t] + p]  is the sample that position m0 + p meets for term t
+#
+# Takes  a View with any strides, format and padding mode.
+# Gives  Terms: which (channel, residue, tap) are summed, in which order; how many positions and
+#        terms a panel holds (panel_positions, cut_terms); pack_panel, which copies the samples with
+#        their padding; point_at_terms, for terms that are read in place.
 
 cdef struct Terms:
     # Which terms a sum runs over, and how they lie in the panel.
     const Geometry *g
-    Py_ssize_t first_class, last_class
+    Py_ssize_t first_residue, last_residue
     Py_ssize_t channels
     Py_ssize_t per_channel
     Py_ssize_t in_step    # samples between neighbouring positions
     int direction         # +1: samples ahead of the output (x); -1: behind it (dy)
-    const int32_t *order  # which tap of its class each term is, or NULL: as they come
+    const int32_t *order  # which tap of its residue each term is, or NULL: as they come
 
 
 cdef Terms terms_of_input(const Geometry *g, Py_ssize_t channels) noexcept nogil:
-    """All classes, reading x: what forward and backward_weight sum over."""
+    """All residues, reading x: what forward and backward_weight sum over."""
     cdef Terms terms
     terms.g = g
-    terms.first_class, terms.last_class = 0, g.classes
+    terms.first_residue, terms.last_residue = 0, g.residues
     terms.channels, terms.per_channel = channels, g.taps
     terms.in_step = g.stride
     terms.direction = 1
@@ -24,13 +31,13 @@ cdef Terms terms_of_input(const Geometry *g, Py_ssize_t channels) noexcept nogil
 
 
 cdef Terms terms_of_output(
-    const Geometry *g, Py_ssize_t channels, Py_ssize_t klass
+    const Geometry *g, Py_ssize_t channels, Py_ssize_t residue
 ) noexcept nogil:
-    """One class, reading dy: what one phase of backward_input sums over."""
+    """One residue, reading dy: what one phase of backward_input sums over."""
     cdef Terms terms
     terms.g = g
-    terms.first_class, terms.last_class = klass, klass + 1
-    terms.channels, terms.per_channel = channels, class_taps(g, klass)
+    terms.first_residue, terms.last_residue = residue, residue + 1
+    terms.channels, terms.per_channel = channels, residue_taps(g, residue)
     terms.in_step = 1
     terms.direction = -1
     terms.order = NULL
@@ -40,46 +47,52 @@ cdef Terms terms_of_output(
 cdef void order_taps(const Terms *terms, int32_t *order) noexcept nogil:
     """The order for a tile with a single row: terms CC_APART samples apart follow each other.
 
-    It loads a vector of samples once for all of them. Of the terms of each CC_BLOCK, the taps of a
-    class are summed by their remainder, and from the sample that lies first.
+    The tile loads a vector of samples once for all of them. With tap_stride = CC_APART / step, the
+    taps of a residue within one CC_BLOCK are taken by their remainder modulo tap_stride:
+
+        taps       0 1 2 3 4 5 6 7 8 9      (tap_stride 4; from the sample that lies first)
+        order      0 4 8  1 5 9  2 6  3 7
     """
-    cdef Py_ssize_t apart = CC_APART // terms.g.step, total = terms.channels * terms.per_channel
-    cdef Py_ssize_t t = 0, tap = 0, klass = terms.first_class, count, rest, i
+    cdef Py_ssize_t tap_stride = CC_APART // terms.g.step
+    cdef Py_ssize_t total = terms.channels * terms.per_channel
+    cdef Py_ssize_t t = 0, tap = 0, residue = terms.first_residue, count, rest, i
     while t < total:
-        count = min(class_taps(terms.g, klass) - tap, CC_BLOCK - t % CC_BLOCK)
-        for rest in range(min(apart, count)):
-            for i from rest <= i < count by apart:
+        count = min(residue_taps(terms.g, residue) - tap, CC_BLOCK - t % CC_BLOCK)
+        for rest in range(min(tap_stride, count)):
+            for i from rest <= i < count by tap_stride:
                 order[t] = <int32_t> (tap + (i if terms.direction > 0 else count - 1 - i))
                 t += 1
         tap += count
-        if tap == class_taps(terms.g, klass):
+        if tap == residue_taps(terms.g, residue):
             tap = 0
-            klass += 1
-            if klass == terms.last_class:
-                klass = terms.first_class
+            residue += 1
+            if residue == terms.last_residue:
+                residue = terms.first_residue
 
 
 cdef inline Py_ssize_t tap_at(const Terms *terms, Py_ssize_t t, Py_ssize_t tap) noexcept nogil:
-    """Which tap of its class the term t is, the one numbered `tap` if they come in order."""
+    """Which tap of its residue the term t is, the one numbered `tap` if they come in order."""
     return tap if terms.order == NULL else terms.order[t]
 
 
 cdef inline Py_ssize_t row_size(Py_ssize_t samples) noexcept nogil:
-    """What a row of samples takes: an odd number of cache lines (of float, or pairs of them of
-    double), so that a column of rows is aligned and does not fall into few sets of the cache."""
+    """The samples that a row of a panel takes: an odd number of cache lines (pairs, of double).
+
+    Thus rows are aligned, and those of a column do not fall into few sets of the cache.
+    """
     return ((samples + 15) // 16 | 1) * 16
 
 
 cdef inline bint overlap(const Geometry *g) noexcept nogil:
-    """Whether neighbouring taps of a class are near enough to share a row of the panel."""
-    return g.step <= NARROW
+    """Whether the taps of a residue share a row of the panel, because they are near enough."""
+    return g.step <= MIN_PANEL_POSITIONS
 
 
 cdef Py_ssize_t channel_size(const Terms *terms, Py_ssize_t width) noexcept nogil:
     """Samples that one channel takes at most in a panel of `width` positions."""
-    cdef Py_ssize_t klass, taps, size = 0
-    for klass in range(terms.first_class, terms.last_class):
-        taps = class_taps(terms.g, klass)
+    cdef Py_ssize_t residue, taps, size = 0
+    for residue in range(terms.first_residue, terms.last_residue):
+        taps = residue_taps(terms.g, residue)
         if overlap(terms.g):
             size += row_size(width + (taps - 1) * terms.g.step)
         else:
@@ -102,7 +115,7 @@ cdef Py_ssize_t panel_positions(
     const Terms *terms, Py_ssize_t budget, Py_ssize_t narrow
 ) noexcept nogil:
     """The positions of a panel that holds all terms within the budget, if that can be."""
-    cdef Py_ssize_t positions = WIDE
+    cdef Py_ssize_t positions = MAX_PANEL_POSITIONS
     while positions > narrow and terms.channels * channel_size(terms, positions) > budget:
         positions //= 2
     return positions
@@ -190,17 +203,17 @@ cdef void pack_panel(
     """
     cdef const Geometry *g = terms.g
     cdef Py_ssize_t ahead = terms.direction * g.step
-    cdef Py_ssize_t channel = first_term // terms.per_channel, klass = terms.first_class
+    cdef Py_ssize_t channel = first_term // terms.per_channel, residue = terms.first_residue
     cdef Py_ssize_t tap = first_term - channel * terms.per_channel
     cdef Py_ssize_t t = first_term, used = 0, taps, u, at_u, first, length, phase = 0, i
-    while tap >= class_taps(g, klass):
-        tap -= class_taps(g, klass)
-        klass += 1
+    while tap >= residue_taps(g, residue):
+        tap -= residue_taps(g, residue)
+        residue += 1
     while t < last_term:
-        taps = min(class_taps(g, klass) - tap, last_term - t)
-        first = position + terms.direction * class_shift(g, klass) + tap * ahead
+        taps = min(residue_taps(g, residue) - tap, last_term - t)
+        first = position + terms.direction * residue_shift(g, residue) + tap * ahead
         if terms.direction > 0:
-            phase = class_phase(g, klass)
+            phase = residue_phase(g, residue)
         if overlap(g):
             # one row holds the samples of all taps
             length = width + (taps - 1) * g.step
@@ -225,22 +238,22 @@ cdef void pack_panel(
                 used += row_size(width)
         t += taps
         tap = 0
-        klass += 1
-        if klass == terms.last_class:
-            klass = terms.first_class
+        residue += 1
+        if residue == terms.last_residue:
+            residue = terms.first_residue
             channel += 1
 
 
 cdef inline Py_ssize_t lowest_sample(const Terms *terms) noexcept nogil:
-    """The first sample that position 0 reads, of terms with a single class and an in_step of 1."""
-    cdef Py_ssize_t shift = class_shift(terms.g, terms.first_class)
+    """The first sample that position 0 reads, if there is one residue and in_step is 1."""
+    cdef Py_ssize_t shift = residue_shift(terms.g, terms.first_residue)
     if terms.direction > 0:
         return shift
     return -shift - (terms.per_channel - 1) * terms.g.step
 
 
 cdef void point_at_terms(
-    const Terms *terms, Py_ssize_t distance, int32_t *offset
+    const Terms *terms, Py_ssize_t row_pitch, int32_t *offset
 ) noexcept nogil:
     """Where each term's samples begin in the array, from the first that a position reads."""
     cdef Py_ssize_t channel, first, tap, t = 0
@@ -249,5 +262,5 @@ cdef void point_at_terms(
             tap = tap_at(terms, t, first)
             if terms.direction < 0:
                 tap = terms.per_channel - 1 - tap
-            offset[t] = <int32_t> (channel * distance + tap * terms.g.step)
+            offset[t] = <int32_t> (channel * row_pitch + tap * terms.g.step)
             t += 1

@@ -1,13 +1,19 @@
-# The phases of a sum, their rows and terms.
+# The phases of a sum, their rows and terms: what correlate and channels_last have in common.
+#
+#     out[m·step + first_result, row] = Σ over the terms t of the phase  w[t, row] · in(t, m)
+#
+# Takes  the shape of the weights, and the Geometry.
+# Gives  Sum: the order in which weights are packed and terms are summed; Phase: the results of
+#        forward, or of one residue of backward_input, or of several that are merged; Rows: how the
+#        rows of a phase are shared out among tiles.
 
 cdef struct Rows:
-    # The output channels of a group (for each phase of the output, if phases are rows), shared out
-    # evenly among tiles: a last tile with few rows would be slow.
+    # The output channels of a group, once for each residue of a merged phase. They are shared out
+    # evenly among tiles, because a last tile with few rows would be slow; or, if they are the lanes
+    # of a tile, each block has all lanes, some of them idle in the last one.
     Py_ssize_t count, blocks
-    Py_ssize_t width   # whole tiles of every block
-    # Where they lie along the lanes of a tile they are not shared out evenly, but each block has as
-    # many as there are lanes, the last one with some that are idle; else 0.
-    Py_ssize_t lanes
+    Py_ssize_t width  # a number of positions that is whole tiles of every block
+    Py_ssize_t lanes  # of a block, or 0 if rows are shared out evenly
 
 
 cdef Rows share_rows(const cc_tiles *tiles, Py_ssize_t count) noexcept nogil:
@@ -31,71 +37,74 @@ cdef inline Py_ssize_t packed_rows(const Rows *rows, Py_ssize_t block) noexcept 
 
 
 cdef struct Sum:
-    # Which terms are summed for which results, and in which order. Packed weights lie in it, so but
-    # for `length` none of this follows from a length or from the padding.
+    # Which terms are summed for which results, and in which order. Packed weights lie in that
+    # order, so nothing here but `length` follows from a length or from the padding.
     const cc_tiles *tiles
     const Geometry *g
     bint transposed
-    Py_ssize_t groups, channels, outs  # of a group: channels of the array and of the results
-    Py_ssize_t terms, size             # taps of all channels of a group; numbers in the weights
-    Py_ssize_t length                  # of a row of results
-    Py_ssize_t step                    # of the results that one phase writes
-    Py_ssize_t packed_outs             # in packed weights: `outs`, and those that are filled up
-    bint merged                        # phases with as many taps are one, each with its rows
-    bint depthwise                     # groups of one channel are the rows of a single one
+    Py_ssize_t groups
+    Py_ssize_t channels      # of a group, in the array
+    Py_ssize_t outs          # channels of a group, in the results
+    Py_ssize_t terms         # of a group: the taps of all its channels
+    Py_ssize_t size          # numbers in the packed weights
+    Py_ssize_t length        # of a row of results
+    Py_ssize_t step          # from one result of a phase to the next
+    Py_ssize_t packed_outs   # rows of a term in the packed weights, with idle lanes
+    bint merged              # residues with equally many taps are one phase, each with its rows
+    bint depthwise           # groups of one channel have become the rows of a single group
     Py_ssize_t phases
-    Rows[2] rows                       # of a phase: all have the same, but for two merged ones
-    Py_ssize_t width                   # whole tiles of all rows
-    Py_ssize_t most_rows               # of a phase
-    bint ordered                       # and not summed as they come
-    const int32_t *order               # [phase][term] tap of its class, or NULL: as they come
+    Rows[2] rows             # of a phase: [0] of all of them, or one of each merged one
+    Py_ssize_t width         # a number of positions that is whole tiles of all rows
+    Py_ssize_t most_rows     # of any phase
+    bint ordered             # the terms have an order of their own: see order_taps
+    const int32_t *order     # [phase][term] tap of its residue, or NULL: as they come
 
 
 cdef struct Phase:
-    # Results of one class, or of several if they are merged, and the terms that they sum.
-    Py_ssize_t klass, end              # its classes
-    Py_ssize_t first_result            # of the first of them
-    Py_ssize_t first_position, last_position  # counted by the first class, for all of them
-    Py_ssize_t first_term              # terms in the phases before this one
+    # Results of one residue, or of several if they are merged, and the terms that they sum.
+    Py_ssize_t residue, end                   # its residues
+    Py_ssize_t first_result                   # of the first of them
+    Py_ssize_t first_position, last_position  # counted by the first residue, for all of them
+    Py_ssize_t first_term                     # terms in the phases before this one
     const Rows *rows
     Terms terms
 
 
-cdef inline Py_ssize_t first_result(const Sum *sum, Py_ssize_t klass) noexcept nogil:
-    return class_phase(sum.g, klass) if sum.transposed else 0
+cdef inline Py_ssize_t first_result(const Sum *sum, Py_ssize_t residue) noexcept nogil:
+    return residue_phase(sum.g, residue) if sum.transposed else 0
 
 
-cdef inline Py_ssize_t results_of(const Sum *sum, Py_ssize_t klass) noexcept nogil:
-    """How many results a class writes in a row."""
-    return (sum.length - first_result(sum, klass) + sum.step - 1) // sum.step
+cdef inline Py_ssize_t results_of(const Sum *sum, Py_ssize_t residue) noexcept nogil:
+    """How many results a residue writes in a row."""
+    return (sum.length - first_result(sum, residue) + sum.step - 1) // sum.step
 
 
 cdef inline Py_ssize_t ahead_of(
-    const Sum *sum, Py_ssize_t klass, Py_ssize_t first_class
+    const Sum *sum, Py_ssize_t residue, Py_ssize_t first_residue
 ) noexcept nogil:
-    """How many positions a class of a merged phase is ahead of the phase's first one."""
-    return class_shift(sum.g, klass) - class_shift(sum.g, first_class)
+    """How many positions a residue of a merged phase is ahead of the phase's first one."""
+    return residue_shift(sum.g, residue) - residue_shift(sum.g, first_residue)
 
 
 cdef Phase phase_of(const Sum *sum, Py_ssize_t number) noexcept nogil:
     cdef const Geometry *g = sum.g
-    cdef Py_ssize_t klass, ahead
+    cdef Py_ssize_t residue, ahead
     cdef Phase phase
-    phase.klass, phase.end = number, number + 1
-    if sum.merged:  # classes with a tap more than the others come first
-        phase.klass = g.taps % g.period if number else 0
-        phase.end = g.classes if number == sum.phases - 1 else g.taps % g.period
+    phase.residue, phase.end = number, number + 1
+    if sum.merged:  # residues with a tap more than the others come first
+        phase.residue = g.taps % g.period if number else 0
+        phase.end = g.residues if number == sum.phases - 1 else g.taps % g.period
     phase.rows = &sum.rows[number if sum.merged else 0]
-    phase.first_result = first_result(sum, phase.klass)
-    phase.first_position, phase.last_position = 0, results_of(sum, phase.klass)
-    for klass in range(phase.klass + 1, phase.end):
-        ahead = ahead_of(sum, klass, phase.klass)
+    phase.first_result = first_result(sum, phase.residue)
+    phase.first_position, phase.last_position = 0, results_of(sum, phase.residue)
+    for residue in range(phase.residue + 1, phase.end):
+        ahead = ahead_of(sum, residue, phase.residue)
         phase.first_position = min(phase.first_position, -ahead)
-        phase.last_position = max(phase.last_position, results_of(sum, klass) - ahead)
-    phase.first_term = sum.channels * (g.taps // g.period * phase.klass
-                                       + min(g.taps % g.period, phase.klass))
+        phase.last_position = max(phase.last_position, results_of(sum, residue) - ahead)
+    phase.first_term = sum.channels * (g.taps // g.period * phase.residue
+                                       + min(g.taps % g.period, phase.residue))
     if sum.transposed:
-        phase.terms = terms_of_output(g, sum.channels, phase.klass)
+        phase.terms = terms_of_output(g, sum.channels, phase.residue)
     else:
         phase.terms = terms_of_input(g, sum.channels)
     if sum.order != NULL:
@@ -107,7 +116,7 @@ cdef void plan_sum(
     Sum *sum, const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups,
     bint transposed
 ) noexcept nogil:
-    """What the order of packed weights depends on: none of it is a length or the padding."""
+    """Plan a sum by panels: see Sum. The caller adds `length`, if there is one."""
     cdef Py_ssize_t number, row
     cdef Phase phase
     sum.tiles, sum.g, sum.groups, sum.transposed = tiles, g, groups, transposed
@@ -119,7 +128,7 @@ cdef void plan_sum(
         sum.channels, sum.outs = w.shape[1], w.shape[0] // groups
     sum.packed_outs, sum.depthwise = sum.outs, False
     sum.step = g.stride if transposed else 1
-    sum.phases = g.classes if transposed else 1
+    sum.phases = g.residues if transposed else 1
     # Phases that have few rows and share what they read are taken together: a tile with one row
     # loads a vector for each multiply-add, and a panel for a tap or two is not worth its packing.
     # With few terms in all, results that wait in scratch cost more than that.
@@ -131,7 +140,7 @@ cdef void plan_sum(
     sum.width, sum.most_rows = 1, 0
     for number in range(sum.phases if sum.merged else 1):
         phase = phase_of(sum, number)
-        row = sum.outs * (phase.end - phase.klass)
+        row = sum.outs * (phase.end - phase.residue)
         sum.rows[number] = share_rows(tiles, row)
         sum.most_rows = max(sum.most_rows, row)
         row = sum.width
@@ -145,7 +154,7 @@ cdef void plan_sum(
 cdef void lay_along_lanes(Sum *sum) noexcept nogil:
     """Turn a planned sum into one of channels-last tiles: the same terms, in the same order."""
     cdef Rows *rows = &sum.rows[0]
-    sum.merged, sum.phases = False, sum.g.classes if sum.transposed else 1
+    sum.merged, sum.phases = False, sum.g.residues if sum.transposed else 1
     sum.depthwise = sum.channels == sum.outs == 1
     if sum.depthwise:
         sum.groups, sum.outs = 1, sum.groups
@@ -156,9 +165,12 @@ cdef void lay_along_lanes(Sum *sum) noexcept nogil:
 
 
 cdef bint fills_lanes(const Sum *sum) noexcept nogil:
-    """Whether not too many lanes would be idle, nor phases without a tap be left to others."""
+    """Whether channels-last tiles can compute it with at most a quarter of their lanes idle.
+
+    They leave out phases that meet no tap, whose results are the bias.
+    """
     return (sum.terms > 0 and sum.outs * 4 >= sum.packed_outs * 3
-            and not (sum.transposed and sum.g.classes < sum.g.stride))
+            and not (sum.transposed and sum.g.residues < sum.g.stride))
 
 
 cdef void order_terms(Sum *sum, int32_t *order) noexcept nogil:

@@ -24,7 +24,7 @@ cdef inline void *carve(uintptr_t *next, Py_ssize_t size) noexcept nogil:
     return <void *> piece
 
 
-cdef uintptr_t open_arena(Arena *arena, uintptr_t size) noexcept nogil:
+cdef uintptr_t arena_open(Arena *arena, uintptr_t size) noexcept nogil:
     """Where the pieces begin, or 0 if memory ran out."""
     cdef uintptr_t start = <uintptr_t> arena.small
     arena.memory = NULL
@@ -36,5 +36,5 @@ cdef uintptr_t open_arena(Arena *arena, uintptr_t size) noexcept nogil:
     return start + 64 - start % 64
 
 
-cdef inline void close_arena(Arena *arena) noexcept nogil:
+cdef inline void arena_close(Arena *arena) noexcept nogil:
     PyMem_RawFree(arena.memory)

@@ -1,63 +1,95 @@
-# What was measured: budgets, thresholds, and how many threads a call takes.
+# Constants of the nests, each with its reason or its measurement.
+#
+# Gives  budgets of memory in bytes, thresholds between ways to compute, how work is shared out, and
+#        threads_for().
+#
+# What is said of times was measured on Zen 3 or a later EPYC at avx2. Some of these numbers take
+# part in the order of sums, so to change them changes bits (tests/bits.txt): MERGED_ROWS, and for
+# the gradients of weight and bias PANEL_BYTES, MIN_PANEL_POSITIONS, IN_PLACE_*, FEW_ROWS and
+# FOLD_POSITIONS, by the ranges of positions that are summed by lanes.
 
-# Panels of up to this many bytes stay in the second-level cache beside what else is in use.
+# --- what fits the caches ---
+
+# A panel stays in the second-level cache (256 KiB or more) and leaves half of it to the weights.
 cdef enum: PANEL_BYTES = 128 * 1024
-# Of it, this much stays in the first-level cache while all rows of results are computed.
+# The samples that all rows of results read for one strip of positions stay in the first-level cache
+# (32 KiB or more). Against whole panels 10 to 33 % faster where 512 channels meet one tap or a few
+# channels become many.
 cdef enum: STRIP_BYTES = 16 * 1024
-# What copies of samples beyond the ends receive in dx, before it is added to theirs.
-cdef enum: BORDER_BYTES = 512 * 1024
-# Sums of results that are stored in half precision, or as parts of complex numbers.
-cdef enum: RESULT_BYTES = 256 * 1024
-# The weights of a chunk stay in the second level, too: every strip reads them again.
+# Every strip reads the weights of a chunk of terms again, so these stay in the second level, too.
 cdef enum: WEIGHT_BYTES = 256 * 1024
-# Scratch of a call that lies on the stack: a few tiles' worth.
+# Budget for results that are buffered until all terms are summed (half precision, complex numbers,
+# results that are not contiguous), in the type of the sums.
+cdef enum: RESULT_BYTES = 256 * 1024
+# Budget for the gradients of padded copies in backward_input, until they go to their sources.
+cdef enum: BORDER_BYTES = 512 * 1024
+# Sums of backward_weight by lanes, CC_LANES numbers for each weight: a thread reads and writes them
+# for every range of positions.
+cdef enum: SUMS_BYTES = 256 * 1024
+# The arena of a call that is no larger lies on the stack: a few tiles' worth.
 cdef enum: SMALL_SCRATCH = 8 * 1024
-# Terms whose offsets are kept: a multiple of CC_BLOCK.
+# Terms of a chunk at most, for each of which an offset is kept: 16 KiB of them. A multiple of
+# CC_BLOCK.
 cdef enum: CHUNK_TERMS = 32 * 128
-# Samples are read from the array itself, without a panel, for so many positions at least, which are
-# worth the panels at the two ends, and so many channels at most, each of them in a page of its own.
+
+# --- panels ---
+
+# Positions in a panel: as many as the budget allows between these.
+cdef enum: MIN_PANEL_POSITIONS = 256, MAX_PANEL_POSITIONS = 4096
+# Tiles read the array in place, without a panel, for at least IN_PLACE_POSITIONS between its ends,
+# which then pay for the two panels at the ends; and for at most IN_PLACE_CHANNELS, as each lies in
+# a page of its own. Together with the order of taps for single rows, 1.3 to 1.6 times as fast.
 cdef enum: IN_PLACE_POSITIONS = 384, IN_PLACE_CHANNELS = 32
-# Positions whose samples stay in the first level, block by block of terms, while tiles go across
-# the channels of results.
-cdef enum: ACROSS_STRIP = 64
+# Phases of backward_input with no more rows than this each become rows of one tile: two to three
+# times as fast for strides to few channels.
+cdef enum: MERGED_ROWS = 6
+
+# --- channels-last ---
+
+# Positions whose samples stay in the first-level cache, one block of terms after another, while the
+# tiles go across the channels of results.
+cdef enum: CHANNELS_LAST_STRIP = 64
 # Below this many positions packing the weights dominates, and the panel order packs faster. Where
 # they are packed already, channels-last tiles are quicker from the second number on: 0.94 to 1.4
-# times as fast as panels with 32 positions, 0.8 to 1.3 with 16, 1.1 to 1.7 with 128 (EPYC, avx2).
-cdef enum: ACROSS_LEAST = 256, ACROSS_LEAST_PACKED = 32
-# Tiles take a sample so many times at least, if it is worth a copy to where samples lie close;
-# the lanes of a tile are copied by so many bytes, of which they have a multiple.
+# times as fast as panels with 32 positions, 0.8 to 1.3 with 16, 1.1 to 1.7 with 128.
+cdef enum: CHANNELS_LAST_MIN_POSITIONS = 256, CHANNELS_LAST_MIN_PREPACKED = 32
+# A panel of a depthwise layer pays when each sample is used at least WORTH_COPYING times: 2 to 3.5
+# times as fast with 512 channels and many taps. Lanes are copied COPY_BYTES at a time; their size
+# is a multiple of it.
 cdef enum: WORTH_COPYING = 12, COPY_BYTES = 32
-# Positions in a panel: as many as the budget allows between these.
-cdef enum: NARROW = 256, WIDE = 4096
-# Phases of backward_input with no more rows than this each become rows of one tile.
-cdef enum: MERGED_ROWS = 6
-# With fewer rows than this on either side, lanes run along positions in backward_weight.
-cdef enum: FEW_ROWS = 8
-# Output channels whose gradients backward_weight sums in one pass over dy and x.
-cdef enum: CHANNELS_PER_PASS = 512
-# Positions that one lane-wise sum over positions takes: a chain of CC_BLOCK in each of CC_LANES
-# lanes. The sums of such chains, lane by lane, take so many bytes at most.
-cdef enum: FOLD_POSITIONS = 2048
-cdef enum: SUMS_BYTES = 256 * 1024
 
-# Fewer products than this take some 20 microseconds and are not worth waking a second thread.
+# --- backward_weight ---
+
+# With fewer rows than this on either side, lanes run along positions (dot products), because a
+# tile of outer products would have idle lanes or registers.
+cdef enum: FEW_ROWS = 8
+# Output channels whose gradients are summed in one pass over dy and x.
+cdef enum: CHANNELS_PER_PASS = 512
+# Positions of a sum by lanes: a chain of CC_BLOCK in each of CC_LANES lanes.
+cdef enum: FOLD_POSITIONS = 2048
+
+# --- threads ---
+
+# Fewer products than this take some 20 microseconds and are not worth waking a second thread. Not a
+# constant, because the tests set it to 0.
 cdef Py_ssize_t serial_products = 1024 * 1024
 # Fewer weights than this are packed in some 10 microseconds.
 cdef enum: SERIAL_WEIGHTS = 32 * 1024
-# Channels of backward_input whose weights are packed for one block of rows after another: what lies
-# in the same cache line is read again.
+# Channels of backward_input whose weights are packed for one block of rows after another, because
+# what lies in the same cache line is read again. Even, for the parts of complex numbers.
 cdef enum: NEAR_CHANNELS = 8
-# Chunks for each thread, so that one that comes late leaves its share to the others. Each part of
-# a weight's gradient packs its samples again, so of these there is one for each thread.
-cdef enum: PARTS = 4
-# With so many tiles for each part of a gradient, one more or less does not count.
-cdef enum: EVEN_TILES = 8
-# Blocks of rows and terms of a gradient that are worth packing samples for.
-cdef enum: PART_BLOCKS = 4, PART_TERMS = 64
+# Four chunks per thread balance the load. backward_weight packs x again for each part, so it gets
+# one per thread.
+cdef enum: CHUNKS_PER_THREAD = 4
+# From this many tiles per part of a gradient on, a tile more or less does not unbalance the parts.
+cdef enum: ENOUGH_TILES = 8
+# A part of a sum has at least this many blocks of rows, and a part of a gradient this many terms,
+# to be worth a panel of its own.
+cdef enum: MIN_BLOCKS_PER_PART = 4, MIN_TERMS_PER_PART = 64
 
 
 cdef int threads_for(Py_ssize_t results, Py_ssize_t products) noexcept nogil:
-    """Threads for so many results, each a sum of so many products."""
+    """The number of threads worth using for `results` sums of `products` terms."""
     if results == 0 or products < serial_products // results:
         return 1
     return min(cc_pool_threads(), CC_POOL_MAX)

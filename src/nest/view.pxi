@@ -1,14 +1,20 @@
 # Arrays as nests see them, and numbers as they are stored.
+#
+#     array[n, c, p]  at  data + n·strides[0] + c·strides[1] + p·strides[2]
+#
+# Takes  memoryviews and buffers of Python, arrays of C.
+# Gives  View, its addresses (at, line_at, weight_at), and rows of its numbers as the tiles compute
+#        with them (load_row, store_row), whatever their stride and format.
 
-cdef struct Packed:
+cdef struct PackedLayout:
     # Weights in one of the orders that tiles read them in, and what that depends on: see Sum.
     const cc_tiles *tiles
     bint transposed
-    Py_ssize_t lanes        # of a Sum's Rows
+    Py_ssize_t lanes           # of a Sum's Rows
     Py_ssize_t groups, outs, channels, taps, stride, dilation
     const void *numbers
-    bint finite             # all of them, where it is asked: for backward_input
-    const Packed *other     # the same weights in another order, or NULL
+    bint finite                # all of them, where it is asked: for backward_input
+    const PackedLayout *other  # the same weights in another order, or NULL
 
 
 cdef struct View:
@@ -18,11 +24,12 @@ cdef struct View:
     char *data
     Py_ssize_t shape[3]
     Py_ssize_t strides[3]
-    int mode                # what lies beyond the ends of the last axis, a CCONV1D_ZEROS ...
-    const cc_half *half     # how numbers of 16 bits are stored, or NULL: as the tiles have them
-    int pair                # 1 where two channels are the parts of one of complex numbers, else 0
-    Py_ssize_t part         # and then from the real part to the imaginary one
-    const Packed *packed    # weights that were packed before, or NULL
+    int mode                    # what lies beyond the ends of the last axis, a CCONV1D_ZEROS ...
+    const cc_half *half         # how numbers of 16 bits are stored, or NULL: as the tiles have them
+    int pair                    # 1 where channels are parts of complex numbers, else 0
+    bint conjugate              # of weights, and of what a gradient of weights becomes
+    Py_ssize_t part             # and then from the real part to the imaginary one
+    const PackedLayout *packed  # weights that were packed before, or NULL
 
 
 @cython.boundscheck(False)  # an empty array has an address, too
@@ -42,12 +49,25 @@ cdef View view_of(const stored[:, :, :] array, const cc_half *half=NULL) noexcep
 
 
 @cython.boundscheck(False)
-cdef View line_of(const real_or_half[:] array, const cc_half *half=NULL) noexcept nogil:
+cdef View line_of(const stored[:] array, const cc_half *half=NULL) noexcept nogil:
     cdef View view = nothing
     if array is not None:
         view.half = half
         view.data = <char *> &array[0]
         view.shape[2], view.strides[2] = array.shape[0], array.strides[0]
+        if stored is complex64 or stored is complex128:
+            view.pair = 1
+            view.part = sizeof(stored) // 2
+    return view
+
+
+cdef View weight_view(
+    const stored[:, :, :] array, const cc_half *half=NULL, bint conjugate=False
+) noexcept nogil:
+    """A weight or its gradient. Of complex numbers it is a matrix between parts: see weight_at."""
+    cdef View view = view_of(array, half)
+    view.shape[0] <<= view.pair
+    view.conjugate = conjugate
     return view
 
 
@@ -58,6 +78,7 @@ nothing.strides = [0, 0, 0]
 nothing.mode = CCONV1D_ZEROS
 nothing.half = NULL
 nothing.pair = 0
+nothing.conjugate = False
 nothing.part = 0
 nothing.packed = NULL
 
@@ -110,6 +131,31 @@ cdef inline char *at(const View *view, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k)
             + (j & view.pair) * view.part + k * view.strides[2])
 
 
+cdef inline char *line_at(const View *view, Py_ssize_t i) noexcept nogil:
+    """The number of a line, such as a bias; those of complex numbers are their parts by turns."""
+    return view.data + (i >> view.pair) * view.strides[2] + (i & view.pair) * view.part
+
+
+cdef inline char *weight_at(
+    const View *w, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k
+) noexcept nogil:
+    """The number w[i, j, k], or that of complex numbers which it is a part of, by sign or not.
+
+        w[0, 0]  w[0, 1]     real  -imag
+                          =                of a weight, or with the sign at the other if it is to
+        w[1, 0]  w[1, 1]     imag   real   be conjugated
+
+    The transpose of this matrix is that of the conjugated weight: so backward_input conjugates.
+    """
+    return (w.data + (i >> w.pair) * w.strides[0] + (j >> w.pair) * w.strides[1]
+            + ((i ^ j) & w.pair) * w.part + k * w.strides[2])
+
+
+cdef inline bint negated(const View *w, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
+    """Whether w[i, j] is the negative of what lies at weight_at."""
+    return ((i ^ j) & w.pair) != 0 and (i & 1) == w.conjugate
+
+
 cdef View part_of(
     const View *view, Py_ssize_t first, Py_ssize_t count, Py_ssize_t first_channel,
     Py_ssize_t channels, Py_ssize_t position, Py_ssize_t width
@@ -122,15 +168,22 @@ cdef View part_of(
     return part
 
 
-cdef Py_ssize_t distance_of_rows(
+cdef View weight_rows(const View *w, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """w[first : first + count]"""
+    cdef View part = w[0]
+    part.data = weight_at(w, first, 0, 0)
+    part.shape[0] = count
+    part.packed = NULL
+    return part
+
+
+cdef Py_ssize_t row_pitch_of(
     const View *view, Py_ssize_t rows, Py_ssize_t reach, Py_ssize_t size
 ) noexcept nogil:
-    """Samples of `size` bytes from row to row, if a tile can read `rows` of them as they lie.
+    """The row pitch in samples of `size` bytes, if a tile can read `rows` rows in place, else 0.
 
-    The terms of a position reach so far along a row.
-
-    Else 0: the samples of a row do not lie side by side or are not stored as the tiles have them,
-    or an offset would not fit int32.
+    It cannot if the samples of a row are not contiguous or not stored as the tiles compute, or if
+    an offset would not fit int32: the terms of a position lie up to `reach` samples apart in a row.
     """
     cdef Py_ssize_t distance = view.strides[1] // size
     if view.half != NULL or view.pair or view.strides[2] != size:
@@ -142,7 +195,7 @@ cdef Py_ssize_t distance_of_rows(
 
 # --- reading and writing numbers ---------------------------------------------------------------
 
-# Halves that do not lie side by side are gathered into, or scattered from, so many.
+# Halves that are not contiguous are gathered into, or scattered from, a buffer of HALVES.
 cdef enum: HALVES = 256
 
 
@@ -224,10 +277,11 @@ cdef void store_halves(
             result += stride
 
 
-cdef void fill(
+cdef void fill_bias(
     const View *out, const real *biases, Py_ssize_t outs, Py_ssize_t group
 ) noexcept nogil:
-    """The sum without any terms; the biases of a group of `outs` are `group` numbers apart."""
+    """out = bias: the sum without any terms. The biases of a group of `outs` begin `group` numbers
+    after those of the one before; without biases, zeros."""
     cdef Py_ssize_t n, row, p
     cdef real value = 0
     for n in range(out.shape[0]):
