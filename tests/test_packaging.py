@@ -144,7 +144,7 @@ def test_what_the_environment_asks_of_a_build(
     built: list[SimpleNamespace] = []
     setuptools = SimpleNamespace(
         Extension=lambda name, **options: SimpleNamespace(name=name),
-        setup=lambda ext_modules: built.extend(ext_modules),
+        setup=lambda ext_modules, **options: built.extend(ext_modules),
     )
     cython = SimpleNamespace(cythonize=lambda extensions, **options: extensions)
     monkeypatch.setitem(sys.modules, "setuptools", setuptools)
