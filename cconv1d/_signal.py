@@ -87,15 +87,14 @@ def convolve(a: ArrayLike, v: ArrayLike, mode: Mode = "full", *, axis: SupportsI
 
     See Also
     --------
-    correlate : The same with `v` conjugated and turned round.
+    correlate : The same with `v` conjugated and reversed.
     conv1d : Channels, stride and dilation, with gradients.
 
     Notes
     -----
     For 1-D arguments the result is that of `numpy.convolve`, floating-point numbers to within
-    rounding. What `conv1d` has compiled is compiled here, and neither argument is copied, but
-    for complex kernels, unless it has another dtype than the result, or is unaligned or not in
-    native byte order. Everything else, from truth values to objects, is computed by
+    rounding. What `conv1d` has compiled is compiled here, and neither argument is copied, unless
+    it has another dtype than the result, or is unaligned or not in native byte order. Everything else, from truth values to objects, is computed by
     `numpy.convolve` itself, row by row. There are no warnings of overflow and NaN.
 
     A row of a result has the bits that it would have alone, unless several kernels meet one
@@ -174,12 +173,12 @@ def correlate(
 
     See Also
     --------
-    convolve : The same with `v` turned round and not conjugated; its notes hold here, too.
+    convolve : The same with `v` reversed and not conjugated; its notes hold here, too.
 
     Notes
     -----
-    Exchanging `a` and `v` conjugates the result and turns it round. Objects are not conjugated,
-    as in NumPy. Complex `v` are copied to conjugate them.
+    Exchanging `a` and `v` conjugates the result and reverses it. Objects are not conjugated,
+    as in NumPy. Complex `v` that are longer than `a` are copied to conjugate them.
 
     Subclasses of ndarray are taken for plain arrays, as in `conv1d`.
 
@@ -295,7 +294,7 @@ def mode_geometry(function: str, samples: int, taps: int, mode: str) -> Geometry
 def convolve_any(
     function: str, a: ArrayLike, v: ArrayLike, mode: object, axis: SupportsIndex
 ) -> Array:
-    """`convolve`, or `correlate`, which convolves with `v` conjugated and turned round."""
+    """`convolve`, or `correlate`, which convolves with `v` conjugated and reversed."""
     x, w, dtype = operands(function, a, v)
     try:
         axis = index(axis)
