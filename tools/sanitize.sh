@@ -31,7 +31,7 @@ asan)
     flags="-fsanitize=address,undefined -fno-sanitize-recover=all"
     # At exit Python leaves much behind on purpose; tests/test_faults.py counts what calls leave.
     run=(env "LD_PRELOAD=$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
-        ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1)
+        ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1)
     # Not those of files and the installed package, nor those that bring an allocator of their own.
     for test in tests/test_*.py; do
         case $test in
