@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 ndarray = np.ndarray
 
-#: Numeric dtypes in native byte order.
-READY = frozenset(np.dtype(char) for char in np.typecodes["AllInteger"] + np.typecodes["AllFloat"])
+#: Numeric dtypes in native byte order; `_backend` adds bfloat16 when it has seen it.
+READY = {np.dtype(char) for char in np.typecodes["AllInteger"] + np.typecodes["AllFloat"]}
 
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:

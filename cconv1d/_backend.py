@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import _reference
-from ._arrays import is_bfloat16
+from ._arrays import READY, is_bfloat16
 from ._kernels import Kernels, half_kernels
 
 BACKENDS = ("auto", "native", "reference")
@@ -75,6 +75,7 @@ def kernels_for(dtype: np.dtype[Any]) -> Kernels:
     if core is not None and dtype not in _kernels and is_bfloat16(dtype):
         _kernels[dtype] = half_kernels(core, is_bfloat16=True)
         core.know_bfloat16(dtype.num)
+        READY.add(dtype)
     return _kernels.get(dtype, REFERENCE)
 
 
