@@ -155,7 +155,7 @@ def may_fail_midway(which_map: int, plan: Plan) -> bool:
 
 
 def compute(
-    which: int,
+    which_map: int,
     plan: Plan,
     first: Array,
     second: Any,
@@ -175,9 +175,9 @@ def compute(
     geometry, groups = plan.geometry, plan.groups
     if plan.channels_last:  # the nests see strides only
         first = first.swapaxes(-1, -2)
-        if which == BACKWARD_WEIGHT and second is not None:
+        if which_map == BACKWARD_WEIGHT and second is not None:
             second = second.swapaxes(-1, -2)
-        elif which != BACKWARD_BIAS:
+        elif which_map != BACKWARD_BIAS:
             out = out.swapaxes(-1, -2)
     if plan.per_sample:
         if out.size == 0:
@@ -186,13 +186,13 @@ def compute(
         if bias is not None:
             bias = np.broadcast_to(bias, (samples, bias.shape[-1]))
         viewed = [first, out]
-        if which == BACKWARD_WEIGHT and second is not None:  # elsewhere the second is a weight
+        if which_map == BACKWARD_WEIGHT and second is not None:  # elsewhere the second is a weight
             viewed.append(second)
         if not all(map(can_merge_batch, viewed)):
             plan = plan._replace(per_sample=False, channels_last=False)
             for n in range(samples):
                 compute(
-                    which,
+                    which_map,
                     plan,
                     first[n],
                     None if second is None else second[n],
@@ -205,7 +205,7 @@ def compute(
         first, out = merge_batch(first), merge_batch(out)
         second = None if second is None else merge_batch(second)
         bias = None if bias is None else merge_batch(bias)
-    kernel = kernels_for(out.dtype)[which]
+    kernel = kernels_for(out.dtype)[which_map]
     if bias is not None and not bias.flags.aligned:
         bias = bias.copy()
     first = as_3d(first)
@@ -216,9 +216,9 @@ def compute(
         second = as_3d(second)
     out = as_3d(out)
     options = {"conjugate": True} if transposed and out.dtype.kind == "c" else {}
-    if which == FORWARD:
+    if which_map == FORWARD:
         kernel(first, second, bias, out, geometry, groups, **options)
-    elif which == BACKWARD_INPUT:
+    elif which_map == BACKWARD_INPUT:
         kernel(first, second, out, geometry, groups, bias, **options)
     else:
         kernel(first, second, out, geometry, groups, **options)
@@ -271,7 +271,7 @@ def one(
 class GradientTask(NamedTuple):
     """One gradient: the map and what it takes, and the shape of the result."""
 
-    which: int
+    which_map: int
     first: Array
     second: Any  # see `compute`
     shape: Shape
@@ -314,19 +314,19 @@ def gradients(
     results: list[Array | None] = [None, None, None]
     for i in (2, 1, 0):
         if needed[i]:
-            which, first, second, shape, transposed = tasks[i]
+            which_map, first, second, shape, transposed = tasks[i]
             array = outs[i]
             if (
                 array is not None
                 and not accumulate
                 and not any(needed[:i])
-                and not may_fail_midway(which, plan)
+                and not may_fail_midway(which_map, plan)
                 and array.flags.aligned
             ):
                 result = np.asarray(array)
             else:
                 result = empty(function, shape, dtype)
-            compute(which, plan, first, second, None, result, transposed)
+            compute(which_map, plan, first, second, None, result, transposed)
             results[i] = result
     if out is None:
         return Gradients(*results)

@@ -163,21 +163,21 @@ class PreparedConv1d:
                 array.setflags(write=False)  # which copies and pickles of arrays are not
         self._packed = {}
 
-    def _pack(self, which: int, plan: Plan) -> Any:
+    def _pack(self, which_map: int, plan: Plan) -> Any:
         """The weight as a map takes it. Two threads may pack it at once; either result will do."""
         if _backend.core is None:
             return self._weight
-        packed = self._packed.get(which)
+        packed = self._packed.get(which_map)
         if packed is None or not (isinstance(packed, np.ndarray) or packed.is_current()):
             kernels = _backend.kernels_for(self._weight.dtype)
             packed = kernels.pack(
                 as_3d(self._weight),
                 plan.geometry,
                 plan.groups,
-                which == BACKWARD_INPUT,
+                which_map == BACKWARD_INPUT,
                 self._options[5] == "NLC",
             )
-            self._packed[which] = packed
+            self._packed[which_map] = packed
         return packed
 
     def __call__(

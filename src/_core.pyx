@@ -217,7 +217,7 @@ cdef int note_limit() except -1:
 
 
 cdef int run_map(
-    Map which, const View *views, const Geometry *g, Py_ssize_t groups, Py_ssize_t size
+    Map map, const View *views, const Geometry *g, Py_ssize_t groups, Py_ssize_t size
 ) except -1:
     """`apply_map`, of the first operand, the second, the bias and the result.
 
@@ -230,7 +230,7 @@ cdef int run_map(
     if interruptible:
         cc_pool_set_interrupt(handle_signals)
     with nogil:
-        done = apply_map(which, &views[0], &views[1], &views[2], &views[3], g, groups, size)
+        done = apply_map(map, &views[0], &views[1], &views[2], &views[3], g, groups, size)
     if interruptible and cc_pool_set_interrupt(NULL):
         return -1  # with the exception that the handler has raised
     if not done:
@@ -239,24 +239,24 @@ cdef int run_map(
 
 
 cdef int run_tiny_map(
-    Map which, const View *views, const Geometry *g, Py_ssize_t groups, Py_ssize_t size
+    Map map, const View *views, const Geometry *g, Py_ssize_t groups, Py_ssize_t size
 ) except -1:
     """`run_map` without a word to other threads and to signals, which need not wait long."""
-    if not apply_map(which, &views[0], &views[1], &views[2], &views[3], g, groups, size):
+    if not apply_map(map, &views[0], &views[1], &views[2], &views[3], g, groups, size):
         raise MemoryError("cconv1d: no memory for the packed weights and panels")
     return 0
 
 
 cdef int compute(
-    Map which, View first, View second, View bias, View out, object geometry, Py_ssize_t groups,
+    Map map, View first, View second, View bias, View out, object geometry, Py_ssize_t groups,
     Py_ssize_t size
 ) except -1:
     """`run_map` for a geometry of _geometry.py."""
     cdef View *views = [first, second, bias, out]
     cdef Geometry g
-    if which != BACKWARD_BIAS:
-        g = as_geometry(geometry, out.shape[2] if which == BACKWARD_WEIGHT else second.shape[2])
-    return run_map(which, views, &g, groups, size)
+    if map != BACKWARD_BIAS:
+        g = as_geometry(geometry, out.shape[2] if map == BACKWARD_WEIGHT else second.shape[2])
+    return run_map(map, views, &g, groups, size)
 
 
 @cython.final

@@ -228,7 +228,7 @@ cdef class KnownCall:
     cdef Shape shapes[4]  # by what they are of
 
     cdef int run(
-        self, Map which, PyObject *first, PyObject *second, PyObject *bias, PackedWeights packed,
+        self, Map map, PyObject *first, PyObject *second, PyObject *bias, PackedWeights packed,
         PyObject *out, const Format *form, bint conjugate
     ) except -1:
         """Fill `out`. NULL for a second operand or a bias that the map has not."""
@@ -238,16 +238,16 @@ cdef class KnownCall:
         if packed is not None:
             views[1] = packed.view
         elif second != NULL:
-            views[1] = view_of_numpy(second, SIGNAL if which == BACKWARD_WEIGHT else WEIGHT,
+            views[1] = view_of_numpy(second, SIGNAL if map == BACKWARD_WEIGHT else WEIGHT,
                                      self.channels_last, form, conjugate)
         if bias != NULL:
             views[2] = view_of_numpy(bias, LINE, False, form, False)
         views[3] = view_of_numpy(
-            out, WEIGHT if which == BACKWARD_WEIGHT else LINE if which == BACKWARD_BIAS else SIGNAL,
+            out, WEIGHT if map == BACKWARD_WEIGHT else LINE if map == BACKWARD_BIAS else SIGNAL,
             self.channels_last, form, conjugate)
         if self.is_tiny:
-            return run_tiny_map(which, views, &self.geometry, self.group_count, form.size)
-        return run_map(which, views, &self.geometry, self.group_count, form.size)
+            return run_tiny_map(map, views, &self.geometry, self.group_count, form.size)
+        return run_map(map, views, &self.geometry, self.group_count, form.size)
 
 
 cdef object products_of(plan):
@@ -267,14 +267,14 @@ cdef class UsualCalls:
     do not conjugate them, and the reverse.
     """
     cdef dict known
-    cdef Map which
+    cdef Map map
     cdef int role
     cdef bint transposed
     cdef object result_type
 
     def __init__(self, Map which_map, int role, bint transposed, result_type):
         self.known = {}
-        self.which, self.role, self.transposed = which_map, role, transposed
+        self.map, self.role, self.transposed = which_map, role, transposed
         self.result_type = result_type
 
     def learn(self, shapes, options, plan):
@@ -348,7 +348,7 @@ cdef class UsualCalls:
             out = new_array(arrays[0], &call.shapes[self.role])
         elif not self.can_fill(<PyObject *> out, arrays, call):
             return None
-        call.run(self.which, arrays[0], arrays[1], arrays[2], packed, <PyObject *> out, &form,
+        call.run(self.map, arrays[0], arrays[1], arrays[2], packed, <PyObject *> out, &form,
                  self.transposed)
         return out
 
@@ -367,7 +367,7 @@ cdef class UsualCalls:
         if may_overlap(out, arrays):
             return False
         # with a padding mode, memory may run out when some of dx is stored (see may_fail_midway)
-        return self.which != BACKWARD_INPUT or call.geometry.mode == CCONV1D_ZEROS
+        return self.map != BACKWARD_INPUT or call.geometry.mode == CCONV1D_ZEROS
 
     def gradients(self, dy, x, w, packed, tuple options, needs):
         """The gradients that are needed, or None if this is no usual call.
@@ -377,7 +377,7 @@ cdef class UsualCalls:
         cdef PyObject *arrays[3]
         cdef Format form
         cdef KnownCall call
-        cdef Map which = FORWARD if self.transposed else BACKWARD_INPUT
+        cdef Map map = FORWARD if self.transposed else BACKWARD_INPUT
         arrays[0], arrays[1], arrays[2] = <PyObject *> dy, <PyObject *> x, <PyObject *> w
         if type(needs) is not tuple or len(<tuple> needs) != 3:
             return None
@@ -392,7 +392,7 @@ cdef class UsualCalls:
         dx = dw = db = None
         if (<tuple> needs)[0] is True:
             dx = new_array(arrays[0], &call.shapes[Y if self.transposed else X])
-            call.run(which, arrays[0], arrays[2], NULL, packed, <PyObject *> dx, &form,
+            call.run(map, arrays[0], arrays[2], NULL, packed, <PyObject *> dx, &form,
                      self.transposed)
         if (<tuple> needs)[1] is True:
             dw = new_array(arrays[0], &call.shapes[W])
