@@ -329,7 +329,7 @@ cdef bint backward_weight(
     job.dw_dot = min(job.rows, job.count) < FEW_ROWS
     job.budget = PANEL_BYTES // size
     # Lanes that have no row cost as much as others. 8 rows x 24 terms x 62 positions on avx512:
-    # 1.67 us, with the tiles of avx2 1.16 (Zen 5).
+    # 1.67 us, with the tiles of avx2 1.16 (Zen 4).
     if (not job.dw_dot and tiles.narrower != NULL
             and 2 * min(job.rows, job.count) <= tiles.dw_outer_width):
         job.tiles = tiles = tiles.narrower
