@@ -94,8 +94,9 @@ def convolve(a: ArrayLike, v: ArrayLike, mode: Mode = "full", *, axis: SupportsI
     -----
     For 1-D arguments the result is that of `numpy.convolve`, floating-point numbers to within
     rounding. What `conv1d` has compiled is compiled here, and neither argument is copied, unless
-    it has another dtype than the result, or is unaligned or not in native byte order. Everything else, from truth values to objects, is computed by
-    `numpy.convolve` itself, row by row. There are no warnings of overflow and NaN.
+    it has another dtype than the result, or is unaligned or not in native byte order. Everything
+    else, from truth values to objects, is computed by `numpy.convolve` itself, row by row. There
+    are no warnings of overflow and NaN.
 
     A row of a result has the bits that it would have alone, unless several kernels meet one
     signal: those are summed side by side, in up to half the time.
