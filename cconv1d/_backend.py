@@ -32,7 +32,6 @@ load_error: ImportError | None = None
 
 _kernels: dict[np.dtype[Any], Kernels] = {}
 
-
 _warning_due = False
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from . import _backend
-from ._arrays import as_arrays, same_dtype
+from ._arrays import Array, as_arrays, same_dtype
 from ._execute import Gradients, GradientTask, as_3d, check_needs, gradients, one
 from ._functional import usual_conv1d, usual_conv1d_backward
 from ._geometry import IntLike, Padding, PaddingMode, check_options
@@ -26,8 +26,6 @@ from ._plans import (
 )
 
 __all__ = ["PreparedConv1d"]
-
-Array = NDArray[Any]
 
 
 class PreparedConv1d:

@@ -22,12 +22,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ._arrays import is_bfloat16
+from ._arrays import Array, is_bfloat16
 from ._geometry import Geometry
-
-Array = NDArray[Any]
 
 silent = np.errstate(all="ignore")
 
