@@ -34,7 +34,12 @@ class Plan(NamedTuple):
     groups: int
     per_sample: bool  # one weight for each sample
     channels_last: bool  # in memory, and in the user's shapes
-    is_small: bool  # see _usual.py
+    products: int  # multiply-adds of a map
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the way through the shim counts; see _usual.py."""
+        return self.products < SMALL_PRODUCTS
 
 
 class Options(NamedTuple):
@@ -222,7 +227,7 @@ def make_plan(
         groups,
         per_sample,
         channels_last,
-        prod(y) * prod(w[1:]) < SMALL_PRODUCTS,
+        prod(y) * prod(w[1:]),
     )
 
 

@@ -25,7 +25,7 @@ from ._backend import REFERENCE, kernels_for
 from ._execute import empty
 from ._geometry import Geometry
 from ._kernels import BACKWARD_INPUT
-from ._plans import SMALL_PRODUCTS, Plan, Shape
+from ._plans import Plan, Shape
 from ._usual import usual_calls
 
 __all__ = ["convolve", "correlate"]
@@ -344,8 +344,8 @@ def learn(function: str, a: Shape, v: Shape, mode: str, part: Geometry) -> None:
     """Let the next call of this kind be a usual one (see `UsualCalls.slide`)."""
     usual = usual_correlate if function == "correlate" else usual_convolve
     longer, shorter = max(a, v), min(a, v)
-    small = part.input_length * shorter[0] < SMALL_PRODUCTS
-    plan = Plan((part.input_length,), shorter, longer, (1,), part, 1, False, False, small)
+    products = longer[0] * shorter[0]
+    plan = Plan((part.input_length,), shorter, longer, (1,), part, 1, False, False, products)
     usual.learn((a, v), (mode,), plan)
 
 

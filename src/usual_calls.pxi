@@ -245,17 +245,13 @@ cdef class KnownCall:
         views[3] = view_of_numpy(
             out, WEIGHT if map == BACKWARD_WEIGHT else LINE if map == BACKWARD_BIAS else SIGNAL,
             self.channels_last, form, conjugate)
+        return self.run_views(map, views, form)
+
+    cdef int run_views(self, Map map, const View *views, const Format *form) except -1:
+        """The map of the first operand, the second, the bias and the result."""
         if self.is_tiny:
             return run_tiny_map(map, views, &self.geometry, self.group_count, form.size)
         return run_map(map, views, &self.geometry, self.group_count, form.size)
-
-
-cdef object products_of(plan):
-    """Multiply-adds of a map."""
-    products = 1
-    for size in (*plan.y_shape, *plan.w_shape[1 if len(plan.w_shape) > 1 else 0:]):
-        products *= size
-    return products
 
 
 @cython.final
@@ -292,7 +288,7 @@ cdef class UsualCalls:
                     numbers[count] = size
                     count += 1
         call.options = tuple(options)
-        call.is_tiny = products_of(plan) < TINY_PRODUCTS
+        call.is_tiny = plan.products < TINY_PRODUCTS
         call.geometry = as_geometry(plan.geometry, plan.w_shape[len(plan.w_shape) - 1])
         call.group_count, call.channels_last = plan.groups, plan.channels_last
         for role, shape in enumerate((plan.x_shape, plan.w_shape, plan.y_shape, plan.b_shape)):
@@ -432,8 +428,5 @@ cdef class UsualCalls:
         views[2] = nothing
         out = new_array(arrays[0], &call.shapes[X])
         views[3] = view_of_numpy(<PyObject *> out, SIGNAL, False, &form, False)
-        if call.is_tiny:
-            run_tiny_map(BACKWARD_INPUT, views, &call.geometry, 1, form.size)
-        else:
-            run_map(BACKWARD_INPUT, views, &call.geometry, 1, form.size)
+        call.run_views(BACKWARD_INPUT, views, &form)
         return out

@@ -298,7 +298,7 @@ def test_short_rows(native, n, m, mode, function, dtype, step, seed):
     part = _signal.mode_geometry(function, n, m, mode)
     _backend.core.use_known_calls(True)
     longer, shorter = (max(n, m),), (min(n, m),)
-    plan = _plans.Plan((part.input_length,), shorter, longer, (1,), part, 1, False, False, True)
+    plan = _plans.Plan((part.input_length,), shorter, longer, (1,), part, 1, False, False, n * m)
     for make in (_backend.core.UsualCalls, _usual.UsualCalls):
         calls = make(BACKWARD_INPUT, 0, not reverse, Gradients)
         assert calls.slide(a, v, mode, reverse) is None
