@@ -70,9 +70,9 @@ cdef extern from "tiles.h" nogil:
     ctypedef void (*cc_row)(
         const void *panel, const int32_t *offset, Py_ssize_t terms, const void *w, void *out,
         Py_ssize_t positions, const void *bias) noexcept
-    ctypedef void (*cc_channels_last)(
+    ctypedef void (*cc_gemm)(
         const void *x, Py_ssize_t x_row, const int32_t *offset, Py_ssize_t terms, const void *w,
-        void *out, Py_ssize_t out_row, const void *bias, bint resume) noexcept
+        Py_ssize_t w_row, void *out, Py_ssize_t out_row, const void *bias, bint resume) noexcept
     ctypedef void (*cc_dw_outer)(
         const void *panel, const int32_t *offset, const void *dy_tile, Py_ssize_t positions,
         void *sums) noexcept
@@ -90,10 +90,10 @@ cdef extern from "tiles.h" nogil:
         cc_correlate *correlate
         Py_ssize_t row_least
         cc_row *row
-        Py_ssize_t channels_last_rows
-        Py_ssize_t channels_last_lanes
-        const cc_channels_last *channels_last
-        const cc_channels_last *channels_last_depthwise
+        Py_ssize_t gemm_rows
+        Py_ssize_t gemm_lanes
+        const cc_gemm *gemm
+        const cc_gemm *depthwise
         Py_ssize_t dw_outer_rows
         Py_ssize_t dw_outer_width
         cc_dw_outer *dw_outer

@@ -1,7 +1,7 @@
 /* The tiles of one dtype: tile_driver.c includes this for each, with REAL, BITS, FMA and NAME. */
 
 static REAL NAME(panel)[SAMPLES], NAME(dy)[SAMPLES], NAME(got)[RESULTS], NAME(expected)[RESULTS];
-static REAL NAME(weights)[CC_ROWS * 400];
+static REAL NAME(weights)[32 * 400];
 
 static REAL NAME(number)(void)
 {
@@ -48,6 +48,31 @@ static void NAME(correlate)(const cc_tiles *tiles, int rows, int terms, int resu
         }
     tiles->correlate[rows](NAME(panel), offset, terms, NAME(weights), NAME(got), row,
                            biased ? bias : NULL, resume);
+    NAME(compare)(rows * row + 64);
+}
+
+static void NAME(gemm)(const cc_tiles *tiles, int depthwise, int rows, int terms, int resume,
+                       int biased)
+{
+    const int lanes = (int)tiles->gemm_lanes, row = lanes + 3, w_row = terms > 9 ? lanes : 400;
+    REAL bias[CC_TILE];
+    NAME(fill)(bias, CC_TILE);
+    NAME(start)();
+    for (int r = 0; r < rows; r++)
+        for (int l = 0; l < lanes; l++) {
+            REAL total = resume ? NAME(expected)[r * row + l] : 0;
+            for (int first = 0; first < terms; first += CC_BLOCK) {
+                REAL chain = 0;
+                for (int t = first; t < terms && t < first + CC_BLOCK; t++)
+                    chain = FMA(NAME(weights)[t * w_row + l],
+                                NAME(panel)[r * 7 + offset[t] + depthwise * l], chain);
+                total = resume || first ? total + chain : chain;
+            }
+            NAME(expected)[r * row + l] = biased ? total + bias[l] : total;
+        }
+    (depthwise ? tiles->depthwise : tiles->gemm)[rows](
+        NAME(panel), 7, offset, terms, NAME(weights), w_row, NAME(got), row, biased ? bias : NULL,
+        resume);
     NAME(compare)(rows * row + 64);
 }
 
@@ -143,7 +168,7 @@ static void NAME(check)(const cc_tiles *tiles)
     static const int terms[] = {1, 2, 3, 4, 7, 127, 128, 131, 258};
     NAME(fill)(NAME(panel), SAMPLES);
     NAME(fill)(NAME(dy), SAMPLES);
-    NAME(fill)(NAME(weights), CC_ROWS * 400);
+    NAME(fill)(NAME(weights), 32 * 400);
     for (int shifted = 0; shifted < 2; shifted++) {
         /* CC_SHIFT from each dy for a while, or anywhere */
         for (int t = 0; t < 400; t++)
@@ -153,6 +178,9 @@ static void NAME(check)(const cc_tiles *tiles)
         for (int rows = 1; rows <= tiles->correlate_rows; rows++)
             for (int i = 0; i < 9; i++)
                 NAME(correlate)(tiles, rows, terms[i], i % 2, (i + rows) % 3 == 0);
+        for (int rows = 1; rows <= tiles->gemm_rows; rows++)
+            for (int i = 0; i < 18; i++)
+                NAME(gemm)(tiles, i % 2, rows, terms[i / 2], i / 2 % 2, (i + rows) % 3 == 0);
         for (int t = 1; t <= CC_ROW_TERMS_MAX; t++)
             for (int more = 0; more < 90; more += 7)
                 NAME(row)(tiles, t, (int)tiles->row_least + more, more % 2);

@@ -24,7 +24,7 @@ cdef struct ChannelsLast:
     Py_ssize_t strip           # positions whose samples one block of lanes after another reads
     Py_ssize_t reach           # samples from a position's first to its last; 0: no panel of all
     Py_ssize_t positions, panels
-    const cc_channels_last *tile
+    const cc_gemm *tile
     Py_ssize_t size            # of a number, in bytes
     int threads
     bint prepacked             # the weights were packed before
@@ -207,8 +207,8 @@ cdef void channels_last_strip(
                 elif t0 > 0:
                     for r in range(rows):
                         memcpy(stage + r * job.lanes, results + r * out_step, lanes * sizeof(real))
-                job.tile[rows](x + p * x_row, x_row, offset, t1 - t0, weights, target, target_row,
-                               bias, t0 > 0)
+                job.tile[rows](x + p * x_row, x_row, offset, t1 - t0, weights, job.lanes, target,
+                               target_row, bias, t0 > 0)
                 if lanes < job.lanes:
                     for r in range(rows):
                         memcpy(results + r * out_step, stage + r * job.lanes, lanes * sizeof(real))
@@ -285,7 +285,7 @@ cdef bint plan_channels_last(
     lay_along_lanes(&job.sum)
     if not fills_lanes(&job.sum):
         return False
-    job.rows, job.lanes = tiles.channels_last_rows, tiles.channels_last_lanes
+    job.rows, job.lanes = tiles.gemm_rows, tiles.gemm_lanes
     job.blocks = job.sum.rows[0].blocks
     # offsets fit int32
     row = max(array.strides[2], -array.strides[2]) // size
@@ -369,7 +369,7 @@ cdef int channels_last(ChannelsLast *job, const View *w, const View *bias) noexc
     if not job.prepacked and not pack_weights(w, sum, job.threads, job.size, job.packed):
         arena_close(&arena)
         return -1
-    job.tile = sum.tiles.channels_last_depthwise if sum.depthwise else sum.tiles.channels_last
+    job.tile = sum.tiles.depthwise if sum.depthwise else sum.tiles.gemm
     cc_pool_run(channels_last_chunk, job, chunks, job.threads)
     arena_close(&arena)
     return True

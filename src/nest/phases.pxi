@@ -169,7 +169,7 @@ cdef void lay_along_lanes(Sum *sum) noexcept nogil:
     sum.depthwise = sum.channels == sum.outs == 1
     if sum.depthwise:
         sum.groups, sum.outs = 1, sum.groups
-    rows.count, rows.lanes = sum.outs, sum.tiles.channels_last_lanes
+    rows.count, rows.lanes = sum.outs, sum.tiles.gemm_lanes
     rows.blocks = (sum.outs + rows.lanes - 1) // rows.lanes
     sum.packed_outs = rows.blocks * rows.lanes
     sum.size = sum.groups * sum.packed_outs * sum.terms

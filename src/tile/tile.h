@@ -3,8 +3,8 @@
  *
  *   correlate       out[r][p] = Σ_t w[t][r] · panel[offset[t] + p]         lanes along p
  *   row             the same for one row and few terms, all positions      lanes along p
- *   channels_last   out[p][l] = Σ_t w[t][l] · x[p·x_row + offset[t]]       lanes along l
- *   channels_last_depthwise   the same with x[p·x_row + offset[t] + l]     lanes along l
+ *   gemm            out[p][l] = Σ_t w[t·w_row + l] · x[p·x_row + offset[t]] lanes along l
+ *   depthwise       the same with x[p·x_row + offset[t] + l]               lanes along l
  *   dw_outer        sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l] lanes along l
  *   dw_dot          sums[a][b][lane] += Σ_p panel[offset[b] + p] · dy_rows[dy_offset[a] + p]
  *                                                                          lanes along p
@@ -198,11 +198,11 @@ static void TILE(row_0)(const void *panel_, const int32_t *offset, ptrdiff_t ter
 
 #define LANE_VECTORS 2 /* more rows load less than more vectors would */
 
-/* A sample goes to all lanes or, with EACH, there is one for each. */
-INLINE void TILE(channels_last_rows)(const int DEPTHWISE, const int R, const int V, const REAL *x,
-                                     ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms,
-                                     const REAL *w, REAL *out, ptrdiff_t out_row, const REAL *bias,
-                                     int resume)
+/* A sample goes to all lanes or, if DEPTHWISE, there is one for each. */
+INLINE void TILE(gemm_rows)(const int DEPTHWISE, const int R, const int V, const REAL *x,
+                            ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const REAL *w,
+                            ptrdiff_t w_row, REAL *out, ptrdiff_t out_row, const REAL *bias,
+                            int resume)
 {
     const REAL *rows[CC_ROWS];
 
@@ -224,7 +224,7 @@ INLINE void TILE(channels_last_rows)(const int DEPTHWISE, const int R, const int
             const ptrdiff_t at = offset[t];
             VEC ws[8];
             UNROLL for (int v = 0; v < V; v++) {
-                ws[v] = V_LOAD(w + (t * V + v) * LANES);
+                ws[v] = V_LOAD(w + t * w_row + v * LANES);
                 V_PIN(ws[v]);
             }
             UNROLL for (int r = 0; r < R; r++) {
@@ -428,22 +428,22 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
         TILE(row_terms)(T, (const REAL *)panel, offset, (const REAL *)w, (REAL *)out,          \
                         positions, (const REAL *)bias);                                        \
     }
-#define CHANNELS_LAST(R)                                                                       \
-    static void TILE(channels_last_##R)(                                                       \
+#define GEMM(R)                                                                                \
+    static void TILE(gemm_##R)(                                                                \
         const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const void *w, \
-        void *out, ptrdiff_t out_row, const void *bias, int resume)                            \
+        ptrdiff_t w_row, void *out, ptrdiff_t out_row, const void *bias, int resume)           \
     {                                                                                          \
-        TILE(channels_last_rows)(0, R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,    \
-                                 (const REAL *)w, (REAL *)out, out_row, (const REAL *)bias,    \
-                                 resume);                                                      \
+        TILE(gemm_rows)(0, R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,             \
+                        (const REAL *)w, w_row, (REAL *)out, out_row, (const REAL *)bias,      \
+                        resume);                                                               \
     }                                                                                          \
-    static void TILE(channels_last_depthwise_##R)(                                             \
+    static void TILE(depthwise_##R)(                                                           \
         const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const void *w, \
-        void *out, ptrdiff_t out_row, const void *bias, int resume)                            \
+        ptrdiff_t w_row, void *out, ptrdiff_t out_row, const void *bias, int resume)           \
     {                                                                                          \
-        TILE(channels_last_rows)(1, R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,    \
-                                 (const REAL *)w, (REAL *)out, out_row, (const REAL *)bias,    \
-                                 resume);                                                      \
+        TILE(gemm_rows)(1, R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,             \
+                        (const REAL *)w, w_row, (REAL *)out, out_row, (const REAL *)bias,      \
+                        resume);                                                               \
     }
 #define DW_OUTER(R)                                                                            \
     static void TILE(dw_outer_##R)(const void *panel, const int32_t *offset,                   \
@@ -487,15 +487,15 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
 
 FOR_ROWS(CORRELATE)
 FOR_ROW_TERMS(ROW)
-FOR_ROWS(CHANNELS_LAST)
+FOR_ROWS(GEMM)
 FOR_ROWS(DW_OUTER)
 FOR_PAIRS(DW_DOT)
 
 #define WIDTH_ENTRY(R) [R] = VECTORS(R) * LANES,
 #define CORRELATE_ENTRY(R) [R] = TILE(correlate_##R),
 #define ROW_ENTRY(T) [T] = TILE(row_##T),
-#define CHANNELS_LAST_ENTRY(R) [R] = TILE(channels_last_##R),
-#define CHANNELS_LAST_DEPTHWISE_ENTRY(R) [R] = TILE(channels_last_depthwise_##R),
+#define GEMM_ENTRY(R) [R] = TILE(gemm_##R),
+#define DEPTHWISE_ENTRY(R) [R] = TILE(depthwise_##R),
 #define DW_OUTER_ENTRY(R) [R] = TILE(dw_outer_##R),
 #define DW_DOT_ENTRY(A, B) [A][B] = TILE(dw_dot_##A##_##B),
 
@@ -505,10 +505,10 @@ static const cc_tiles TILE(tiles) = {
     .correlate = {FOR_ROWS(CORRELATE_ENTRY)},
     .row_least = LANES,
     .row = {ROW_ENTRY(0) FOR_ROW_TERMS(ROW_ENTRY)},
-    .channels_last_rows = ROWS,
-    .channels_last_lanes = LANE_VECTORS * LANES,
-    .channels_last = {FOR_ROWS(CHANNELS_LAST_ENTRY)},
-    .channels_last_depthwise = {FOR_ROWS(CHANNELS_LAST_DEPTHWISE_ENTRY)},
+    .gemm_rows = ROWS,
+    .gemm_lanes = LANE_VECTORS * LANES,
+    .gemm = {FOR_ROWS(GEMM_ENTRY)},
+    .depthwise = {FOR_ROWS(DEPTHWISE_ENTRY)},
     .dw_outer_rows = ROWS,
     .dw_outer_width = LANE_VECTORS * LANES,
     .dw_outer = {FOR_ROWS(DW_OUTER_ENTRY)},
@@ -533,9 +533,9 @@ static const cc_tiles TILE(tiles) = {
 #undef CORRELATE
 #undef ROW
 #undef ROW_ENTRY
-#undef CHANNELS_LAST
-#undef CHANNELS_LAST_ENTRY
-#undef CHANNELS_LAST_DEPTHWISE_ENTRY
+#undef GEMM
+#undef GEMM_ENTRY
+#undef DEPTHWISE_ENTRY
 #undef DW_OUTER
 #undef DW_DOT
 #undef WIDTH_ENTRY

@@ -36,11 +36,11 @@ typedef void (*cc_correlate)(const void *panel, const int32_t *offset, ptrdiff_t
 typedef void (*cc_row)(const void *panel, const int32_t *offset, ptrdiff_t terms, const void *w,
                        void *out, ptrdiff_t positions, const void *bias);
 
-/* out[p][l] (+)= Σ_t w[t][l] · x[p·x_row + offset[t]]  (+ bias[l]), as cc_correlate, for the lanes
- * l of one tile; in channels_last_depthwise with a sample x[p·x_row + offset[t] + l] for each. */
-typedef void (*cc_channels_last)(const void *x, ptrdiff_t x_row, const int32_t *offset,
-                                 ptrdiff_t terms, const void *w, void *out, ptrdiff_t out_row,
-                                 const void *bias, int resume);
+/* out[p][l] (+)= Σ_t w[t·w_row + l] · x[p·x_row + offset[t]]  (+ bias[l]), as cc_correlate, for the
+ * lanes l of one tile; in `depthwise` with a sample x[p·x_row + offset[t] + l] for each. */
+typedef void (*cc_gemm)(const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms,
+                        const void *w, ptrdiff_t w_row, void *out, ptrdiff_t out_row,
+                        const void *bias, int resume);
 
 /* sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l], for the lanes l of one tile. */
 typedef void (*cc_dw_outer)(const void *panel, const int32_t *offset, const void *dy_tile,
@@ -70,10 +70,10 @@ typedef struct cc_tiles {
     cc_correlate correlate[CC_ROWS + 1];
     ptrdiff_t row_least; /* positions that a row has at least */
     cc_row row[CC_ROW_TERMS_IN_REGISTERS + 1]; /* indexed by the number of terms; [0] takes any */
-    ptrdiff_t channels_last_rows;
-    ptrdiff_t channels_last_lanes;
-    cc_channels_last channels_last[CC_ROWS + 1];
-    cc_channels_last channels_last_depthwise[CC_ROWS + 1];
+    ptrdiff_t gemm_rows;
+    ptrdiff_t gemm_lanes;
+    cc_gemm gemm[CC_ROWS + 1];
+    cc_gemm depthwise[CC_ROWS + 1];
     ptrdiff_t dw_outer_rows;
     ptrdiff_t dw_outer_width; /* lanes in a tile */
     cc_dw_outer dw_outer[CC_ROWS + 1];
