@@ -324,7 +324,7 @@ cdef bint backward_weight(
             fill_bias[double](&job.dw, NULL, 1, 1)
         return True
     job.gradients_size = dw.shape[0] * dw.shape[1] * dw.shape[2] * size if dw.pair else 0
-    job.terms = terms_of_input(g, dw.shape[1])
+    job.terms = terms_of_input(g, dw.shape[1], True)
     job.rows, job.count = dw.shape[0] // groups, dw.shape[1] * g.taps
     job.dw_dot = min(job.rows, job.count) < FEW_ROWS
     job.budget = PANEL_BYTES // size

@@ -77,13 +77,14 @@ cdef void place_terms(
     In a panel offsets count from the first sample that a position reads.
     """
     cdef const Terms *terms = &phase.terms
-    cdef Py_ssize_t residue, u, channel, first, i = 0
+    cdef Py_ssize_t residue, u, channel, first, t, i = 0
     for residue in range(terms.first_residue, terms.last_residue):
         for u in range(residue_taps(terms.g, residue)):
-            tap_samples[i] = terms.direction * terms.in_step * (
-                residue_shift(terms.g, residue) + tap_at(terms, i, u) * terms.g.step)
+            t = i if terms.by_residue else residue + u * terms.g.period
+            tap_samples[t] = terms.direction * terms.in_step * (
+                residue_shift(terms.g, residue) + tap_at(terms, t, u) * terms.g.step)
             if terms.direction > 0:
-                tap_samples[i] += residue_phase(terms.g, residue)
+                tap_samples[t] += residue_phase(terms.g, residue)
             i += 1
     first = first_sample(phase, tap_samples) if in_panel else 0
     for channel in range(terms.channels):

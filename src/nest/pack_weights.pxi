@@ -90,26 +90,22 @@ cdef void copy_block(
     """
     cdef const Terms *terms = &phase.terms
     cdef const Geometry *g = sum.g
-    cdef Py_ssize_t end = min(begin + count, phase.rows.count)
-    cdef Py_ssize_t residue, row
+    cdef Py_ssize_t end = min(begin + count, phase.rows.count), row = begin
     cdef Run run
     run.count, run.channel_size = count, terms.per_channel * count
     run.row_step, run.channel_step = w.strides[0], w.strides[1]
     if sum.transposed and not sum.depthwise:
         run.row_step, run.channel_step = w.strides[1], w.strides[0]
-    run.tap_step = w.strides[2] * g.period
-    for residue in range(terms.first_residue, terms.last_residue):
-        run.taps, run.channels = residue_taps(g, residue), last_channel - first_channel
-        if run.taps == terms.per_channel and run.channel_step == run.taps * run.tap_step:
-            run.taps, run.channels = run.taps * run.channels, 1  # all lie as those of one
-        row = begin
-        while row < end:
-            run.rows = min(end - row, sum.outs - row % sum.outs)
-            run.first = weight_of(sum, w, group, row % sum.outs, first_channel,
-                                  residue + row // sum.outs)
-            copy_run(&run, packed + (row - begin))
-            row += run.rows
-        packed += residue_taps(g, residue) * count
+    run.tap_step = w.strides[2] * (g.period if sum.transposed else 1)
+    run.taps, run.channels = terms.per_channel, last_channel - first_channel
+    if run.channel_step == run.taps * run.tap_step:
+        run.taps, run.channels = run.taps * run.channels, 1  # all lie as those of one
+    while row < end:
+        run.rows = min(end - row, sum.outs - row % sum.outs)
+        run.first = weight_of(sum, w, group, row % sum.outs, first_channel,
+                              terms.first_residue + row // sum.outs)
+        copy_run(&run, packed + (row - begin))
+        row += run.rows
 
 
 cdef void copy_complex(
@@ -121,42 +117,40 @@ cdef void copy_complex(
 
     A block may begin or end between the two rows. Channels come in pairs.
     """
-    cdef const Terms *terms = &phase.terms
-    cdef Py_ssize_t channel_size = terms.per_channel * count, tap_step = w.strides[2] * sum.g.period
-    cdef Py_ssize_t residue, channel, row, taps, tap
+    cdef Py_ssize_t taps = phase.terms.per_channel, first_tap = phase.terms.first_residue
+    cdef Py_ssize_t channel, row, tap, tap_step = w.strides[2]
     cdef const char *weight
     cdef real *even
     cdef real *odd
     cdef real first, second
     # of the imaginary part, in the even channel's odd row; the odd channel's even row has the other
     cdef real sign = -1 if sum.transposed != w.conjugate else 1
-    for residue in range(terms.first_residue, terms.last_residue):
-        taps = residue_taps(sum.g, residue)
-        for channel from first_channel <= channel < last_channel by 2:
-            row = begin
-            while row < begin + count:
-                even = packed + (channel - first_channel) * channel_size + (row - begin)
-                odd = even + channel_size
-                weight = weight_of(sum, w, group, (row % sum.outs) & ~1, channel,
-                                   residue + row // sum.outs)
-                if row % 2 == 0 and row + 1 < begin + count:
-                    for tap in range(taps):
-                        first = (<const real *> weight)[0]
-                        second = sign * (<const real *> weight)[1]
-                        even[0], even[1], odd[0], odd[1] = first, second, -second, first
-                        weight, even, odd = weight + tap_step, even + count, odd + count
-                    row += 2
-                    continue
+    if sum.transposed:
+        tap_step *= sum.g.period
+    for channel from first_channel <= channel < last_channel by 2:
+        row = begin
+        while row < begin + count:
+            even = packed + (channel - first_channel) * taps * count + (row - begin)
+            odd = even + taps * count
+            weight = weight_of(sum, w, group, (row % sum.outs) & ~1, channel,
+                               first_tap + row // sum.outs)
+            if row % 2 == 0 and row + 1 < begin + count:
                 for tap in range(taps):
                     first = (<const real *> weight)[0]
                     second = sign * (<const real *> weight)[1]
-                    if row % 2:
-                        even[0], odd[0] = second, first
-                    else:
-                        even[0], odd[0] = first, -second
+                    even[0], even[1], odd[0], odd[1] = first, second, -second, first
                     weight, even, odd = weight + tap_step, even + count, odd + count
-                row += 1
-        packed += taps * count
+                row += 2
+                continue
+            for tap in range(taps):
+                first = (<const real *> weight)[0]
+                second = sign * (<const real *> weight)[1]
+                if row % 2:
+                    even[0], odd[0] = second, first
+                else:
+                    even[0], odd[0] = first, -second
+                weight, even, odd = weight + tap_step, even + count, odd + count
+            row += 1
 
 
 cdef bint pack_block(

@@ -15,10 +15,13 @@ cdef struct Terms:
     Py_ssize_t per_channel
     Py_ssize_t in_step    # samples between neighbouring positions
     int direction         # +1: samples ahead of the output (x); -1: behind it (dy)
+    bint by_residue       # those of a channel come residue by residue; else tap by tap
     const int32_t *order  # which tap of its residue each term is, or NULL: as they come
 
 
-cdef Terms terms_of_input(const Geometry *g, Py_ssize_t channels) noexcept nogil:
+cdef Terms terms_of_input(
+    const Geometry *g, Py_ssize_t channels, bint by_residue
+) noexcept nogil:
     """All residues, reading x: what forward and backward_weight sum over."""
     cdef Terms terms
     terms.g = g
@@ -26,6 +29,7 @@ cdef Terms terms_of_input(const Geometry *g, Py_ssize_t channels) noexcept nogil
     terms.channels, terms.per_channel = channels, g.taps
     terms.in_step = g.stride
     terms.direction = 1
+    terms.by_residue = by_residue or g.residues == 1
     terms.order = NULL
     return terms
 
@@ -40,7 +44,7 @@ cdef Terms terms_of_output(
     terms.channels, terms.per_channel = channels, residue_taps(g, residue)
     terms.in_step = 1
     terms.direction = -1
-    terms.order = NULL
+    terms.by_residue, terms.order = True, NULL
     return terms
 
 
@@ -202,46 +206,73 @@ cdef void pack_panel(
     and `signal_pitch` from the one before.
     """
     cdef const Geometry *g = terms.g
-    cdef Py_ssize_t ahead = terms.direction * g.step
-    cdef Py_ssize_t channel = first_term // terms.per_channel, residue = terms.first_residue
-    cdef Py_ssize_t tap = first_term - channel * terms.per_channel
-    cdef Py_ssize_t t = first_term, used = 0, taps, u, at_u, first, length, phase = 0, i
-    while tap >= residue_taps(g, residue):
-        tap -= residue_taps(g, residue)
-        residue += 1
+    cdef Py_ssize_t channel = first_term // terms.per_channel
+    cdef Py_ssize_t begin = first_term - channel * terms.per_channel  # the next of the channel's
+    cdef Py_ssize_t t = first_term, used = 0, end, before, first, residue, u, last_u
     while t < last_term:
-        taps = min(residue_taps(g, residue) - tap, last_term - t)
-        first = position + terms.direction * residue_shift(g, residue) + tap * ahead
-        if terms.direction > 0:
-            phase = residue_phase(g, residue)
-        if overlap(g):
-            # one row holds the samples of all taps
-            length = width + (taps - 1) * g.step
-            if ahead < 0:
-                first += (taps - 1) * ahead
-            for i in range(signals):
-                copy_row[real](array, n + i, first_channel + channel,
-                               first * terms.in_step + phase, terms.in_step,
-                               length if signals == 1 else length - width + positions,
-                               panel + (used + i * signal_pitch))
-            for u in range(taps):
-                at_u = tap_at(terms, t + u, tap + u) - tap
-                offset[t - first_term + u] = <int32_t> (
-                    used + (at_u if ahead > 0 else taps - 1 - at_u) * g.step)
-            used += row_size(length)
-        else:
-            for u in range(taps):
-                copy_row[real](array, n, first_channel + channel,
-                               (first + u * ahead) * terms.in_step + phase, terms.in_step, width,
-                               panel + used)
-                offset[t - first_term + u] = <int32_t> used
-                used += row_size(width)
-        t += taps
-        tap = 0
-        residue += 1
-        if residue == terms.last_residue:
-            residue = terms.first_residue
-            channel += 1
+        end = min(terms.per_channel, begin + last_term - t)
+        before = 0  # terms of the residues before
+        for residue in range(terms.first_residue, terms.last_residue):
+            if terms.by_residue:
+                u = max(begin - before, 0)
+                last_u = min(end - before, residue_taps(g, residue))
+                before += residue_taps(g, residue)
+            else:
+                u, last_u = taps_before(g, residue, begin), taps_before(g, residue, end)
+            if u < last_u:
+                first = t - begin + (before - residue_taps(g, residue) + u if terms.by_residue
+                                     else residue + u * g.period)
+                used = pack_taps[real](
+                    array, n, signals, signal_pitch, first_channel + channel, terms, residue, u,
+                    last_u, position, positions, width, panel, used,
+                    first, offset + (first - first_term))
+        t += end - begin
+        begin = 0
+        channel += 1
+
+
+cdef inline Py_ssize_t taps_before(
+    const Geometry *g, Py_ssize_t residue, Py_ssize_t tap
+) noexcept nogil:
+    """How many taps of a residue come before a tap."""
+    return (tap - residue + g.period - 1) // g.period if tap > residue else 0
+
+
+cdef Py_ssize_t pack_taps(
+    const View *array, Py_ssize_t n, Py_ssize_t signals, Py_ssize_t signal_pitch,
+    Py_ssize_t channel, const Terms *terms, Py_ssize_t residue, Py_ssize_t tap,
+    Py_ssize_t last_tap, Py_ssize_t position, Py_ssize_t positions, Py_ssize_t width, real *panel,
+    Py_ssize_t used, Py_ssize_t t, int32_t *offset
+) noexcept nogil:
+    """Some taps of a residue, whose first is the term `t`, behind what is used of the panel.
+
+    `offset` has a place for each term from `t` on. Return how much of the panel is used then.
+    """
+    cdef const Geometry *g = terms.g
+    cdef Py_ssize_t ahead = terms.direction * g.step, taps = last_tap - tap
+    cdef Py_ssize_t first = position + terms.direction * residue_shift(g, residue) + tap * ahead
+    cdef Py_ssize_t phase = residue_phase(g, residue) if terms.direction > 0 else 0
+    cdef Py_ssize_t t_step = 1 if terms.by_residue else g.period, u, at_u, length, i
+    if overlap(g):
+        # one row holds the samples of all taps
+        length = width + (taps - 1) * g.step
+        if ahead < 0:
+            first += (taps - 1) * ahead
+        for i in range(signals):
+            copy_row[real](array, n + i, channel, first * terms.in_step + phase, terms.in_step,
+                           length if signals == 1 else length - width + positions,
+                           panel + (used + i * signal_pitch))
+        for u in range(taps):
+            at_u = tap_at(terms, t + u * t_step, tap + u) - tap
+            offset[u * t_step] = <int32_t> (
+                used + (at_u if ahead > 0 else taps - 1 - at_u) * g.step)
+        return used + row_size(length)
+    for u in range(taps):
+        copy_row[real](array, n, channel, (first + u * ahead) * terms.in_step + phase,
+                       terms.in_step, width, panel + used)
+        offset[u * t_step] = <int32_t> used
+        used += row_size(width)
+    return used
 
 
 cdef inline Py_ssize_t lowest_sample(const Terms *terms) noexcept nogil:

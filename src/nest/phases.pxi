@@ -118,7 +118,7 @@ cdef Phase phase_of(const Sum *sum, Py_ssize_t number) noexcept nogil:
     if sum.transposed:
         phase.terms = terms_of_output(g, sum.channels, phase.residue)
     else:
-        phase.terms = terms_of_input(g, sum.channels)
+        phase.terms = terms_of_input(g, sum.channels, sum.ordered)
     if sum.order != NULL:
         phase.terms.order = sum.order + phase.first_term
     return phase
@@ -149,6 +149,7 @@ cdef void plan_sum(
                   and sum.channels * g.taps > CC_ROW_TERMS_MAX)
     if sum.merged:
         sum.phases = number
+    sum.ordered = sum.outs == 1 and not sum.merged and CC_SHIFT % g.step == 0
     sum.most_rows = 0
     for number in range(sum.phases if sum.merged else 1):
         phase = phase_of(sum, number)
@@ -157,7 +158,6 @@ cdef void plan_sum(
         sum.most_rows = max(sum.most_rows, row)
         sum.width = (common_multiple(sum.width, sum.rows[number].width) if number
                      else sum.rows[0].width)
-    sum.ordered = sum.outs == 1 and not sum.merged and CC_SHIFT % g.step == 0
     sum.terms = sum.channels * g.taps
     sum.size = groups * sum.outs * sum.terms
 
