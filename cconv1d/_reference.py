@@ -1,12 +1,12 @@
 """The three maps in NumPy: the oracle of the tests and the fallback without a compiler.
 
-With x the padded input, w the weight, and p, q positions, the tap j of a
-kernel meets the samples ``window(j) = (p*stride + j*dilation for p in 0 .. L_out-1)``
-of the padded input.  Each map is one line per tap:
+With x the input, w the weight, and p, q positions, the tap j of a kernel meets the sample
+``q = p*stride + j*dilation - pad_left`` at each output p for which there is one.  With `p(j)` for
+these outputs and `q(j)` for these samples, each map is one line per tap:
 
-    forward           y            += w[j]  @ x[window(j)]
-    backward_input    dx[window(j)] += w[j]ᴴ @ dy
-    backward_weight   dw[j]         = Σ_n dy @ x[window(j)]ᴴ
+    forward           y[p(j)]  += w[j]  @ x[q(j)]
+    backward_input    dx[q(j)] += w[j]ᴴ @ dy[p(j)]
+    backward_weight   dw[j]     = Σ_n dy[p(j)] @ x[q(j)]ᴴ
 
 where ``@`` sums over the channels of a group (for backward_weight: over positions), and
 ᴴ conjugates complex data, which is PyTorch's convention for gradients.
@@ -45,42 +45,22 @@ def _weights_by_group(w: Array, groups: int) -> Array:
     return w.reshape(groups, out_channels // groups, channels, taps).transpose(3, 0, 1, 2)
 
 
-def _window(j: int, g: Geometry) -> slice:
-    """The samples of the padded input that tap j meets, one for each output."""
-    start = j * g.dilation
-    return slice(start, start + (g.output_length - 1) * g.stride + 1, g.stride)
+def _meetings(j: int, g: Geometry, length: int) -> tuple[slice, slice]:
+    """The outputs whose tap j meets one of `length` samples, and these: two slices alike."""
+    first = j * g.dilation - g.pad_left  # the sample of output 0
+    p = max(0, -(first // g.stride))
+    end = max(p, min(g.output_length, (length - 1 - first) // g.stride + 1))
+    start = first + p * g.stride
+    return slice(p, end), slice(start, start + (end - p) * g.stride, g.stride)
 
 
-def _unpadded(padded: Array, g: Geometry, x: Array) -> tuple[Array, Array]:
-    """The part of `padded` and the part of `x` that are the same samples."""
-    skipped = max(-g.pad_left, 0)
-    start = max(g.pad_left, 0)
-    count = max(min(padded.shape[-1] - start, x.shape[-1] - skipped), 0)
-    return padded[..., start : start + count], x[..., skipped : skipped + count]
-
-
-def _zeros_around(x: Array, g: Geometry, taps: int) -> Array:
-    """Zeros, as long as the padded input is read, in the shape of `x` otherwise."""
-    length = (g.output_length - 1) * g.stride + (taps - 1) * g.dilation + 1
-    return np.zeros((*x.shape[:-1], length), dtype=_accumulator(x.dtype))
-
-
-def _sources(padded: Array, g: Geometry) -> Array:
-    """For each position of the padded input the sample that it is a copy of."""
-    right = max(padded.shape[-1] - g.pad_left - g.input_length, 0)
+def _with_copies(g: Geometry, taps: int) -> tuple[Geometry, Array]:
+    """The geometry for an input with copies beyond its ends, and the sample that each is of."""
+    read = (g.output_length - 1) * g.stride + (taps - 1) * g.dilation + 1
+    right = max(read - g.pad_left - g.input_length, 0)
     mode = ("constant", "reflect", "edge", "wrap")[g.mode]
-    samples = np.pad(np.arange(g.input_length), (g.pad_left, right), mode)  # type: ignore[call-overload]
-    return samples[: padded.shape[-1]]  # type: ignore[no-any-return]
-
-
-def _padded(x: Array, g: Geometry, taps: int) -> Array:
-    padded = _zeros_around(x, g, taps)
-    if g.mode:
-        padded[...] = x[..., _sources(padded, g)]
-        return padded
-    inside, samples = _unpadded(padded, g, x)
-    inside[...] = samples
-    return padded
+    sources = np.pad(np.arange(g.input_length), (g.pad_left, right), mode)  # type: ignore[call-overload]
+    return g._replace(pad_left=0), sources
 
 
 @silent
@@ -99,10 +79,14 @@ def forward(
     """
     w = w.conj() if conjugate else w
     dtype = _accumulator(y.dtype)
-    padded = _padded(_by_group(x, groups), g, w.shape[-1])
+    x = _by_group(x.astype(dtype, copy=False), groups)
     total = np.zeros((x.shape[0], groups, w.shape[0] // groups, g.output_length), dtype)
+    if g.mode:
+        g, sources = _with_copies(g, w.shape[-1])
+        x = x[..., sources]
     for j, tap in enumerate(_weights_by_group(w.astype(dtype, copy=False), groups)):
-        total += tap @ padded[..., _window(j, g)]
+        p, q = _meetings(j, g, x.shape[-1])
+        total[..., p] += tap @ x[..., q]
     if b is not None:
         total += b.astype(dtype, copy=False).reshape(groups, -1, 1)
     y[...] = total.astype(y.dtype, copy=False).reshape(y.shape)
@@ -128,14 +112,15 @@ def backward_input(
     dtype = _accumulator(dx.dtype)
     dy = _by_group(dy.astype(dtype, copy=False), groups)
     total = np.zeros((dx.shape[0], groups, dx.shape[1] // groups, dx.shape[2]), dtype)
-    padded = _zeros_around(total, g, w.shape[-1])
-    for j, tap in enumerate(_weights_by_group(w.astype(dtype, copy=False), groups)):
-        padded[..., _window(j, g)] += tap.conj().swapaxes(-1, -2) @ dy
+    padded = total
     if g.mode:
-        np.add.at(total, (..., _sources(padded, g)), padded)  # type: ignore[arg-type]
-    else:
-        inside, samples = _unpadded(padded, g, total)
-        samples[...] = inside
+        g, sources = _with_copies(g, w.shape[-1])
+        padded = np.zeros((*total.shape[:-1], sources.size), dtype)
+    for j, tap in enumerate(_weights_by_group(w.astype(dtype, copy=False), groups)):
+        p, q = _meetings(j, g, padded.shape[-1])
+        padded[..., q] += tap.conj().swapaxes(-1, -2) @ dy[..., p]
+    if padded is not total:
+        np.add.at(total, (..., sources), padded)  # type: ignore[arg-type]
     if b is not None:
         total += b.astype(dtype, copy=False).reshape(groups, -1, 1)
     dx[...] = total.astype(dx.dtype, copy=False).reshape(dx.shape)
@@ -150,11 +135,15 @@ def backward_weight(
     with q = p·stride + j·dilation − pad_left; its conjugate to `conjugate`.
     """
     dtype = _accumulator(dw.dtype)
-    padded = _padded(_by_group(x, groups), g, dw.shape[-1]).conj()
+    x = _by_group(x.astype(dtype, copy=False), groups).conj()
     dy = _by_group(dy.astype(dtype, copy=False), groups)
+    if g.mode:
+        g, sources = _with_copies(g, dw.shape[-1])
+        x = x[..., sources]
     total = np.empty(dw.shape, dtype)
     for j, tap in enumerate(_weights_by_group(total, groups)):
-        tap[...] = (dy @ padded[..., _window(j, g)].swapaxes(-1, -2)).sum(axis=0, dtype=dtype)
+        p, q = _meetings(j, g, x.shape[-1])
+        tap[...] = (dy[..., p] @ x[..., q].swapaxes(-1, -2)).sum(axis=0, dtype=dtype)
     dw[...] = (total.conj() if conjugate else total).astype(dw.dtype, copy=False)
 
 

@@ -207,7 +207,8 @@ def _meetings(w_shape, g, groups):
     for o, c, j, p in product(*ranges):
         group = o // (out_channels // groups)
         q = sample_at(p * g.stride + j * g.dilation - g.pad_left, g)
-        yield o, group * channels + c, c, j, p, q
+        if q is not None:
+            yield o, group * channels + c, c, j, p, q
 
 
 def loop_forward(x, w, b, g, groups):
@@ -215,7 +216,7 @@ def loop_forward(x, w, b, g, groups):
     y = np.zeros((len(x), len(w), g.output_length), object)
     for n in range(len(x)):
         for o, ci, c, j, p, q in _meetings(w.shape, g, groups):
-            y[n, o, p] += w[o, c, j] * (0 if q is None else x[n, ci, q])
+            y[n, o, p] += w[o, c, j] * x[n, ci, q]
     return y if b is None else y + b.astype(object)[:, np.newaxis]
 
 
@@ -224,8 +225,7 @@ def loop_backward_input(dy, w, g, groups):
     dx = np.zeros((len(dy), w.shape[1] * groups, g.input_length), object)
     for n in range(len(dy)):
         for o, ci, c, j, p, q in _meetings(w.shape, g, groups):
-            if q is not None:
-                dx[n, ci, q] += w[o, c, j].conjugate() * dy[n, o, p]
+            dx[n, ci, q] += w[o, c, j].conjugate() * dy[n, o, p]
     return dx
 
 
@@ -234,8 +234,7 @@ def loop_backward_weight(dy, x, taps, g, groups):
     dw = np.zeros((dy.shape[1], x.shape[1] // groups, taps), object)
     for n in range(len(dy)):
         for o, ci, c, j, p, q in _meetings(dw.shape, g, groups):
-            sample = 0 if q is None else x[n, ci, q].conjugate()
-            dw[o, c, j] += dy[n, o, p] * sample
+            dw[o, c, j] += dy[n, o, p] * x[n, ci, q].conjugate()
     return dw
 
 

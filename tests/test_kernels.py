@@ -436,8 +436,7 @@ def planted(rng, array, how_many=2):
 def test_non_finite_values_stay_where_they_belong(backend, kind, case, seed, dtype):
     """Integers otherwise, so that the results are those of the exact sums everywhere.
 
-    Zeros around the signal take part in the sums of y and dw (0 times NaN is NaN); sums of dx
-    have no terms but those of outputs that exist. The weights hold zeros, too.
+    Zeros around the signal are no terms of a sum, those that signals and weights hold are.
     """
     arrays = dict(zip(("x", "w", "b", "dy"), case.integral(seed, dtype), strict=True))
     arrays[kind] = planted(np.random.default_rng(seed), arrays[kind])
@@ -511,9 +510,9 @@ def test_nan_in_the_notes_example(backend):
         same(grads.input, [nan, nan, nan, nan])
         grads = conv1d_backward(np.ones(1), x, [nan, 3.0], stride=9, **circular)
         same(grads.input, [3, 0, 0, nan])
-        # The zeros of the padding are values of x.
-        same(conv1d(x, [nan, 1.0], padding=1), [nan] * 5)
-        same(conv1d_backward([np.inf, 1, 1, 1, 1], x, [1.0, 1.0], padding=1).weight, [nan, np.inf])
+        # A zero of the padding is no value of x, and meets nothing.
+        same(conv1d(x, [nan, 1.0], padding=1), [1, nan, nan, nan, nan])
+        same(conv1d_backward([np.inf, 1, 1, 1, 1], x, [1.0, 1.0], padding=1).weight, [10, np.inf])
 
 
 @given(case=cases(work=2**14), seed=seeds, dtype=dtypes)

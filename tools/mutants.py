@@ -203,11 +203,18 @@ FAULTS = [
         "kernels",
     ),
     Fault(
-        "an edge not mended at the end of a phase",
-        "src/nest/correlate.pxi",
-        "for m in range((dx.shape[2] - first + g.stride - 1) // g.stride):",
-        "for m in range((dx.shape[2] - first) // g.stride):",
-        "kernels transpose",
+        "a result at the end of a signal that a zero has spoiled",
+        "src/nest/zero_padding.pxi",
+        "(in_step - 1 - lowest) // in_step)",
+        "-lowest // in_step)",
+        "kernels zero_padding",
+    ),
+    Fault(
+        "what is not finite at the ends of dy meets zeros",
+        "src/nest/zero_padding.pxi",
+        "if not (ends.first <= p < ends.last or isfinite(numbers[p])):",
+        "if not (ends.first <= p <= ends.last or isfinite(numbers[p])):",
+        "kernels zero_padding",
     ),
     Fault(
         "samples beyond the end multiplied by zero",

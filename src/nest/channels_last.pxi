@@ -3,8 +3,7 @@
 #     out[n, p, lane] = bias[lane] + Σ_t w[t][lane] · x[n, p·in_step + tap_samples[t], channel[t]]
 #
 # Takes  a planned Sum, Views with a channel stride of one number, weights, a bias.
-# Gives  the results; false if memory ran out; -1 where a weight that is not finite would multiply
-#        the zeros around dy, and then nothing is stored.
+# Gives  the results; false if memory ran out.
 #
 # A tile reads samples and stores results in place, so nothing is transposed. It reads a panel near
 # the ends of a signal, a few positions at a time, with the padding; and everywhere in a depthwise
@@ -28,6 +27,7 @@ cdef struct ChannelsLast:
     Py_ssize_t size            # of a number, in bytes
     int threads
     bint prepacked             # the weights were packed before
+    bint finite                # all of them
     bint biased                # there is a bias
     int32_t *order             # room for sum.order, if the terms have an order of their own
     Py_ssize_t *tap_samples    # [phase][tap] samples from p·in_step to the one that the tap meets
@@ -297,9 +297,7 @@ cdef bint plan_channels_last(
     prepacked = packed_for(w, &job.sum)
     job.prepacked = prepacked != NULL
     if job.prepacked:
-        job.packed = <void *> prepacked.numbers  # which are only read
-        if sum.transposed and not prepacked.finite:
-            return False
+        job.packed, job.finite = <void *> prepacked.numbers, prepacked.finite  # only read
     if not job.sum.depthwise and (longest < job.rows or longest * out.shape[0] < (
             CHANNELS_LAST_MIN_PREPACKED if job.prepacked else CHANNELS_LAST_MIN_POSITIONS)):
         return False
@@ -338,8 +336,8 @@ cdef void load_biases(const ChannelsLast *job, const View *bias, real *biases) n
                        biases + group * sum.packed_outs)
 
 
-cdef int channels_last(ChannelsLast *job, const View *w, const View *bias) noexcept nogil:
-    """A planned job; true, false if memory ran out, or -1 as said above."""
+cdef bint channels_last(ChannelsLast *job, const View *w, const View *bias) noexcept nogil:
+    """A planned job; false if memory ran out, with nothing stored."""
     cdef const Sum *sum = &job.sum
     cdef Py_ssize_t row = sample_pitch(job, job.size), number, t
     cdef Py_ssize_t chunks = job.out.shape[0] * sum.groups * job.panels
@@ -367,10 +365,14 @@ cdef int channels_last(ChannelsLast *job, const View *w, const View *bias) noexc
             load_biases[float](job, bias, <float *> job.biases)
         else:
             load_biases[double](job, bias, <double *> job.biases)
-    if not job.prepacked and not pack_weights(w, sum, job.threads, job.size, job.packed):
-        arena_close(&arena)
-        return -1
+    if not job.prepacked:
+        job.finite = pack_weights(w, sum, job.threads, job.size, job.packed)
     job.tile = sum.tiles.depthwise if sum.depthwise else sum.tiles.gemm
     cc_pool_run(channels_last_chunk, job, chunks, job.threads)
+    if not job.finite:
+        if job.size == sizeof(float):
+            recompute_spoiled[float](sum, &job.array, w, bias, &job.out, 0)
+        else:
+            recompute_spoiled[double](sum, &job.array, w, bias, &job.out, 0)
     arena_close(&arena)
     return True

@@ -1,4 +1,4 @@
-# forward and backward_input: which nest sums the terms.
+# Which nest computes, and zeros that are no terms: see zero_padding.pxi.
 
 cdef bint sum_terms(
     const cc_tiles *tiles, const View *array, const View *w, const View *bias, const View *out,
@@ -12,16 +12,45 @@ cdef bint sum_terms(
     cdef Sum sum
     cdef ChannelsLast last
     cdef View padded = array[0]
-    cdef int done
     if out.shape[0] == 0 or out.shape[1] == 0 or out.shape[2] == 0:
         return True
     plan_sum(&sum, tiles, w, g, groups, transposed)
     sum.length = out.shape[2]
     padded.mode = CCONV1D_ZEROS if transposed else g.mode
     if plan_channels_last(&last, &sum, &padded, w, out, size):
-        done = channels_last(&last, w, bias)
-        if done >= 0:
-            return done
-        # A weight that is not finite would meet the zeros around dy there. By panels the results
-        # that it would spoil are computed once more, without them.
+        return channels_last(&last, w, bias)
     return correlate(&sum, &padded, w, bias, out, size)
+
+
+cdef bint sum_positions(
+    const cc_tiles *tiles, const View *dy, const View *x, const View *dw, const Geometry *g,
+    Py_ssize_t groups, Py_ssize_t size
+) noexcept nogil:
+    """backward_weight; false if memory ran out, with nothing stored."""
+    cdef Ends ends = ends_of_outputs(g, x.shape[2], dy.shape[2])
+    cdef View finite = nothing
+    cdef Arena arena
+    cdef uintptr_t start
+    cdef bint done
+    if g.mode != CCONV1D_ZEROS or not (
+            holds_spoilers[float](tiles, dy, ends, 0) if size == sizeof(float) else
+            holds_spoilers[double](tiles, dy, ends, 0)):
+        return backward_weight(tiles, dy, x, dw, g, groups, size)
+    finite.shape = [dy.shape[0], dy.shape[1], dy.shape[2]]
+    finite.strides = [dy.shape[1] * dy.shape[2] * size, dy.shape[2] * size, size]
+    start = arena_open(&arena, dy.shape[0] * finite.strides[0])
+    if start == 0:
+        return False
+    finite.data = <char *> start
+    if size == sizeof(float):
+        take_spoilers[float](dy, ends, &finite, 0)
+    else:
+        take_spoilers[double](dy, ends, &finite, 0)
+    done = backward_weight(tiles, &finite, x, dw, g, groups, size)
+    if done and not cc_pool_cancelled(0):
+        if size == sizeof(float):
+            add_spoilers[float](dy, ends, x, dw, g, groups, 0)
+        else:
+            add_spoilers[double](dy, ends, x, dw, g, groups, 0)
+    arena_close(&arena)
+    return done

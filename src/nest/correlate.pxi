@@ -273,8 +273,8 @@ cdef void correlate_all(
         fill_bias[real](&job.out, biases, sum.outs, sum.most_rows)
     if sum.channels > 0:
         cc_pool_run(correlate_chunk, job, chunks, job.threads)
-        if sum.transposed and not finite:
-            recompute_edges[real](&job.array, w, &job.out, job, biases)
+        if not finite:
+            recompute_spoiled[real](sum, &job.array, w, bias, &job.out, 0)
 
 
 cdef bint correlate(
@@ -375,61 +375,3 @@ cdef bint correlate(
         correlate_all[double](&job, w, bias, prepacked, units * job.parts, <double *> job.biases)
     arena_close(&arena)
     return True
-
-
-cdef void recompute_edges(
-    const View *dy, const View *w, const View *dx, const Correlation *job, const real *biases
-) noexcept nogil:
-    """backward_input again where taps reach beyond dy.
-
-    The panel holds zeros there, which change nothing while the weights are finite; but dx has
-    no such terms, and 0 · NaN or 0 · Inf would spoil it. The order of the terms and blocks is
-    the tiles'.
-    """
-    cdef const Geometry *g = job.sum.g
-    cdef Py_ssize_t rows = job.sum.outs, channels = job.sum.channels
-    cdef Py_ssize_t n, row, group, residue, taps, first, m, nearest, t, channel, tap, position
-    cdef real chain, total, weight, sample
-    cdef const int32_t *order = NULL
-    for residue in range(g.residues):
-        taps = residue_taps(g, residue)
-        if job.sum.order != NULL:
-            order = job.sum.order + phase_of(&job.sum, residue).first_term
-        first = residue_phase(g, residue)
-        for m in range((dx.shape[2] - first + g.stride - 1) // g.stride):
-            nearest = m - residue_shift(g, residue)
-            if nearest - (taps - 1) * g.step >= 0 and nearest < dy.shape[2]:
-                continue
-            for n in range(dx.shape[0]):
-                if cc_pool_cancelled(0):
-                    return
-                for row in range(dx.shape[1]):
-                    group = row // rows
-                    total = chain = 0
-                    for t in range(channels * taps):
-                        if t % CC_BLOCK == 0:
-                            total += chain
-                            chain = 0
-                        channel = t // taps
-                        tap = t - channel * taps if order == NULL else order[t]
-                        position = nearest - tap * g.step
-                        if 0 <= position < dy.shape[2]:
-                            load_row[real](
-                                w, weight_at(w, group * channels + channel, row - group * rows,
-                                             residue + tap * g.period), 0, 1, &weight)
-                            if negated(w, group * channels + channel, row - group * rows):
-                                weight = -weight
-                            load_row[real](dy, at(dy, n, group * channels + channel, position),
-                                           0, 1, &sample)
-                            chain = fused[real](weight, sample, chain)
-                    total += chain
-                    if biases != NULL:
-                        total += biases[group * job.sum.most_rows + row % rows]
-                    store_row[real](dx, at(dx, n, row, first + m * g.stride), 0, 1, &total)
-
-
-cdef inline real fused(real a, real b, real c) noexcept nogil:
-    if real is float:
-        return fmaf(a, b, c)
-    else:
-        return fma(a, b, c)

@@ -19,7 +19,7 @@ cdef bint apply_map(
     if map == BACKWARD_BIAS:
         return backward_bias(tiles, first, out, size)
     if map == BACKWARD_WEIGHT:
-        return backward_weight(tiles, first, second, out, g, groups, size)
+        return sum_positions(tiles, first, second, out, g, groups, size)
     if map == BACKWARD_INPUT:
         return backward_input_padded(tiles, first, second, bias, out, g, groups, size)
     return sum_terms(tiles, first, second, bias, out, g, groups, False, size)

@@ -3,7 +3,8 @@
 #     packed[group][phase][block of rows][term][row of the block]
 #
 # Takes  a planned Sum and a View of weights: real, half precision, or complex, conjugated or not.
-# Gives  real numbers, and whether all are finite; or a PackedLayout of them, for calls to come.
+# Gives  real numbers, and whether all are known to be finite, as their sum is; or a PackedLayout of
+#        them, for calls to come.
 #
 # A row is a channel of results, or one for each residue of a merged phase; the rows of a block are
 # those of a tile of `correlate`, or the lanes of one of `channels_last`. There is one packing for
@@ -159,14 +160,14 @@ cdef bint pack_block(
 ) noexcept nogil:
     """packed[block][t][r] for the terms of some channels and the rows of a block.
 
-    False if there are weights of backward_input that are not finite.
+    False if they may not all be finite.
     """
     cdef Py_ssize_t row = packed_rows(phase.rows, block), per_channel = phase.terms.per_channel
     cdef Py_ssize_t count = packed_rows(phase.rows, block + 1) - row, i, number
     cdef Py_ssize_t size = (last_channel - first_channel) * per_channel * count
     cdef uint16_t *halves
     cdef uint16_t[HALVES] some
-    cdef bint finite = True
+    cdef real total = 0
     packed += row * sum.channels * per_channel + first_channel * per_channel * count
     if real is float:
         if w.half != NULL:  # which wait in the second half of their place
@@ -186,10 +187,8 @@ cdef bint pack_block(
             copy_block(sum, w, phase, group, first_channel, last_channel, row, count, packed)
         else:
             copy_ordered(sum, w, phase, group, first_channel, last_channel, row, count, packed)
-    if sum.transposed:
-        for i in range(size):
-            finite &= isfinite(packed[i]) != 0
-    return finite
+    sum.tiles.sum_row(packed, size, &total)
+    return isfinite(total) != 0
 
 
 cdef inline Py_ssize_t packing_units(const Sum *sum) noexcept nogil:
@@ -253,7 +252,7 @@ cdef bint pack_weights(
 ) noexcept nogil:
     """packed[group][phase][block][t][r] for all terms and rows.
 
-    False if there are weights of backward_input that are not finite.
+    False if they may not all be finite.
     """
     cdef Packing packing
     cdef int worker
@@ -331,7 +330,7 @@ cdef void plan_prepacking(
     """Both orders where a call may take either, which is decided by its arrays.
 
     Signals with their channels last go along lanes if these are filled and there are positions
-    enough; but a call may have fewer, or arrays with other strides, or weights that are not finite.
+    enough; but a call may have fewer, or arrays with other strides.
     Half precision and complex numbers are never summed so.
     """
     plan_sum(&prepacking.sums[0], tiles, w, g, groups, transposed)

@@ -13,7 +13,7 @@ cdef struct PackedLayout:
     Py_ssize_t lanes           # of a Sum's Rows
     Py_ssize_t groups, outs, channels, taps, stride, dilation
     const void *numbers
-    bint finite                # all of them, where it is asked: for backward_input
+    bint finite                # all of them
     const PackedLayout *other  # the same weights in another order, or NULL
 
 
