@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from workloads import OPS, Row
+from workloads import LAYOUTS, OPS, TABLES, Row
 
 Result = dict[str, Any]
 Run = dict[str, Any]
@@ -40,13 +40,23 @@ def peers_of(run: Run) -> list[str]:
 
 
 def kind(run: Run) -> str:
-    """The dtype of all rows, or "options", among which each row has its own."""
-    return run["dtype"] or "options"
+    """The dtype of all rows, or "options", among which each row has its own.
+
+    A table other than workloads.csv and a layout other than NCL come before and after it.
+    """
+    if run["dtype"] is None:
+        return "options"
+    words = [run["dtype"]]
+    if run.get("table", TABLES[0]) != TABLES[0]:
+        words.insert(0, run["table"])
+    if run.get("layout", LAYOUTS[0]) != LAYOUTS[0]:
+        words.append(run["layout"])
+    return "-".join(words)
 
 
 def title(run: Run) -> str:
     plural = "s" if run["threads"] > 1 else ""
-    return f"{kind(run)}, {run['threads']} thread{plural}"
+    return f"{kind(run).replace('_', ' ').replace('-', ', ')}, {run['threads']} thread{plural}"
 
 
 def where(run: Run) -> str:

@@ -17,6 +17,10 @@ import cconv1d
 Array = NDArray[Any]
 
 OPS = ("forward", "dx", "dw")
+LAYOUTS = ("NCL", "NLC")
+
+#: Tables of layers that leave dtype and layout open; options.csv does not.
+TABLES = ("workloads", "few_positions")
 
 #: Everything that is compiled; half precision is summed in float32.
 HALVES = ("float16", "bfloat16")
