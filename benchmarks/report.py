@@ -447,6 +447,132 @@ def markdown(run: Run, pictures: str | None) -> str:
     return "\n\n".join(parts)
 
 
+# --- surveys --------------------------------------------------------------------------------
+
+#: What a survey has an entry of: with packed weights and out=, forward is a map of its own.
+MAPS_SURVEYED = (*OPS, "prepared")
+
+QUANTILES = 5, 25, 50
+
+
+def survey_title(run: Run) -> str:
+    return f"random layers ({run['survey']}), {title(run)}"
+
+
+def by_map(run: Run, kinds: Sequence[str] | None = None) -> dict[str, list[float]]:
+    """The ratios to the best peer of each entry, by map; those without a peer are left out."""
+    found: dict[str, list[float]] = {}
+    for op in MAPS_SURVEYED:
+        ratios = [
+            to_best(each)
+            for each in run["entries"]
+            if each["op"] == op and each["ratios"] and (kinds is None or each["kind"] in kinds)
+        ]
+        if ratios:
+            found[op] = ratios
+    return found
+
+
+def share_equal(ratios: Sequence[float]) -> float:
+    return sum(ratio >= EQUAL for ratio in ratios) / len(ratios)
+
+
+def survey_tables(run: Run) -> str:
+    """Of each map how many entries are at or ahead of the best peer, and by kind the means."""
+    of_map = by_map(run)
+    shares = table(
+        ["", "entries", f"at {EQUAL} or above", "least", *(f"{q} %" for q in QUANTILES), "mean"],
+        (
+            [
+                op,
+                str(len(ratios)),
+                f"{100 * share_equal(ratios):.1f} %",
+                f"{min(ratios):.2f}",
+                *(f"{np.percentile(ratios, q):.2f}" for q in QUANTILES),
+                f"{geometric_mean(ratios):.2f}",
+            ]
+            for op, ratios in of_map.items()
+        ),
+    )
+    means = table(
+        ["", *of_map],
+        (
+            [kind, *(f"{geometric_mean(found[op]):.2f}" if op in found else "" for op in of_map)]
+            for kind in dict.fromkeys(each["kind"] for each in run["entries"])
+            for found in (by_map(run, [kind]),)
+        ),
+    )
+    return f"{shares}\n\n{means}"
+
+
+def worst(run: Run, most: int) -> str:
+    """The entries that a peer is ahead of, the furthest first, as survey.py runs them again."""
+    slower = behind(run["entries"])
+    options = [f"--{name} {run[name]}" for name in ("dtype", "layout", "threads")]
+    lines = [
+        f"behind the best peer (below {EQUAL}): {len(slower)} of {len(run['entries'])}; again, "
+        f"each: python benchmarks/survey.py {' '.join(options)} and"
+    ]
+    for each in slower[:most]:
+        name = min(each["ratios"], key=each["ratios"].__getitem__)
+        lines.append(
+            f"  --row {each['row']} --ops {each['op']}  # {to_best(each):.2f} of {name}: "
+            f"{each['us']:.4g} us against {each['us'] * to_best(each):.4g}; "
+            f"{each['positions']} positions; {each['kind']}"
+        )
+    return "\n".join(lines)
+
+
+def draw_survey(run: Run, folder: Path) -> None:
+    """The best peer's time over ours against the positions of a layer, a panel for each map."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    ops = list(by_map(run))
+    kinds = list(dict.fromkeys(each["kind"] for each in run["entries"]))
+    with plt.rc_context({"font.size": 11}):
+        figure, panels = plt.subplots(
+            -(-len(ops) // 2),
+            min(len(ops), 2),
+            figsize=(11, 1 + 4 * -(-len(ops) // 2)),
+            sharex=True,
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for axes, op in zip(panels.flat, ops, strict=False):
+            for kind, marker in zip(kinds, "osD^vP*", strict=False):
+                those = [
+                    each
+                    for each in run["entries"]
+                    if each["op"] == op and each["kind"] == kind and each["ratios"]
+                ]
+                axes.plot(
+                    [each["positions"] for each in those],
+                    [to_best(each) for each in those],
+                    linestyle="",
+                    marker=marker,
+                    markersize=4,
+                    label=kind,
+                )
+            axes.axhline(1, color="black", linewidth=1)
+            axes.set(xscale="log", yscale="log", title=op)
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.grid(alpha=0.3)
+        for axes in panels.flat[len(ops) :]:
+            axes.set_visible(False)
+        figure.supxlabel("positions that each weight meets (samples × output length)")
+        figure.supylabel("time of the best peer / time of cconv1d")
+        figure.suptitle(f"{survey_title(run)}; {where(run)}", fontsize=11)
+        handles, labels = panels.flat[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(kinds))
+        figure.savefig(folder / picture(run, "survey"), dpi=150)
+        plt.close(figure)
+
+
 #: How the page begins; the test of the documentation runs the command that it names.
 OPENING = f"""# Performance
 
