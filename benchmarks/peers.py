@@ -7,6 +7,7 @@ to be timed, or None where the peer has nothing for this case.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -413,6 +414,7 @@ class Xnnpack(Peer):
     prepares = True
 
     def __init__(self, threads: int) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it tells of every conversion
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import tensorflow
@@ -444,7 +446,9 @@ class Xnnpack(Peer):
         shape = tensorflow.TensorSpec((row.N, 1, row.L, row.C), tensorflow.float32)
         function = tensorflow.function(images, input_signature=[shape])
         lite = tensorflow.lite
-        converter = lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
+        converter = lite.TFLiteConverter.from_concrete_functions(
+            [function.get_concrete_function()], function
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the interpreter will move to another package
             interpreter = lite.Interpreter(
@@ -454,16 +458,19 @@ class Xnnpack(Peer):
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x[:, np.newaxis])
         output = interpreter.tensor(interpreter.get_output_details()[0]["index"])
 
+        # Views of its memory must not outlive the next call.
+        def result() -> Array:
+            y = output()[:, 0].copy()
+            return y if row.layout == "NLC" else y.transpose(0, 2, 1)
+
         def run() -> Callable[[], Array]:
             interpreter.invoke()
-            return output
+            return result
 
-        self.turned = row.layout != "NLC"
         return run
 
     def array(self, result: Callable[[], Array]) -> Array:
-        y = result()[:, 0].copy()
-        return y.transpose(0, 2, 1) if self.turned else y
+        return result()
 
 
 class Jax(Peer):

@@ -459,50 +459,54 @@ def survey_title(run: Run) -> str:
     return f"random layers ({run['survey']}), {title(run)}"
 
 
-def by_map(run: Run, kinds: Sequence[str] | None = None) -> dict[str, list[float]]:
-    """The ratios to the best peer of each entry, by map; those without a peer are left out."""
-    found: dict[str, list[float]] = {}
-    for op in MAPS_SURVEYED:
-        ratios = [
-            to_best(each)
-            for each in run["entries"]
-            if each["op"] == op and each["ratios"] and (kinds is None or each["kind"] in kinds)
-        ]
-        if ratios:
-            found[op] = ratios
+def ratios_of(run: Run, op: str, **same: str) -> list[float]:
+    """To the best peer of each entry of a map, or to one `peer`; of one `kind`."""
+    found = []
+    for each in run["entries"]:
+        if each["op"] == op and each["ratios"] and same.get("kind", each["kind"]) == each["kind"]:
+            ratio = each["ratios"].get(same["peer"]) if "peer" in same else to_best(each)
+            if ratio is not None:
+                found.append(ratio)
     return found
 
 
-def share_equal(ratios: Sequence[float]) -> float:
-    return sum(ratio >= EQUAL for ratio in ratios) / len(ratios)
+def maps_of(run: Run) -> list[str]:
+    return [op for op in MAPS_SURVEYED if ratios_of(run, op)]
+
+
+def share_equal(ratios: Sequence[float]) -> str:
+    return f"{100 * sum(ratio >= EQUAL for ratio in ratios) / len(ratios):.1f} %"
 
 
 def survey_tables(run: Run) -> str:
-    """Of each map how many entries are at or ahead of the best peer, and by kind the means."""
-    of_map = by_map(run)
+    """Of each map how many entries are level with the peers or ahead; by kind the means."""
+    lines = {}
+    for op in maps_of(run):
+        against = {name: ratios_of(run, op, peer=name) for name in run["peers"]}
+        lines[op] = ratios_of(run, op)
+        if sum(map(bool, against.values())) > 1:
+            lines |= {f"{op} against {name}": found for name, found in against.items() if found}
     shares = table(
-        ["", "entries", f"at {EQUAL} or above", "least", *(f"{q} %" for q in QUANTILES), "mean"],
+        ["", "entries", f"{EQUAL} or more", "least", *(f"{q} %" for q in QUANTILES), "mean"],
         (
             [
-                op,
+                name,
                 str(len(ratios)),
-                f"{100 * share_equal(ratios):.1f} %",
+                share_equal(ratios),
                 f"{min(ratios):.2f}",
                 *(f"{np.percentile(ratios, q):.2f}" for q in QUANTILES),
                 f"{geometric_mean(ratios):.2f}",
             ]
-            for op, ratios in of_map.items()
+            for name, ratios in lines.items()
         ),
     )
-    means = table(
-        ["", *of_map],
-        (
-            [kind, *(f"{geometric_mean(found[op]):.2f}" if op in found else "" for op in of_map)]
-            for kind in dict.fromkeys(each["kind"] for each in run["entries"])
-            for found in (by_map(run, [kind]),)
-        ),
-    )
-    return f"{shares}\n\n{means}"
+    cells = []
+    for kind in dict.fromkeys(each["kind"] for each in run["entries"]):
+        found = [ratios_of(run, op, kind=kind) for op in maps_of(run)]
+        cells.append(
+            [kind, *(f"{geometric_mean(r):.2f}, {share_equal(r)}" if r else "" for r in found)]
+        )
+    return f"{shares}\n\n{table(['mean, share by kind', *maps_of(run)], cells)}"
 
 
 def worst(run: Run, most: int) -> str:
@@ -531,7 +535,7 @@ def draw_survey(run: Run, folder: Path) -> None:
     import matplotlib.pyplot as plt
 
     folder.mkdir(parents=True, exist_ok=True)
-    ops = list(by_map(run))
+    ops = maps_of(run)
     kinds = list(dict.fromkeys(each["kind"] for each in run["entries"]))
     with plt.rc_context({"font.size": 11}):
         figure, panels = plt.subplots(

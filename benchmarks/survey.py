@@ -13,7 +13,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from compare import CLOCKS, OURS, PREPARED, installed, progress, timed, write
 from measure import machine, settle
 from peers import PEERS, Peer
 from report import MAPS_SURVEYED, draw_survey, survey_tables, survey_title, worst
-from workloads import LAYOUTS, Row, cases
+from workloads import LAYOUTS, OPS, Row, cases
 
 import cconv1d
 
@@ -178,37 +178,40 @@ def command(words: Sequence[str]) -> str:
     return shlex.join(["python", "benchmarks/survey.py", *kept])
 
 
-def entries(row: Row, peers: Sequence[Peer], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One for each map; the forward map of both kinds is timed in the same rounds."""
-    ops = ["forward" if op == PREPARED else op for op in options.ops]
-    found = []
-    for case in cases([row], list(dict.fromkeys(ops))):
-        wanted = {op for op in options.ops if op in (case.op, PREPARED)}
-        if case.op != "forward":
-            wanted.discard(PREPARED)
-        those = [peer for peer in peers[1:] if (PREPARED if peer.prepares else case.op) in wanted]
-        result = timed(case, [peers[0], *those], options)
-        for op in options.ops:
-            if op not in wanted:
-                continue
-            of_op = {peer.name for peer in those if peer.prepares == (op == PREPARED)}
-            ratios = {name: r for name, r in result.ratios.items() if name in of_op}
-            mine = result.seconds.get(PREPARED if op == PREPARED else OURS, result.seconds[OURS])
-            wrong = [name for name in result.disagreeing if name in of_op]
-            if ratios or wrong:
-                found.append(
-                    {
-                        "kind": row.name,
-                        "row": text(row),
-                        "op": op,
-                        "positions": row.N * row.output_length,
-                        "products": row.flops // 2,
-                        "us": float(f"{np.median(mine) * 1e6:.4g}"),
-                        "ratios": {name: float(f"{r:.4g}") for name, r in ratios.items()},
-                        "disagreeing": wrong,
-                    }
-                )
-    return found
+def entries(
+    row: Row, peers: Sequence[Peer], options: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    """One for each map; forward with and without packed weights is timed in the same rounds."""
+    asked = {op: [op] for op in OPS}
+    asked["forward"].append(PREPARED)
+    asked = {case_op: [op for op in ops if op in options.ops] for case_op, ops in asked.items()}
+    for case in cases([row], [op for op in OPS if asked[op]]):
+        against = {
+            op: [peer for peer in peers[1:] if peer.prepares == (op == PREPARED)]
+            for op in asked[case.op]
+        }
+        result = timed(case, [peers[0], *chain(*against.values())], options)
+        for op, those in against.items():
+            names = [peer.name for peer in those]
+            ratios = {name: result.ratios[name] for name in names if name in result.ratios}
+            disagreeing = [name for name in names if name in result.disagreeing]
+            if ratios or disagreeing:
+                ours = result.seconds[PREPARED if op == PREPARED and ratios else OURS]
+                yield {
+                    "kind": row.name,
+                    "row": text(row),
+                    "op": op,
+                    "positions": row.N * row.output_length,
+                    "products": row.products,
+                    "us": rounded(np.median(ours) * 1e6),
+                    "ratios": {name: rounded(ratio) for name, ratio in ratios.items()},
+                    "disagreeing": disagreeing,
+                }
+
+
+def rounded(number: float) -> float:
+    """To what a timing can tell."""
+    return float(f"{number:.4g}")
 
 
 def line(row: Row, found: Sequence[dict[str, Any]]) -> str:
@@ -262,7 +265,7 @@ def main() -> int:
         f"{','.join(FIELDS)}; P: positions; the best peer's time / ours\n"
     )
     for row in progress(rows, total=len(rows)):
-        found = entries(row, peers, options)
+        found = list(entries(row, peers, options))
         run["entries"] += found
         write(line(row, found))
     print(f"\n{survey_tables(run)}\n\n{worst(run, options.worst)}")

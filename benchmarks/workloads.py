@@ -83,11 +83,14 @@ class Row:
         return x, (self.K, self.C // self.groups, self.kernel_size), y
 
     @property
-    def flops(self) -> int:
+    def products(self) -> int:
         """Of the forward map and of each gradient, taps that meet the padding included."""
         positions = self.L if self.transposed else self.output_length
-        products = self.N * positions * self.C * self.K // self.groups * self.kernel_size
-        return products * (8 if self.dtype.startswith("complex") else 2)
+        return self.N * positions * self.C * self.K // self.groups * self.kernel_size
+
+    @property
+    def flops(self) -> int:
+        return self.products * (8 if self.dtype.startswith("complex") else 2)
 
     def reduction(self, op: str) -> int:
         """The most products that one result is the sum of."""
