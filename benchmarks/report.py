@@ -577,6 +577,57 @@ def draw_survey(run: Run, folder: Path) -> None:
         plt.close(figure)
 
 
+# --- accuracy -------------------------------------------------------------------------------
+
+#: Whose errors ours are held against.
+OURS, THEIRS = "cconv1d", "torch"
+
+
+def error_ratios(found: Result) -> tuple[float, float]:
+    """Our largest and our mean error over theirs; NaN where theirs is none."""
+    largest, mean = (
+        found[which][OURS] / found[which][THEIRS] if found[which][THEIRS] else math.nan
+        for which in ("max", "mean")
+    )
+    return largest, mean
+
+
+def accuracy_tables(run: Run) -> str:
+    """By map and kind of data the median and the worst layer, then every layer."""
+    data = list(dict.fromkeys(each["data"] for each in run["errors"]))
+    ops = [op for op in OPS if any(each["op"] == op for each in run["errors"])]
+    ratios: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+    for each in run["errors"]:
+        ratios.setdefault((each["op"], each["data"]), {})[each["row"]] = error_ratios(each)
+    both = ("largest", "mean")
+    summed = [
+        [
+            f"{op}, {which} error",
+            *(
+                f"{np.median(found):.2f}, {max(found):.2f}"
+                for kind in data
+                for found in ([pair[place] for pair in ratios[op, kind].values()],)
+            ),
+        ]
+        for op in ops
+        for place, which in enumerate(both)
+    ]
+    layers = [
+        [
+            f"{row} {op}",
+            *(", ".join(f"{ratio:.2f}" for ratio in ratios[op, kind][row]) for kind in data),
+        ]
+        for row in dict.fromkeys(each["row"] for each in run["errors"])
+        for op in ops
+    ]
+    return "\n\n".join(
+        [
+            table(["median, worst layer", *data], summed),
+            table(["largest error, mean error", *data], layers),
+        ]
+    )
+
+
 #: How the page begins; the test of the documentation runs the command that it names.
 OPENING = f"""# Performance
 
