@@ -7,9 +7,7 @@ options; README.md says what is compared.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare import OURS, progress, write
+from compare import command, progress, save, write
 from measure import machine, settle
 from peers import PEERS, Peer
-from report import THEIRS, accuracy_tables, error_ratios
+from report import OURS, THEIRS, accuracy_tables, error_ratios
 from workloads import OPS, Array, Case, Row, read_rows
 
 import cconv1d
@@ -52,14 +50,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="for both (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the errors")
     return parser.parse_args()
-
-
-def command(words: Sequence[str]) -> str:
-    """What was run, without where its output went, which is a place on one machine."""
-    places = argparse.ArgumentParser(add_help=False)
-    places.add_argument("--json")
-    _, kept = places.parse_known_args(words)
-    return shlex.join(["python", "benchmarks/accuracy.py", *kept])
 
 
 def drawn(row: Row, data: str, seed: int) -> tuple[Array, Array, Array]:
@@ -106,7 +96,7 @@ def main() -> int:
         return 2
     peers = [PEERS[name](options.threads) for name in (OURS, THEIRS)]
     run: dict[str, Any] = {
-        "command": command(sys.argv[1:]),
+        "command": command("accuracy.py", sys.argv[1:]),
         "date": date.today().isoformat(),
         "machine": machine(),
         "threads": options.threads,
@@ -123,7 +113,7 @@ def main() -> int:
         write(line(run["errors"][-1]))
     print(f"\n{accuracy_tables(run)}")
     if options.json:
-        options.json.write_text(json.dumps(run, indent=1, allow_nan=False) + "\n")
+        save(run, "errors", options.json)
     return 0
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from measure import Limit, copying, fma_peak, interleave, machine, settle
 from numpy.typing import NDArray
 from peers import PEERS, Call, Cconv1d, Peer
-from report import EQUAL, behind, draw, geometric_means, target_table, title, to_best
+from report import EQUAL, OURS, behind, draw, geometric_means, target_table, title, to_best
 from workloads import HALVES, LAYOUTS, OPS, TABLES, Array, Case, cases, read_rows
 
 import cconv1d
@@ -36,8 +36,6 @@ except ImportError:
         return items
 else:
     write, progress = tqdm.write, partial(tqdm, leave=False, disable=None)
-
-OURS = "cconv1d"
 
 #: Ourselves without the other threads, to see what they bring.
 ALONE = "one thread"
@@ -98,13 +96,20 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def command(words: Sequence[str]) -> str:
+def command(script: str, words: Sequence[str]) -> str:
     """What was run, without where its output went, which is a place on one machine."""
     places = argparse.ArgumentParser(add_help=False)
     places.add_argument("--json")
     places.add_argument("--plots")
     _, kept = places.parse_known_args(words)
-    return shlex.join(["python", "benchmarks/compare.py", *kept])
+    return shlex.join(["python", f"benchmarks/{script}", *kept])
+
+
+def save(run: dict[str, Any], what: str, path: Path) -> None:
+    """As JSON, the many of `what` on a line each."""
+    head = json.dumps({**run, what: []}, indent=1, allow_nan=False)
+    lines = ",\n  ".join(json.dumps(each, allow_nan=False) for each in run[what])
+    path.write_text(head.replace(f'"{what}": []', f'"{what}": [\n  {lines}\n ]') + "\n")
 
 
 # --- what is measured -----------------------------------------------------------------------
@@ -282,7 +287,7 @@ def main() -> int:
     peak = next(iter(peaks.values()))
     config = cconv1d.show_config("dicts")
     run: dict[str, Any] = {
-        "command": command(sys.argv[1:]),
+        "command": command("compare.py", sys.argv[1:]),
         "date": date.today().isoformat(),
         "machine": machine(),
         "dtype": None if options.options else options.dtype,

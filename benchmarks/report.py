@@ -1,4 +1,4 @@
-"""Tell what compare.py and overhead.py measured: as Markdown, as pictures, beside the targets.
+"""Tell what the scripts here measured: as Markdown, as pictures, beside the targets.
 
 ``python benchmarks/report.py --help`` lists the options.  Nothing is measured here, so tables
 and pictures of one file are of one run.
@@ -20,6 +20,8 @@ from workloads import LAYOUTS, OPS, TABLES, Row
 Result = dict[str, Any]
 Run = dict[str, Any]
 
+OURS = "cconv1d"
+
 #: Ratios from here on count as equal.
 EQUAL = 0.95
 
@@ -28,7 +30,10 @@ REPO = Path(__file__).resolve().parents[1]
 #: The runs that are kept, in the order of the page, which is made of them alone.
 RESULTS = tuple(
     Path(__file__).with_name("results") / f"{name}.json"
-    for name in ("float32-1", "float32-2", "float64-1", "options-1", "overhead")
+    for name in (
+        *("float32-1", "float32-2", "float64-1", "options-1"),
+        *("survey-float32-1", "accuracy", "overhead"),
+    )
 )
 PAGE = REPO / "docs" / "performance.md"
 PICTURES = PAGE.with_name("pictures")
@@ -456,7 +461,7 @@ QUANTILES = 5, 25, 50
 
 
 def survey_title(run: Run) -> str:
-    return f"random layers ({run['survey']}), {title(run)}"
+    return f"random layers ({run['drawn']}), {title(run)}"
 
 
 def ratios_of(run: Run, op: str, **same: str) -> list[float]:
@@ -527,6 +532,45 @@ def worst(run: Run, most: int) -> str:
     return "\n".join(lines)
 
 
+def survey_in_words(run: Run) -> list[str]:
+    """What the README may quote of a survey."""
+    plural = "s" if run["threads"] > 1 else ""
+    within = (
+        f"{run['layers']} random layers, {kind(run).replace('-', ', ')}, "
+        f"{run['threads']} thread{plural}"
+    )
+    said = [f"Measured on {where(run)}."]
+    for op in maps_of(run):
+        ratios = ratios_of(run, op)
+        names = [name for name in run["peers"] if ratios_of(run, op, peer=name)]
+        against = names[0] if len(names) == 1 else f"the fastest of {listed(names)}"
+        said.append(
+            f"{within}: {op} is level with {against} or ahead in {share_equal(ratios)} of them, "
+            f"the geometric mean of the ratios is {geometric_mean(ratios):.2f} and the least "
+            f"{min(ratios):.2f}."
+        )
+    return said
+
+
+def survey_markdown(run: Run, pictures: str | None) -> str:
+    """A survey's tables, its picture and, folded, every entry that a peer is ahead of."""
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    intro = (
+        f"A peer's time over ours, of {run['layers']} layers that nobody has chosen: above 1, we "
+        f"are faster. forward, dx and dw are the public functions; prepared is a `PreparedConv1d` "
+        f"with `out=`, beside those who pack their weights beforehand. {where(run)}; "
+        f"{run['config']['compiler']}; {versions}. Medians of {run['rounds']} rounds, "
+        f"{run['clock']} time, by `{run['command']}`."
+    )
+    parts = [f"## {survey_title(run).capitalize()}", intro, survey_tables(run)]
+    if pictures is not None:
+        shows = "Time of the best peer over ours against the positions of each layer"
+        parts.append(f"![{shows}, {title(run)}]({pictures}/{picture(run, 'survey')})")
+    slower = worst(run, len(run["entries"]))
+    fold = f"<details><summary>Every entry behind a peer, {title(run)}</summary>"
+    return "\n\n".join([*parts, fold, f"```\n{slower}\n```", "</details>"])
+
+
 def draw_survey(run: Run, folder: Path) -> None:
     """The best peer's time over ours against the positions of a layer, a panel for each map."""
     import matplotlib
@@ -580,7 +624,7 @@ def draw_survey(run: Run, folder: Path) -> None:
 # --- accuracy -------------------------------------------------------------------------------
 
 #: Whose errors ours are held against.
-OURS, THEIRS = "cconv1d", "torch"
+THEIRS = "torch"
 
 
 def error_ratios(found: Result) -> tuple[float, float]:
@@ -628,25 +672,65 @@ def accuracy_tables(run: Run) -> str:
     )
 
 
+def accuracy_in_words(run: Run) -> list[str]:
+    """What the README may quote of the errors."""
+    said = [f"Measured on {where(run)}."]
+    for op in OPS:
+        pairs = [
+            error_ratios(each)
+            for each in run["errors"]
+            if each["op"] == op and each["data"] == "normal"
+        ]
+        if pairs:
+            largest, mean = np.array(pairs).T
+            said.append(
+                f"Rounding errors of {op}, float32, normal data: the largest is "
+                f"{np.median(largest):.2f} of PyTorch's and the mean {np.median(mean):.2f} "
+                f"(medians over {len(pairs)} layers; {largest.max():.2f} and {mean.max():.2f} "
+                "at most)."
+            )
+    return said
+
+
+def accuracy_markdown(run: Run) -> str:
+    return "\n\n".join(
+        [
+            "## Accuracy",
+            "Our error over PyTorch's, both in float32 and held against the sums in float64: below "
+            "1, ours is smaller. x and dy are normal numbers, those that are positive and zeros, "
+            "normal numbers around 100, or the exponentials of normal numbers times 3; weights are "
+            f"normal. Of {run['draws']} draws, by `{run['command']}`. {where(run)}; PyTorch "
+            f"{run['versions'][THEIRS]}.",
+            accuracy_tables(run),
+        ]
+    )
+
+
 #: How the page begins; the test of the documentation runs the command that it names.
 OPENING = f"""# Performance
 
 <!-- Written by `python benchmarks/report.py --write` from benchmarks/results: do not edit. -->
 
-Written by `python benchmarks/report.py --write` from what `benchmarks/compare.py` and
-`benchmarks/overhead.py` measured. [How it is measured](../benchmarks/README.md), and against whom.
-A ratio from {EQUAL} on counts as equal.
+Written by `python benchmarks/report.py --write` from what the scripts in `benchmarks` measured.
+[How it is measured](../benchmarks/README.md), and against whom. A ratio from {EQUAL} on counts as
+equal.
 
 ## Summary"""
 
 
-def page(runs: Sequence[Run], calls: Sequence[Run], pictures: str | None) -> str:
-    """The whole of docs/performance.md, of runs of compare.py and of overhead.py."""
-    words = [*map(in_words, runs), *map(small_calls_in_words, calls)]
+def page(found: Sequence[Run], pictures: str | None) -> str:
+    """The whole of docs/performance.md, of what the scripts wrote."""
+    runs, surveys, accuracies, calls = (
+        [run for run in found if what in run] for what in ("results", "entries", "errors", "rows")
+    )
+    words = [*map(in_words, runs), *map(survey_in_words, surveys)]
+    words += [*map(accuracy_in_words, accuracies), *map(small_calls_in_words, calls)]
     parts = [OPENING, *("\n".join(f"- {said}" for said in sentences) for sentences in words)]
     parts += [markdown(run, pictures) for run in runs]
     if (both := layouts(runs)) is not None:
         parts += ["## Channels first and channels last", "The same layers in both layouts.", both]
+    parts += [survey_markdown(run, pictures) for run in surveys]
+    parts += map(accuracy_markdown, accuracies)
     for run in calls:
         parts += ["## Small calls", small_calls(run)]
     return "\n\n".join(parts) + "\n"
@@ -658,9 +742,9 @@ def main() -> int:
         "files",
         nargs="*",
         type=Path,
-        help="written by compare.py or overhead.py --json; without any, those in results/",
+        help="written by a script here with --json; without any, those in results/",
     )
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw two pictures of each")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw pictures of each")
     parser.add_argument(
         "--write",
         action="store_true",
@@ -674,15 +758,17 @@ def main() -> int:
         parser.error("--write is for the files in results/, without others")
     files = options.files or [path for path in RESULTS if path.is_file()]
     found = [json.loads(path.read_text("utf-8")) for path in files]
-    runs = [run for run in found if "results" in run]
     if options.plots:
-        for run in runs:
-            draw(run, options.plots)
+        for run in found:
+            if "results" in run:
+                draw(run, options.plots)
+            elif "entries" in run:
+                draw_survey(run, options.plots)
     if options.targets:
-        print("\n".join(map(target_table, runs)))
+        print("\n".join(target_table(run) for run in found if "results" in run))
         return 0
     kept = None if options.files else PICTURES.name
-    text = page(runs, [run for run in found if "rows" in run], kept)
+    text = page(found, kept)
     if options.write:
         PAGE.write_text(text, "utf-8")
     else:

@@ -7,9 +7,7 @@ lists the options; README.md says what is drawn and how it is measured.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
@@ -18,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare import CLOCKS, OURS, PREPARED, installed, progress, timed, write
+from compare import CLOCKS, PREPARED, command, installed, progress, save, timed, write
 from measure import machine, settle
 from peers import PEERS, Peer
-from report import MAPS_SURVEYED, draw_survey, survey_tables, survey_title, worst
+from report import MAPS_SURVEYED, OURS, draw_survey, survey_tables, survey_title, worst
 from workloads import LAYOUTS, OPS, Row, cases
 
 import cconv1d
@@ -119,10 +117,16 @@ def text(row: Row) -> str:
 
 
 def parse(text: str, **same: str) -> Row:
-    numbers = [int(number) for number in text.split(",")]
-    if len(numbers) != len(FIELDS):
-        raise argparse.ArgumentTypeError(f"a row has the numbers {', '.join(FIELDS)}")
-    return Row("row", *numbers, **same)
+    return Row("row", *map(int, text.split(",")), **same)
+
+
+def layer(text: str) -> str:
+    """The text of a layer that there can be, for the command line."""
+    try:
+        _ = parse(text).output_length
+    except (TypeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{text} is not {','.join(FIELDS)}: {error}") from None
+    return text
 
 
 # --- the survey -----------------------------------------------------------------------------
@@ -147,6 +151,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--row",
         nargs="+",
+        type=layer,
         metavar="N,C,L,K,k,...",
         default=[],
         help=f"these layers instead of random ones: {','.join(FIELDS)}",
@@ -167,15 +172,6 @@ def arguments() -> argparse.Namespace:
     if options.clock == "cpu" and options.threads > 1:
         parser.error("--clock cpu adds up the time of all threads: it is for --threads 1")
     return options
-
-
-def command(words: Sequence[str]) -> str:
-    """What was run, without where its output went, which is a place on one machine."""
-    places = argparse.ArgumentParser(add_help=False)
-    places.add_argument("--json")
-    places.add_argument("--plots")
-    _, kept = places.parse_known_args(words)
-    return shlex.join(["python", "benchmarks/survey.py", *kept])
 
 
 def entries(
@@ -225,13 +221,6 @@ def line(row: Row, found: Sequence[dict[str, Any]]) -> str:
     return f"{row.name:<10}{text(row):<36}P {positions:<8}{'  '.join(cells)}"
 
 
-def dump(run: dict[str, Any], path: Path) -> None:
-    """An entry on each line, which differences of two runs show."""
-    head = json.dumps({**run, "entries": []}, indent=1, allow_nan=False)
-    lines = ",\n  ".join(json.dumps(each, allow_nan=False) for each in run["entries"])
-    path.write_text(head.replace('"entries": []', f'"entries": [\n  {lines}\n ]') + "\n")
-
-
 def main() -> int:
     options = arguments()
     settle(options.threads)
@@ -243,10 +232,10 @@ def main() -> int:
         rows = [next(drawn) for _ in range(options.rows)]
     peers = installed([OURS, *options.peers], options.threads, {options.dtype})
     run: dict[str, Any] = {
-        "command": command(sys.argv[1:]),
+        "command": command("survey.py", sys.argv[1:]),
         "date": date.today().isoformat(),
         "machine": machine(),
-        "survey": "rows" if options.row else f"seed {options.seed}",
+        "drawn": "chosen" if options.row else f"seed {options.seed}",
         "dtype": options.dtype,
         "layout": options.layout,
         "threads": options.threads,
@@ -270,7 +259,7 @@ def main() -> int:
         write(line(row, found))
     print(f"\n{survey_tables(run)}\n\n{worst(run, options.worst)}")
     if options.json:
-        dump(run, options.json)
+        save(run, "entries", options.json)
     if options.plots:
         draw_survey(run, options.plots)
     return int(any(each["disagreeing"] for each in run["entries"]))
