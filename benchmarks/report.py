@@ -459,6 +459,15 @@ MAPS_SURVEYED = (*OPS, "prepared")
 
 QUANTILES = 5, 25, 50
 
+#: As those of STYLE, one for each kind of layer.
+MARKS = tuple(
+    zip(
+        ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+        "osD^vP*",
+        strict=True,
+    )
+)
+
 
 def survey_title(run: Run) -> str:
     return f"random layers ({run['drawn']}), {title(run)}"
@@ -592,7 +601,7 @@ def draw_survey(run: Run, folder: Path) -> None:
             layout="constrained",
         )
         for axes, op in zip(panels.flat, ops, strict=False):
-            for kind, marker in zip(kinds, "osD^vP*", strict=False):
+            for kind, (colour, marker) in zip(kinds, MARKS, strict=False):
                 those = [
                     each
                     for each in run["entries"]
@@ -603,6 +612,7 @@ def draw_survey(run: Run, folder: Path) -> None:
                     [to_best(each) for each in those],
                     linestyle="",
                     marker=marker,
+                    color=colour,
                     markersize=4,
                     label=kind,
                 )
@@ -612,8 +622,10 @@ def draw_survey(run: Run, folder: Path) -> None:
             axes.grid(alpha=0.3)
         for axes in panels.flat[len(ops) :]:
             axes.set_visible(False)
-        figure.supxlabel("positions that each weight meets (samples × output length)")
-        figure.supylabel("time of the best peer / time of cconv1d")
+        for axes in panels[-1]:
+            axes.set_xlabel("positions that each weight meets: samples × output length")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("time of the best peer / of cconv1d")
         figure.suptitle(f"{survey_title(run)}; {where(run)}", fontsize=11)
         handles, labels = panels.flat[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(kinds))
