@@ -11,18 +11,19 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from measure import Limit, copying, fma_peak, interleave, machine, settle
+from numpy.typing import NDArray
 from peers import PEERS, Call, Cconv1d, Peer
-from report import EQUAL, behind, draw, geometric_means, target_table, title, to_best
-from workloads import HALVES, OPS, Array, Case, cases, read_rows
+from report import EQUAL, OURS, behind, draw, geometric_means, target_table, title, to_best
+from workloads import HALVES, LAYOUTS, OPS, TABLES, Array, Case, cases, read_rows
 
 import cconv1d
 
@@ -35,8 +36,6 @@ except ImportError:
         return items
 else:
     write, progress = tqdm.write, partial(tqdm, leave=False, disable=None)
-
-OURS = "cconv1d"
 
 #: Ourselves without the other threads, to see what they bring.
 ALONE = "one thread"
@@ -64,6 +63,12 @@ def arguments() -> argparse.Namespace:
         action="store_true",
         help="the rows of options.csv, each with its own dtype, layout, padding mode and function",
     )
+    parser.add_argument(
+        "--table", choices=TABLES, default=TABLES[0], help="of layers (default workloads.csv)"
+    )
+    parser.add_argument(
+        "--layout", choices=LAYOUTS, default=LAYOUTS[0], help="of the layers of such a table"
+    )
     parser.add_argument("--only", nargs="+", default=["*"], metavar="GLOB", help="names of rows")
     parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS)
     parser.add_argument("--rounds", type=int, default=7, help="odd, for the medians (default 7)")
@@ -86,16 +91,25 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.clock == "cpu" and options.threads > 1:
         parser.error("--clock cpu adds up the time of all threads: it is for --threads 1")
+    if options.options and (options.table, options.layout) != (TABLES[0], LAYOUTS[0]):
+        parser.error("--options is a table of its own, which says the layout of each row")
     return options
 
 
-def command(words: Sequence[str]) -> str:
+def command(script: str, words: Sequence[str]) -> str:
     """What was run, without where its output went, which is a place on one machine."""
     places = argparse.ArgumentParser(add_help=False)
     places.add_argument("--json")
     places.add_argument("--plots")
     _, kept = places.parse_known_args(words)
-    return shlex.join(["python", "benchmarks/compare.py", *kept])
+    return shlex.join(["python", f"benchmarks/{script}", *kept])
+
+
+def save(run: dict[str, Any], what: str, path: Path) -> None:
+    """As JSON, the many of `what` on a line each."""
+    head = json.dumps({**run, what: []}, indent=1, allow_nan=False)
+    lines = ",\n  ".join(json.dumps(each, allow_nan=False) for each in run[what])
+    path.write_text(head.replace(f'"{what}": []', f'"{what}": [\n  {lines}\n ]') + "\n")
 
 
 # --- what is measured -----------------------------------------------------------------------
@@ -137,10 +151,23 @@ def alone(call: Call) -> None:
         call()
 
 
-def measure(
-    case: Case, peers: Sequence[Peer], peak: Limit, options: argparse.Namespace
-) -> dict[str, Any]:
-    """Everything about one case; the peers that disagree with our result are not timed."""
+class Timed(NamedTuple):
+    """What the calls of one case took, by name, in every round."""
+
+    seconds: dict[str, NDArray[np.float64]]  # of ourselves and every peer
+    ratios: dict[str, float]  # of a peer's time to ours, the medians over the rounds
+    rates: dict[str, NDArray[np.float64]]  # of the limits, per second
+    scaling: float | None  # the time of one thread over ours
+    disagreeing: list[str]  # whose results are not ours: they are not timed
+
+
+def timed(
+    case: Case,
+    peers: Sequence[Peer],
+    options: argparse.Namespace,
+    limits: Mapping[str, Limit] | None = None,
+) -> Timed:
+    """Compare the results of all peers, ourselves first, and time those that agree with us."""
     calls, disagreeing, ours = {}, [], None
     for peer in peers:
         call = peer.prepare(case) if case.row.dtype in peer.dtypes else None
@@ -158,7 +185,7 @@ def measure(
     prepared = cast(Cconv1d, peers[0]).prepare_as_peers_do(case) if preparing else None
     if prepared is not None:
         calls[PREPARED] = prepared
-    limits = {"peak": peak, "copy": copying(case.nbytes, options.threads)}
+    limits = limits or {}
     calls |= {name: limit.call for name, limit in limits.items()}
     seconds = interleave(
         calls,
@@ -175,6 +202,16 @@ def measure(
         if name not in (OURS, PREPARED)
     }
     scaling = ratios.pop(ALONE, None)
+    return Timed(seconds, ratios, rates, scaling, disagreeing)
+
+
+def measure(
+    case: Case, peers: Sequence[Peer], peak: Limit, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Everything about one case, beside what the machine can do."""
+    limits = {"peak": peak, "copy": copying(case.nbytes, options.threads)}
+    seconds, ratios, rates, scaling, disagreeing = timed(case, peers, options, limits)
+    mine = seconds[OURS]
     return {
         "row": case.row.name,
         "shape": asdict(case.row),
@@ -236,7 +273,7 @@ def main() -> int:
     if options.options:
         rows = read_rows(options.only, "options")
     else:
-        rows = read_rows(options.only, dtype=options.dtype)
+        rows = read_rows(options.only, options.table, dtype=options.dtype, layout=options.layout)
     if not rows:
         print(f"no row is called {' or '.join(options.only)}", file=sys.stderr)
         return 2
@@ -250,10 +287,12 @@ def main() -> int:
     peak = next(iter(peaks.values()))
     config = cconv1d.show_config("dicts")
     run: dict[str, Any] = {
-        "command": command(sys.argv[1:]),
+        "command": command("compare.py", sys.argv[1:]),
         "date": date.today().isoformat(),
         "machine": machine(),
         "dtype": None if options.options else options.dtype,
+        "table": options.table,
+        "layout": options.layout,
         "threads": options.threads,
         "rounds": options.rounds,
         "clock": options.clock,

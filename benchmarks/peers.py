@@ -7,6 +7,8 @@ to be timed, or None where the peer has nothing for this case.
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -401,6 +403,76 @@ class OpenVino(Peer):
         return run
 
 
+class Xnnpack(Peer):
+    """Forward only, through TensorFlow Lite; weights packed, the output reused.
+
+    It has its channels last: rows with channels first have their arrays turned beforehand.
+    """
+
+    name = "xnnpack"
+    dtypes = ("float32",)
+    prepares = True
+
+    def __init__(self, threads: int) -> None:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it tells of every conversion
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import tensorflow
+        self.tensorflow, self.threads = tensorflow, threads
+        self.version = f"of TensorFlow {tensorflow.__version__}"
+
+    def prepare(self, case: Case) -> Call | None:
+        row, tensorflow = case.row, self.tensorflow
+        if case.op != "forward" or row.transposed or row.padding_mode != "zeros":
+            return None
+        x = case.x if row.layout == "NLC" else case.x.transpose(0, 2, 1)
+        stride, padding, dilation, groups = case.geometry
+        around = [[0, 0], [0, 0], [padding, padding], [0, 0]]
+
+        def images(x: Any) -> Any:
+            if padding:
+                x = tensorflow.pad(x, around)
+            if groups == row.C > 1:
+                w = case.w.reshape(row.C, -1, row.kernel_size).transpose(2, 0, 1)[np.newaxis]
+                # It knows no stride along one axis alone.
+                return tensorflow.nn.depthwise_conv2d(
+                    x, w, [1, stride, stride, 1], "VALID", dilations=[1, dilation]
+                )
+            w = case.w.transpose(2, 1, 0)[np.newaxis]
+            return tensorflow.nn.conv2d(
+                x, w, [1, 1, stride, 1], "VALID", dilations=[1, 1, dilation, 1]
+            )
+
+        shape = tensorflow.TensorSpec((row.N, 1, row.L, row.C), tensorflow.float32)
+        function = tensorflow.function(images, input_signature=[shape])
+        lite = tensorflow.lite
+        converter = lite.TFLiteConverter.from_concrete_functions(
+            [function.get_concrete_function()], function
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the interpreter will move to another package
+            interpreter = lite.Interpreter(
+                model_content=converter.convert(), num_threads=self.threads
+            )
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x[:, np.newaxis])
+        output = interpreter.tensor(interpreter.get_output_details()[0]["index"])
+
+        # Views of its memory must not outlive the next call.
+        def result() -> Array:
+            y = output()[:, 0].copy()
+            return y if row.layout == "NLC" else y.transpose(0, 2, 1)
+
+        def run() -> Callable[[], Array]:
+            interpreter.invoke()
+            return result
+
+        return run
+
+    def array(self, result: Callable[[], Array]) -> Array:
+        return result()
+
+
 class Jax(Peer):
     """Everything but the weight gradient of rows with groups.
 
@@ -635,6 +707,7 @@ PEERS: dict[str, type[Peer]] = {
         PyTorch,
         OnnxRuntime,
         OpenVino,
+        Xnnpack,
         Jax,
         NumPy,
         SciPy,

@@ -1,4 +1,4 @@
-"""Tell what compare.py and overhead.py measured: as Markdown, as pictures, beside the targets.
+"""Tell what the scripts here measured: as Markdown, as pictures, beside the targets.
 
 ``python benchmarks/report.py --help`` lists the options.  Nothing is measured here, so tables
 and pictures of one file are of one run.
@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from workloads import OPS, Row
+from workloads import LAYOUTS, OPS, TABLES, Row
 
 Result = dict[str, Any]
 Run = dict[str, Any]
+
+OURS = "cconv1d"
 
 #: Ratios from here on count as equal.
 EQUAL = 0.95
@@ -28,7 +30,10 @@ REPO = Path(__file__).resolve().parents[1]
 #: The runs that are kept, in the order of the page, which is made of them alone.
 RESULTS = tuple(
     Path(__file__).with_name("results") / f"{name}.json"
-    for name in ("float32-1", "float32-2", "float64-1", "options-1", "overhead")
+    for name in (
+        *("float32-1", "float32-2", "float64-1", "options-1"),
+        *("survey-float32-1", "accuracy", "overhead"),
+    )
 )
 PAGE = REPO / "docs" / "performance.md"
 PICTURES = PAGE.with_name("pictures")
@@ -40,13 +45,23 @@ def peers_of(run: Run) -> list[str]:
 
 
 def kind(run: Run) -> str:
-    """The dtype of all rows, or "options", among which each row has its own."""
-    return run["dtype"] or "options"
+    """The dtype of all rows, or "options", among which each row has its own.
+
+    A table other than workloads.csv and a layout other than NCL come before and after it.
+    """
+    if run["dtype"] is None:
+        return "options"
+    words = [run["dtype"]]
+    if run.get("table", TABLES[0]) != TABLES[0]:
+        words.insert(0, run["table"])
+    if run.get("layout", LAYOUTS[0]) != LAYOUTS[0]:
+        words.append(run["layout"])
+    return "-".join(words)
 
 
 def title(run: Run) -> str:
     plural = "s" if run["threads"] > 1 else ""
-    return f"{kind(run)}, {run['threads']} thread{plural}"
+    return f"{kind(run).replace('_', ' ').replace('-', ', ')}, {run['threads']} thread{plural}"
 
 
 def where(run: Run) -> str:
@@ -437,25 +452,297 @@ def markdown(run: Run, pictures: str | None) -> str:
     return "\n\n".join(parts)
 
 
+# --- surveys --------------------------------------------------------------------------------
+
+#: What a survey has an entry of: with packed weights and out=, forward is a map of its own.
+MAPS_SURVEYED = (*OPS, "prepared")
+
+QUANTILES = 5, 25, 50
+
+#: As those of STYLE, one for each kind of layer.
+MARKS = tuple(
+    zip(
+        ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+        "osD^vP*",
+        strict=True,
+    )
+)
+
+
+def survey_title(run: Run) -> str:
+    return f"random layers ({run['drawn']}), {title(run)}"
+
+
+def ratios_of(run: Run, op: str, **same: str) -> list[float]:
+    """To the best peer of each entry of a map, or to one `peer`; of one `kind`."""
+    found = []
+    for each in run["entries"]:
+        if each["op"] == op and each["ratios"] and same.get("kind", each["kind"]) == each["kind"]:
+            ratio = each["ratios"].get(same["peer"]) if "peer" in same else to_best(each)
+            if ratio is not None:
+                found.append(ratio)
+    return found
+
+
+def maps_of(run: Run) -> list[str]:
+    return [op for op in MAPS_SURVEYED if ratios_of(run, op)]
+
+
+def share_equal(ratios: Sequence[float]) -> str:
+    return f"{100 * sum(ratio >= EQUAL for ratio in ratios) / len(ratios):.1f} %"
+
+
+def survey_tables(run: Run) -> str:
+    """Of each map how many entries are level with the peers or ahead; by kind the means."""
+    lines = {}
+    for op in maps_of(run):
+        against = {name: ratios_of(run, op, peer=name) for name in run["peers"]}
+        lines[op] = ratios_of(run, op)
+        if sum(map(bool, against.values())) > 1:
+            lines |= {f"{op} against {name}": found for name, found in against.items() if found}
+    shares = table(
+        ["", "entries", f"{EQUAL} or more", "least", *(f"{q} %" for q in QUANTILES), "mean"],
+        (
+            [
+                name,
+                str(len(ratios)),
+                share_equal(ratios),
+                f"{min(ratios):.2f}",
+                *(f"{np.percentile(ratios, q):.2f}" for q in QUANTILES),
+                f"{geometric_mean(ratios):.2f}",
+            ]
+            for name, ratios in lines.items()
+        ),
+    )
+    cells = []
+    for kind in dict.fromkeys(each["kind"] for each in run["entries"]):
+        found = [ratios_of(run, op, kind=kind) for op in maps_of(run)]
+        cells.append(
+            [kind, *(f"{geometric_mean(r):.2f}, {share_equal(r)}" if r else "" for r in found)]
+        )
+    return f"{shares}\n\n{table(['mean, share by kind', *maps_of(run)], cells)}"
+
+
+def worst(run: Run, most: int) -> str:
+    """The entries that a peer is ahead of, the furthest first, as survey.py runs them again."""
+    slower = behind(run["entries"])
+    options = [f"--{name} {run[name]}" for name in ("dtype", "layout", "threads")]
+    lines = [
+        f"behind the best peer (below {EQUAL}): {len(slower)} of {len(run['entries'])}; again, "
+        f"each: python benchmarks/survey.py {' '.join(options)} and"
+    ]
+    for each in slower[:most]:
+        name = min(each["ratios"], key=each["ratios"].__getitem__)
+        lines.append(
+            f"  --row {each['row']} --ops {each['op']}  # {to_best(each):.2f} of {name}: "
+            f"{each['us']:.4g} us against {each['us'] * to_best(each):.4g}; "
+            f"{each['positions']} positions; {each['kind']}"
+        )
+    return "\n".join(lines)
+
+
+def survey_in_words(run: Run) -> list[str]:
+    """What the README may quote of a survey."""
+    plural = "s" if run["threads"] > 1 else ""
+    within = (
+        f"{run['layers']} random layers, {kind(run).replace('-', ', ')}, "
+        f"{run['threads']} thread{plural}"
+    )
+    said = [f"Measured on {where(run)}."]
+    for op in maps_of(run):
+        ratios = ratios_of(run, op)
+        names = [name for name in run["peers"] if ratios_of(run, op, peer=name)]
+        against = names[0] if len(names) == 1 else f"the fastest of {listed(names)}"
+        said.append(
+            f"{within}: {op} is level with {against} or ahead in {share_equal(ratios)} of them, "
+            f"the geometric mean of the ratios is {geometric_mean(ratios):.2f} and the least "
+            f"{min(ratios):.2f}."
+        )
+    return said
+
+
+def survey_markdown(run: Run, pictures: str | None) -> str:
+    """A survey's tables, its picture and, folded, every entry that a peer is ahead of."""
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    intro = (
+        f"A peer's time over ours, of {run['layers']} layers that nobody has chosen: above 1, we "
+        f"are faster. forward, dx and dw are the public functions; prepared is a `PreparedConv1d` "
+        f"with `out=`, beside those who pack their weights beforehand. {where(run)}; "
+        f"{run['config']['compiler']}; {versions}. Medians of {run['rounds']} rounds, "
+        f"{run['clock']} time, by `{run['command']}`."
+    )
+    parts = [f"## {survey_title(run).capitalize()}", intro, survey_tables(run)]
+    if pictures is not None:
+        shows = "Time of the best peer over ours against the positions of each layer"
+        parts.append(f"![{shows}, {title(run)}]({pictures}/{picture(run, 'survey')})")
+    slower = worst(run, len(run["entries"]))
+    fold = f"<details><summary>Every entry behind a peer, {title(run)}</summary>"
+    return "\n\n".join([*parts, fold, f"```\n{slower}\n```", "</details>"])
+
+
+def draw_survey(run: Run, folder: Path) -> None:
+    """The best peer's time over ours against the positions of a layer, a panel for each map."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    ops = maps_of(run)
+    kinds = list(dict.fromkeys(each["kind"] for each in run["entries"]))
+    with plt.rc_context({"font.size": 11}):
+        figure, panels = plt.subplots(
+            -(-len(ops) // 2),
+            min(len(ops), 2),
+            figsize=(11, 1 + 4 * -(-len(ops) // 2)),
+            sharex=True,
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for axes, op in zip(panels.flat, ops, strict=False):
+            for kind, (colour, marker) in zip(kinds, MARKS, strict=False):
+                those = [
+                    each
+                    for each in run["entries"]
+                    if each["op"] == op and each["kind"] == kind and each["ratios"]
+                ]
+                axes.plot(
+                    [each["positions"] for each in those],
+                    [to_best(each) for each in those],
+                    linestyle="",
+                    marker=marker,
+                    color=colour,
+                    markersize=4,
+                    label=kind,
+                )
+            axes.axhline(1, color="black", linewidth=1)
+            axes.set(xscale="log", yscale="log", title=op)
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.grid(alpha=0.3)
+        for axes in panels.flat[len(ops) :]:
+            axes.set_visible(False)
+        for axes in panels[-1]:
+            axes.set_xlabel("positions that each weight meets: samples × output length")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("time of the best peer / of cconv1d")
+        figure.suptitle(f"{survey_title(run)}; {where(run)}", fontsize=11)
+        handles, labels = panels.flat[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(kinds))
+        figure.savefig(folder / picture(run, "survey"), dpi=150)
+        plt.close(figure)
+
+
+# --- accuracy -------------------------------------------------------------------------------
+
+#: Whose errors ours are held against.
+THEIRS = "torch"
+
+
+def error_ratios(found: Result) -> tuple[float, float]:
+    """Our largest and our mean error over theirs; NaN where theirs is none."""
+    largest, mean = (
+        found[which][OURS] / found[which][THEIRS] if found[which][THEIRS] else math.nan
+        for which in ("max", "mean")
+    )
+    return largest, mean
+
+
+def accuracy_tables(run: Run) -> str:
+    """By map and kind of data the median and the worst layer, then every layer."""
+    data = list(dict.fromkeys(each["data"] for each in run["errors"]))
+    ops = [op for op in OPS if any(each["op"] == op for each in run["errors"])]
+    ratios: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+    for each in run["errors"]:
+        ratios.setdefault((each["op"], each["data"]), {})[each["row"]] = error_ratios(each)
+    both = ("largest", "mean")
+    summed = [
+        [
+            f"{op}, {which} error",
+            *(
+                f"{np.median(found):.2f}, {max(found):.2f}"
+                for kind in data
+                for found in ([pair[place] for pair in ratios[op, kind].values()],)
+            ),
+        ]
+        for op in ops
+        for place, which in enumerate(both)
+    ]
+    layers = [
+        [
+            f"{row} {op}",
+            *(", ".join(f"{ratio:.2f}" for ratio in ratios[op, kind][row]) for kind in data),
+        ]
+        for row in dict.fromkeys(each["row"] for each in run["errors"])
+        for op in ops
+    ]
+    return "\n\n".join(
+        [
+            table(["median, worst layer", *data], summed),
+            table(["largest error, mean error", *data], layers),
+        ]
+    )
+
+
+def accuracy_in_words(run: Run) -> list[str]:
+    """What the README may quote of the errors."""
+    said = [f"Measured on {where(run)}."]
+    for op in OPS:
+        pairs = [
+            error_ratios(each)
+            for each in run["errors"]
+            if each["op"] == op and each["data"] == "normal"
+        ]
+        if pairs:
+            largest, mean = np.array(pairs).T
+            said.append(
+                f"Rounding errors of {op}, float32, normal data: the largest is "
+                f"{np.median(largest):.2f} of PyTorch's and the mean {np.median(mean):.2f} "
+                f"(medians over {len(pairs)} layers; {largest.max():.2f} and {mean.max():.2f} "
+                "at most)."
+            )
+    return said
+
+
+def accuracy_markdown(run: Run) -> str:
+    return "\n\n".join(
+        [
+            "## Accuracy",
+            "Our error over PyTorch's, both in float32 and held against the sums in float64: below "
+            "1, ours is smaller. x and dy are normal numbers, those that are positive and zeros, "
+            "normal numbers around 100, or the exponentials of normal numbers times 3; weights are "
+            f"normal. Of {run['draws']} draws, by `{run['command']}`. {where(run)}; PyTorch "
+            f"{run['versions'][THEIRS]}.",
+            accuracy_tables(run),
+        ]
+    )
+
+
 #: How the page begins; the test of the documentation runs the command that it names.
 OPENING = f"""# Performance
 
 <!-- Written by `python benchmarks/report.py --write` from benchmarks/results: do not edit. -->
 
-Written by `python benchmarks/report.py --write` from what `benchmarks/compare.py` and
-`benchmarks/overhead.py` measured. [How it is measured](../benchmarks/README.md), and against whom.
-A ratio from {EQUAL} on counts as equal.
+Written by `python benchmarks/report.py --write` from what the scripts in `benchmarks` measured.
+[How it is measured](../benchmarks/README.md), and against whom. A ratio from {EQUAL} on counts as
+equal.
 
 ## Summary"""
 
 
-def page(runs: Sequence[Run], calls: Sequence[Run], pictures: str | None) -> str:
-    """The whole of docs/performance.md, of runs of compare.py and of overhead.py."""
-    words = [*map(in_words, runs), *map(small_calls_in_words, calls)]
+def page(found: Sequence[Run], pictures: str | None) -> str:
+    """The whole of docs/performance.md, of what the scripts wrote."""
+    runs, surveys, accuracies, calls = (
+        [run for run in found if what in run] for what in ("results", "entries", "errors", "rows")
+    )
+    words = [*map(in_words, runs), *map(survey_in_words, surveys)]
+    words += [*map(accuracy_in_words, accuracies), *map(small_calls_in_words, calls)]
     parts = [OPENING, *("\n".join(f"- {said}" for said in sentences) for sentences in words)]
     parts += [markdown(run, pictures) for run in runs]
     if (both := layouts(runs)) is not None:
         parts += ["## Channels first and channels last", "The same layers in both layouts.", both]
+    parts += [survey_markdown(run, pictures) for run in surveys]
+    parts += map(accuracy_markdown, accuracies)
     for run in calls:
         parts += ["## Small calls", small_calls(run)]
     return "\n\n".join(parts) + "\n"
@@ -467,9 +754,9 @@ def main() -> int:
         "files",
         nargs="*",
         type=Path,
-        help="written by compare.py or overhead.py --json; without any, those in results/",
+        help="written by a script here with --json; without any, those in results/",
     )
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw two pictures of each")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw pictures of each")
     parser.add_argument(
         "--write",
         action="store_true",
@@ -483,15 +770,17 @@ def main() -> int:
         parser.error("--write is for the files in results/, without others")
     files = options.files or [path for path in RESULTS if path.is_file()]
     found = [json.loads(path.read_text("utf-8")) for path in files]
-    runs = [run for run in found if "results" in run]
     if options.plots:
-        for run in runs:
-            draw(run, options.plots)
+        for run in found:
+            if "results" in run:
+                draw(run, options.plots)
+            elif "entries" in run:
+                draw_survey(run, options.plots)
     if options.targets:
-        print("\n".join(map(target_table, runs)))
+        print("\n".join(target_table(run) for run in found if "results" in run))
         return 0
     kept = None if options.files else PICTURES.name
-    text = page(runs, [run for run in found if "rows" in run], kept)
+    text = page(found, kept)
     if options.write:
         PAGE.write_text(text, "utf-8")
     else:

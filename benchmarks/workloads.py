@@ -17,6 +17,10 @@ import cconv1d
 Array = NDArray[Any]
 
 OPS = ("forward", "dx", "dw")
+LAYOUTS = ("NCL", "NLC")
+
+#: Tables of layers that leave dtype and layout open; options.csv does not.
+TABLES = ("workloads", "few_positions")
 
 #: Everything that is compiled; half precision is summed in float32.
 HALVES = ("float16", "bfloat16")
@@ -79,11 +83,14 @@ class Row:
         return x, (self.K, self.C // self.groups, self.kernel_size), y
 
     @property
-    def flops(self) -> int:
+    def products(self) -> int:
         """Of the forward map and of each gradient, taps that meet the padding included."""
         positions = self.L if self.transposed else self.output_length
-        products = self.N * positions * self.C * self.K // self.groups * self.kernel_size
-        return products * (8 if self.dtype.startswith("complex") else 2)
+        return self.N * positions * self.C * self.K // self.groups * self.kernel_size
+
+    @property
+    def flops(self) -> int:
+        return self.products * (8 if self.dtype.startswith("complex") else 2)
 
     def reduction(self, op: str) -> int:
         """The most products that one result is the sum of."""

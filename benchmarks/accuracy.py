@@ -1,0 +1,121 @@
+"""Compare the rounding errors of float32 results with PyTorch's, on data of several kinds.
+
+Both are held against the same sums in float64.  ``python benchmarks/accuracy.py --help`` lists the
+options; README.md says what is compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from compare import command, progress, save, write
+from measure import machine, settle
+from peers import PEERS, Peer
+from report import OURS, THEIRS, accuracy_tables, error_ratios
+from workloads import OPS, Array, Case, Row, read_rows
+
+import cconv1d
+
+#: Few and many channels, a stride, few input channels, one tap, many taps, groups, depthwise.
+ROWS = (
+    *("resnet1d-64", "resnet1d-256", "whisper-stem2", "basset-k19"),
+    *("inceptiontime-40", "convtasnet-1x1", "w2v2-pos-g16", "conformer-dw-k31"),
+)
+
+#: What x and dy are, of normal numbers; weights are normal.
+DATA: dict[str, Callable[[Array], Array]] = {
+    "normal": lambda numbers: numbers,
+    "relu": lambda numbers: np.maximum(numbers, 0),
+    "mean 100": lambda numbers: numbers + np.float32(100),
+    "exp(3 normal)": lambda numbers: np.exp(3 * numbers),
+}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--only", nargs="+", default=ROWS, metavar="GLOB", help=f"rows (default {' '.join(ROWS)})"
+    )
+    parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS)
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    parser.add_argument("--draws", type=int, default=3, help="arrays of each kind (default 3)")
+    parser.add_argument("--threads", type=int, default=1, help="for both (default 1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the errors")
+    return parser.parse_args()
+
+
+def drawn(row: Row, data: str, seed: int) -> tuple[Array, Array, Array]:
+    """x, w and dy."""
+    draw = np.random.default_rng(seed)
+    x, w, dy = (draw.standard_normal(shape, np.float32) for shape in row.shapes)
+    return DATA[data](x), w, DATA[data](dy)
+
+
+def errors(row: Row, op: str, data: str, draws: int, peers: Sequence[Peer]) -> dict[str, Any]:
+    """The largest and the mean error of each peer, of all results of all draws."""
+    largest, total = ({peer.name: 0.0 for peer in peers} for _ in range(2))
+    count = 0
+    for seed in range(draws):
+        arrays = drawn(row, data, seed)
+        wide = Case(replace(row, dtype="float64"), op, *(a.astype(np.float64) for a in arrays))
+        exact = peers[0].prepare(wide)()
+        count += exact.size
+        for peer in peers:
+            result = peer.array(peer.prepare(Case(row, op, *arrays))())
+            error = np.abs(result - exact)
+            largest[peer.name] = max(largest[peer.name], float(error.max()))
+            total[peer.name] += float(error.sum())
+    return {
+        "row": row.name,
+        "op": op,
+        "data": data,
+        "max": largest,
+        "mean": {name: sum_of / count for name, sum_of in total.items()},
+    }
+
+
+def line(found: dict[str, Any]) -> str:
+    ratios = "".join(f"{ratio:>8.2f}" for ratio in error_ratios(found))
+    return f"{found['row']:<19}{found['op']:<9}{found['data']:<14}{ratios}"
+
+
+def main() -> int:
+    options = arguments()
+    settle(options.threads)
+    rows = read_rows(options.only)
+    if not rows:
+        print(f"no row is called {' or '.join(options.only)}", file=sys.stderr)
+        return 2
+    peers = [PEERS[name](options.threads) for name in (OURS, THEIRS)]
+    run: dict[str, Any] = {
+        "command": command("accuracy.py", sys.argv[1:]),
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "threads": options.threads,
+        "draws": options.draws,
+        "versions": {peer.name: peer.version for peer in peers}
+        | {"python": platform.python_version()},
+        "config": cconv1d.show_config("dicts"),
+        "errors": [],
+    }
+    todo = [(row, op, data) for row in rows for op in options.ops for data in options.data]
+    print(f"our error / PyTorch's, of float32: the largest, the mean\n\n{'':<42}     max    mean")
+    for case in progress(todo, total=len(todo)):
+        run["errors"].append(errors(*case, options.draws, peers))
+        write(line(run["errors"][-1]))
+    print(f"\n{accuracy_tables(run)}")
+    if options.json:
+        save(run, "errors", options.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
