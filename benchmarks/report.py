@@ -535,7 +535,7 @@ def worst(run: Run, most: int) -> str:
         name = min(each["ratios"], key=each["ratios"].__getitem__)
         lines.append(
             f"  --row {each['row']} --ops {each['op']}  # {to_best(each):.2f} of {name}: "
-            f"{each['us']:.4g} us against {each['us'] * to_best(each):.4g}; "
+            f"{each['us']:.1f} us against {each['us'] * to_best(each):.1f}; "
             f"{each['positions']} positions; {each['kind']}"
         )
     return "\n".join(lines)

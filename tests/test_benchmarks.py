@@ -190,7 +190,7 @@ def test_the_worst_entries_are_as_the_script_takes_them(scripts, surveyed, monke
     monkeypatch.setattr(sys, "argv", ["survey.py", *words])
     options = scripts.survey.arguments()
     assert (options.row, options.ops, options.threads) == ([ROW], ["forward"], 1)
-    assert "0.25 of torch: 2 us against 0.5;" in lines[0]
+    assert "0.25 of torch: 2.0 us against 0.5;" in lines[0]
 
 
 def test_a_survey_on_the_page(scripts, surveyed, tmp_path):
