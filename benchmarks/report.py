@@ -459,6 +459,9 @@ MAPS_SURVEYED = (*OPS, "prepared")
 
 QUANTILES = 5, 25, 50
 
+#: Layers are told apart by their positions, samples times output length, up to so many each.
+BANDS = 10, 100, 1000
+
 #: As those of STYLE, one for each kind of layer.
 MARKS = tuple(
     zip(
@@ -473,19 +476,16 @@ def survey_title(run: Run) -> str:
     return f"random layers ({run['drawn']}), {title(run)}"
 
 
-def ratios_of(run: Run, op: str, **same: str) -> list[float]:
-    """To the best peer of each entry of a map, or to one `peer`; of one `kind`."""
-    found = []
-    for each in run["entries"]:
-        if each["op"] == op and each["ratios"] and same.get("kind", each["kind"]) == each["kind"]:
-            ratio = each["ratios"].get(same["peer"]) if "peer" in same else to_best(each)
-            if ratio is not None:
-                found.append(ratio)
-    return found
+def ratios_of(entries: Sequence[Result], op: str, peer: str | None = None) -> list[float]:
+    """Of a map, to the best peer of each entry or to one."""
+    compared = [each for each in entries if each["op"] == op and each["ratios"]]
+    if peer is None:
+        return [to_best(each) for each in compared]
+    return [each["ratios"][peer] for each in compared if peer in each["ratios"]]
 
 
 def maps_of(run: Run) -> list[str]:
-    return [op for op in MAPS_SURVEYED if ratios_of(run, op)]
+    return [op for op in MAPS_SURVEYED if ratios_of(run["entries"], op)]
 
 
 def share_equal(ratios: Sequence[float]) -> str:
@@ -493,11 +493,11 @@ def share_equal(ratios: Sequence[float]) -> str:
 
 
 def survey_tables(run: Run) -> str:
-    """Of each map how many entries are level with the peers or ahead; by kind the means."""
-    lines = {}
+    """Of each map how many entries are level with the peers or ahead; the same by class."""
+    entries, lines = run["entries"], {}
     for op in maps_of(run):
-        against = {name: ratios_of(run, op, peer=name) for name in run["peers"]}
-        lines[op] = ratios_of(run, op)
+        against = {name: ratios_of(entries, op, name) for name in run["peers"]}
+        lines[op] = ratios_of(entries, op)
         if sum(map(bool, against.values())) > 1:
             lines |= {f"{op} against {name}": found for name, found in against.items() if found}
     shares = table(
@@ -514,13 +514,23 @@ def survey_tables(run: Run) -> str:
             for name, ratios in lines.items()
         ),
     )
-    cells = []
-    for kind in dict.fromkeys(each["kind"] for each in run["entries"]):
-        found = [ratios_of(run, op, kind=kind) for op in maps_of(run)]
-        cells.append(
-            [kind, *(f"{geometric_mean(r):.2f}, {share_equal(r)}" if r else "" for r in found)]
-        )
-    return f"{shares}\n\n{table(['mean, share by kind', *maps_of(run)], cells)}"
+    kinds: dict[str, list[Result]] = {}
+    positions: dict[str, list[Result]] = {}
+    for each in entries:
+        kinds.setdefault(each["kind"], []).append(each)
+        band = next((most for most in BANDS if each["positions"] <= most), None)
+        positions.setdefault(f"{band} or fewer" if band else "more", []).append(each)
+    order = [*(f"{most} or fewer" for most in BANDS), "more"]
+    bands = {band: positions[band] for band in order if band in positions}
+    tables = [shares]
+    for of, classes in (("kind", kinds), ("positions", bands)):
+        rows = []
+        for name, members in classes.items():
+            found = [ratios_of(members, op) for op in maps_of(run)]
+            cells = (f"{geometric_mean(r):.2f}, {share_equal(r)}" if r else "" for r in found)
+            rows.append([name, *cells])
+        tables.append(table([f"mean, share by {of}", *maps_of(run)], rows))
+    return "\n\n".join(tables)
 
 
 def worst(run: Run, most: int) -> str:
@@ -535,7 +545,7 @@ def worst(run: Run, most: int) -> str:
         name = min(each["ratios"], key=each["ratios"].__getitem__)
         lines.append(
             f"  --row {each['row']} --ops {each['op']}  # {to_best(each):.2f} of {name}: "
-            f"{each['us']:.4g} us against {each['us'] * to_best(each):.4g}; "
+            f"{each['us']:.1f} us against {each['us'] * to_best(each):.1f}; "
             f"{each['positions']} positions; {each['kind']}"
         )
     return "\n".join(lines)
@@ -550,8 +560,8 @@ def survey_in_words(run: Run) -> list[str]:
     )
     said = [f"Measured on {where(run)}."]
     for op in maps_of(run):
-        ratios = ratios_of(run, op)
-        names = [name for name in run["peers"] if ratios_of(run, op, peer=name)]
+        ratios = ratios_of(run["entries"], op)
+        names = [name for name in run["peers"] if ratios_of(run["entries"], op, name)]
         against = names[0] if len(names) == 1 else f"the fastest of {listed(names)}"
         said.append(
             f"{within}: {op} is level with {against} or ahead in {share_equal(ratios)} of them, "

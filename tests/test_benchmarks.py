@@ -166,8 +166,9 @@ def surveyed():
 
 
 def test_the_tables_of_a_survey(scripts, surveyed):
-    """Shares, quantiles and means by map and peer, then means and shares by kind."""
-    by_map, by_kind = scripts.report.survey_tables(surveyed).split("\n\n")
+    """Shares, quantiles and means by map and peer, then means and shares by class."""
+    surveyed["entries"][2]["positions"] = 1001
+    by_map, by_kind, by_positions = scripts.report.survey_tables(surveyed).split("\n\n")
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in by_map.splitlines()[2:]]
     assert cells == [
         ["forward", "4", "75.0 %", "0.25", "0.36", "0.78", "0.98", "0.99"],
@@ -178,6 +179,10 @@ def test_the_tables_of_a_survey(scripts, surveyed):
     assert by_kind.splitlines()[2:] == [
         "| dense | 0.99, 66.7 % | 0.50, 0.0 % |",
         "| short | 1.00, 100.0 % | 1.00, 100.0 % |",
+    ]
+    assert by_positions.splitlines()[2:] == [
+        "| 100 or fewer | 1.57, 100.0 % | 0.71, 50.0 % |",
+        "| more | 0.25, 0.0 % |  |",
     ]
 
 
@@ -190,7 +195,7 @@ def test_the_worst_entries_are_as_the_script_takes_them(scripts, surveyed, monke
     monkeypatch.setattr(sys, "argv", ["survey.py", *words])
     options = scripts.survey.arguments()
     assert (options.row, options.ops, options.threads) == ([ROW], ["forward"], 1)
-    assert "0.25 of torch: 2 us against 0.5;" in lines[0]
+    assert "0.25 of torch: 2.0 us against 0.5;" in lines[0]
 
 
 def test_a_survey_on_the_page(scripts, surveyed, tmp_path):
