@@ -162,6 +162,7 @@ include "nest/scratch.pxi"
 include "nest/panel.pxi"
 include "nest/phases.pxi"
 include "nest/backward_weight.pxi"
+include "nest/few_positions_weight.pxi"
 include "nest/backward_bias.pxi"
 include "nest/pack_weights.pxi"
 include "nest/zero_padding.pxi"
@@ -546,6 +547,15 @@ def set_serial_products(Py_ssize_t products):
     """Calls with less work than this stay in their thread; the tests set it to 0."""
     global serial_products
     serial_products = products
+
+
+def set_few_positions(Py_ssize_t positions):
+    """Gradients of weights over at most so many positions of all samples take the nest for few; the
+    tests set it to 0, to compare with the nest for many. Returns what it was."""
+    global few_positions
+    cdef Py_ssize_t before = few_positions
+    few_positions = positions
+    return before
 
 
 # --- the level of instruction set ----------------------------------------------------------------

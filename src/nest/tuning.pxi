@@ -68,6 +68,15 @@ cdef enum: CHANNELS_PER_PASS = 512
 # Positions of a sum by lanes: a chain of CC_BLOCK in each of CC_LANES lanes.
 cdef enum: FOLD_POSITIONS = 2048
 
+# --- backward_weight of few positions ---
+
+# Up to so many of all samples together. Not a constant, because the tests set it to 0.
+cdef Py_ssize_t few_positions = 256
+# A panel has this many terms at most, and fewer where positions are many.
+cdef enum: WEIGHT_PANEL_TERMS = 128, WEIGHT_PANEL_BYTES = 64 * 1024
+# Positions whose taps lie more samples apart than this have lines of their own.
+cdef enum: FAR_POSITIONS = 64
+
 # --- threads ---
 
 # Fewer products than this take some 20 microseconds and are not worth waking a second thread. Not a
