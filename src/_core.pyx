@@ -550,8 +550,8 @@ def set_serial_products(Py_ssize_t products):
 
 
 def set_few_positions(Py_ssize_t positions):
-    """Gradients of weights over at most so many positions of all samples take the nest for few; the
-    tests set it to 0, to compare with the nest for many. Returns what it was."""
+    """How many positions are few for a gradient of weights, and then it takes the nest for few. The
+    tests set it to 0, to compare with the other nests. Returns what it was."""
     global few_positions
     cdef Py_ssize_t before = few_positions
     few_positions = positions

@@ -26,13 +26,21 @@ cdef bint takes_few_positions(
     const View *dy, const View *dw, const Geometry *g, Py_ssize_t groups
 ) noexcept nogil:
     """Whether few_positions_weight computes a gradient. The shape decides, as the order of the sums
-    depends on it."""
-    cdef Py_ssize_t rows = dw.shape[0] >> dw.pair, channels = dw.shape[1] >> dw.pair
-    if not 0 < g.output_length <= few_positions or rows == 0 or channels == 0:
+    depends on it: see tuning.pxi for what was measured."""
+    cdef Py_ssize_t rows, channels, longest
+    cdef bint dots
+    if dw.shape[0] == 0 or dw.shape[1] == 0 or dy.shape[0] == 0 or g.output_length <= 0:
         return False
-    if channels == 1 and rows == groups:  # depthwise
+    rows, channels = (dw.shape[0] >> dw.pair) // groups, dw.shape[1] >> dw.pair
+    if rows == channels == 1:  # depthwise
         return False
-    return 0 < dy.shape[0] <= few_positions // g.output_length
+    if g.output_length <= few_positions // dy.shape[0]:
+        return True
+    dots = min(rows, channels * g.taps) << dw.pair < FEW_ROWS
+    if g.taps == 1 and not dw.pair and not dots:
+        return few_positions > 0
+    longest = SHORT_DOTS if dots and g.stride == 1 else SHORT_STRIDED_DOTS if dots else SHORT_SAMPLE
+    return g.output_length <= min(longest, few_positions)
 
 
 cdef bint sum_finite_positions(

@@ -70,12 +70,20 @@ cdef enum: FOLD_POSITIONS = 2048
 
 # --- backward_weight of few positions ---
 
-# Up to so many of all samples together. Not a constant, because the tests set it to 0.
+# Up to so many positions of all samples together: over dw_outer 1.0 to 1.25 times as fast with
+# 256, 1.4 to 1.8 with 128, 2 to 20 with fewer (64 to 512 channels). Not a constant, because the
+# tests set it to 0.
 cdef Py_ssize_t few_positions = 256
-# A panel has this many terms at most, and fewer where positions are many.
-cdef enum: WEIGHT_PANEL_TERMS = 128, WEIGHT_PANEL_BYTES = 64 * 1024
+# Samples with so few positions each, however many samples, because dw_outer packs panels for each:
+# 1.2 to 2.4 times as fast (4 to 32 positions), 0.9 with 64. dw_dot folds its lanes besides: 1.1 with
+# 64 and 0.5 with 128 where the stride is 1, 1.4 to 30 up to 128 with a stride.
+cdef enum: SHORT_SAMPLE = 32, SHORT_DOTS = 64, SHORT_STRIDED_DOTS = 128
+# A panel has this many positions and terms at most, and fewer terms where positions are many.
+cdef enum: PANEL_RANGE = 512, WEIGHT_PANEL_TERMS = 256, WEIGHT_PANEL_BYTES = 96 * 1024
 # Positions whose taps lie more samples apart than this have lines of their own.
 cdef enum: FAR_POSITIONS = 64
+# A line that takes part in fewer numbers of the panel than this is not worth its copying.
+cdef enum: SHORT_LINE = 64
 
 # --- threads ---
 
