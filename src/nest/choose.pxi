@@ -27,20 +27,22 @@ cdef bint takes_few_positions(
 ) noexcept nogil:
     """Whether few_positions_weight computes a gradient. The shape decides, as the order of the sums
     depends on it: see tuning.pxi for what was measured."""
-    cdef Py_ssize_t rows, channels, longest
-    cdef bint dots
-    if dw.shape[0] == 0 or dw.shape[1] == 0 or dy.shape[0] == 0 or g.output_length <= 0:
+    cdef Py_ssize_t rows, channels, terms, few = few_positions, longest = SHORT_SAMPLE
+    if few == 0 or dw.shape[0] == 0 or dw.shape[1] == 0 or dy.shape[0] == 0 or g.output_length <= 0:
         return False
     rows, channels = (dw.shape[0] >> dw.pair) // groups, dw.shape[1] >> dw.pair
     if rows == channels == 1:  # depthwise
         return False
-    if g.output_length <= few_positions // dy.shape[0]:
+    terms = channels * g.taps
+    if min(rows, terms) << dw.pair < FEW_ROWS:  # or else dw_dot, which packs phases and lone taps
+        longest = SHORT_STRIDED_DOTS
+        if g.stride == 1 and g.taps > 1:
+            longest, few = SHORT_DOTS, few // 2
+    elif g.taps == 1 and not dw.pair:  # channels are transposed
         return True
-    dots = min(rows, channels * g.taps) << dw.pair < FEW_ROWS
-    if g.taps == 1 and not dw.pair and not dots:
-        return few_positions > 0
-    longest = SHORT_DOTS if dots and g.stride == 1 else SHORT_STRIDED_DOTS if dots else SHORT_SAMPLE
-    return g.output_length <= min(longest, few_positions)
+    if g.stride >= APART_STRIDE and g.taps < 2 * g.stride and terms >= FEW_ROWS:
+        return True
+    return g.output_length <= longest or g.output_length <= few // dy.shape[0]
 
 
 cdef bint sum_finite_positions(

@@ -37,7 +37,8 @@ cdef struct WeightPanels:
     Py_ssize_t x_pitch                  # of what is transposed, or 0 if it must be copied
     Py_ssize_t lines, line_pitch        # positions p, p + lines, ... find their taps in one line
     Py_ssize_t line_step, tap_step      # samples between numbers of a line; numbers between taps
-    bint in_place                       # the tiles store into dw
+    bint contiguous                     # the terms of a row of dw, and all meet samples
+    bint in_place                       # so the tiles store into dw
     bint dy_in_place                    # the tiles read dy where it lies
     Py_ssize_t dy_pitch                 # and so far lie its rows
     Py_ssize_t results_row, results_rows
@@ -311,6 +312,9 @@ cdef void store_gradients(
         found = results + row * job.results_row
         channel = first_term // job.taps
         tap = first_term - channel * job.taps
+        if job.contiguous:
+            store_row[real](dw, at(dw, first_row + row, channel, tap), size, terms, found)
+            continue
         t = 0
         while t < terms:
             taps = min(job.taps - tap, terms - t)
@@ -472,7 +476,7 @@ cdef bint few_positions_weight(
 ) noexcept nogil:
     """backward_weight in numbers of `size` bytes; false if memory ran out, with nothing stored."""
     cdef WeightPanels job
-    cdef Py_ssize_t p
+    cdef Py_ssize_t p, stored
     cdef Arena arena
     cdef uintptr_t start
     job.tiles, job.g, job.groups, job.size = tiles, g, groups, size
@@ -489,10 +493,11 @@ cdef bint few_positions_weight(
     if tiles.narrower != NULL and 2 * job.terms * job.parts <= tiles.gemm_lanes:
         job.tiles = tiles = tiles.narrower
     job.threads = threads_for(dw.shape[0] * job.terms * job.parts, job.positions)
-    job.in_place = (dw.half == NULL and not dw.pair and job.taps == g.taps
-                    and dw.strides[0] % size == 0
-                    and (g.taps == 1 or dw.strides[2] == size)
-                    and (dw.shape[1] == 1 or dw.strides[1] == g.taps * size))
+    stored = number_size(&job)
+    job.contiguous = (not dw.pair and job.taps == g.taps
+                      and (g.taps == 1 or dw.strides[2] == stored)
+                      and (dw.shape[1] == 1 or dw.strides[1] == g.taps * stored))
+    job.in_place = job.contiguous and dw.half == NULL and dw.strides[0] % size == 0
     share_out_panels(&job)
     job.transposed = g.taps == 1 and not dw.pair
     if job.transposed:

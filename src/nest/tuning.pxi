@@ -71,13 +71,17 @@ cdef enum: FOLD_POSITIONS = 2048
 # --- backward_weight of few positions ---
 
 # Up to so many positions of all samples together: over dw_outer 1.0 to 1.25 times as fast with
-# 256, 1.4 to 1.8 with 128, 2 to 20 with fewer (64 to 512 channels). Not a constant, because the
-# tests set it to 0.
+# 256, 1.4 to 1.8 with 128, 2 to 20 with fewer (64 to 512 channels); over dw_dot at stride 1 .75 to
+# .9 with 256, 1.2 with 128, so half as many. Not a constant, because the tests set it to 0.
 cdef Py_ssize_t few_positions = 256
 # Samples with so few positions each, however many samples, because dw_outer packs panels for each:
-# 1.2 to 2.4 times as fast (4 to 32 positions), 0.9 with 64. dw_dot folds its lanes besides: 1.1 with
-# 64 and 0.5 with 128 where the stride is 1, 1.4 to 30 up to 128 with a stride.
+# 1.2 to 2.4 times as fast (4 to 32 positions), .9 with 64. dw_dot folds its lanes besides: 1.1 with
+# 64 and .5 with 128 where the stride is 1, 1.4 to 30 up to 128 with a stride.
 cdef enum: SHORT_SAMPLE = 32, SHORT_DOTS = 64, SHORT_STRIDED_DOTS = 128
+# From this stride on, samples of any length where a sample is met by one or two taps: the phases
+# that the other nests pack are read number by number. 1.0 to 1.8 times as fast; .5 to .9 at stride
+# 2, and .7 to .9 where three taps and more meet a sample.
+cdef enum: APART_STRIDE = 3
 # A panel has this many positions and terms at most, and fewer terms where positions are many.
 cdef enum: PANEL_RANGE = 512, WEIGHT_PANEL_TERMS = 256, WEIGHT_PANEL_BYTES = 96 * 1024
 # Positions whose taps lie more samples apart than this have lines of their own.
