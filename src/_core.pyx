@@ -549,13 +549,10 @@ def set_serial_products(Py_ssize_t products):
     serial_products = products
 
 
-def set_few_positions(Py_ssize_t positions):
-    """How many positions are few for a gradient of weights, and then it takes the nest for few. The
-    tests set it to 0, to compare with the other nests. Returns what it was."""
-    global few_positions
-    cdef Py_ssize_t before = few_positions
-    few_positions = positions
-    return before
+def enable_few_positions(bint enabled):
+    """Whether the nests for few positions may be chosen; the tests compare bits without them."""
+    global few_positions_enabled
+    few_positions_enabled = enabled
 
 
 # --- the level of instruction set ----------------------------------------------------------------

@@ -27,8 +27,10 @@ cdef bint takes_few_positions(
 ) noexcept nogil:
     """Whether few_positions_weight computes a gradient. The shape decides, as the order of the sums
     depends on it: see tuning.pxi for what was measured."""
-    cdef Py_ssize_t rows, channels, terms, few = few_positions, longest = SHORT_SAMPLE
-    if few == 0 or dw.shape[0] == 0 or dw.shape[1] == 0 or dy.shape[0] == 0 or g.output_length <= 0:
+    cdef Py_ssize_t rows, channels, terms, few = FEW_POSITIONS, longest = SHORT_SAMPLE
+    if not few_positions_enabled or dw.shape[0] == 0 or dw.shape[1] == 0:
+        return False
+    if dy.shape[0] == 0 or g.output_length <= 0:
         return False
     rows, channels = (dw.shape[0] >> dw.pair) // groups, dw.shape[1] >> dw.pair
     if rows == channels == 1:  # depthwise

@@ -58,6 +58,12 @@ cdef enum: CHANNELS_LAST_MIN_POSITIONS = 256, CHANNELS_LAST_MIN_PREPACKED = 32
 # is a multiple of it.
 cdef enum: WORTH_COPYING = 12, COPY_BYTES = 32
 
+# --- few positions ---
+
+# Whether the nests for few positions may be chosen. Not a constant, because the tests compare their
+# bits with those of the nests that compute without them.
+cdef bint few_positions_enabled = True
+
 # --- backward_weight ---
 
 # With fewer rows than this on either side, lanes run along positions (dot products), because a
@@ -72,8 +78,8 @@ cdef enum: FOLD_POSITIONS = 2048
 
 # Up to so many positions of all samples together: over dw_outer 1.0 to 1.25 times as fast with
 # 256, 1.4 to 1.8 with 128, 2 to 20 with fewer (64 to 512 channels); over dw_dot at stride 1 .75 to
-# .9 with 256, 1.2 with 128, so half as many. Not a constant, because the tests set it to 0.
-cdef Py_ssize_t few_positions = 256
+# .9 with 256, 1.2 with 128, so half as many.
+cdef enum: FEW_POSITIONS = 256
 # Samples with so few positions each, however many samples, because dw_outer packs panels for each:
 # 1.2 to 2.4 times as fast (4 to 32 positions), .9 with 64. dw_dot folds its lanes besides: 1.1 with
 # 64 and .5 with 128 where the stride is 1, 1.4 to 30 up to 128 with a stride.
