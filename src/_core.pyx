@@ -162,6 +162,7 @@ include "nest/scratch.pxi"
 include "nest/panel.pxi"
 include "nest/phases.pxi"
 include "nest/backward_weight.pxi"
+include "nest/few_positions_weight.pxi"
 include "nest/backward_bias.pxi"
 include "nest/pack_weights.pxi"
 include "nest/zero_padding.pxi"
@@ -546,6 +547,12 @@ def set_serial_products(Py_ssize_t products):
     """Calls with less work than this stay in their thread; the tests set it to 0."""
     global serial_products
     serial_products = products
+
+
+def enable_few_positions(bint enabled):
+    """Whether the nests for few positions may be chosen; the tests compare bits without them."""
+    global few_positions_enabled
+    few_positions_enabled = enabled
 
 
 # --- the level of instruction set ----------------------------------------------------------------

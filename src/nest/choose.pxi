@@ -22,6 +22,41 @@ cdef bint sum_terms(
     return correlate(&sum, &padded, w, bias, out, size)
 
 
+cdef bint takes_few_positions(
+    const View *dy, const View *dw, const Geometry *g, Py_ssize_t groups
+) noexcept nogil:
+    """Whether few_positions_weight computes a gradient. The shape decides, as the order of the sums
+    depends on it: see tuning.pxi for what was measured."""
+    cdef Py_ssize_t rows, channels, terms, few = FEW_POSITIONS, longest = SHORT_SAMPLE
+    if not few_positions_enabled or dw.shape[0] == 0 or dw.shape[1] == 0:
+        return False
+    if dy.shape[0] == 0 or g.output_length <= 0:
+        return False
+    rows, channels = (dw.shape[0] >> dw.pair) // groups, dw.shape[1] >> dw.pair
+    if rows == channels == 1:  # depthwise
+        return False
+    terms = channels * g.taps
+    if min(rows, terms) << dw.pair < FEW_ROWS:  # or else dw_dot, which packs phases and lone taps
+        longest = SHORT_STRIDED_DOTS
+        if g.stride == 1 and g.taps > 1:
+            longest, few = SHORT_DOTS, few // 2
+    elif g.taps == 1 and not dw.pair:  # channels are transposed
+        return True
+    if g.stride >= APART_STRIDE and g.taps < 2 * g.stride and terms >= FEW_ROWS:
+        return True
+    return g.output_length <= longest or g.output_length <= few // dy.shape[0]
+
+
+cdef bint sum_finite_positions(
+    const cc_tiles *tiles, const View *dy, const View *x, const View *dw, const Geometry *g,
+    Py_ssize_t groups, Py_ssize_t size
+) noexcept nogil:
+    """backward_weight where no zero of the padding meets what is not finite."""
+    if takes_few_positions(dy, dw, g, groups):
+        return few_positions_weight(tiles, dy, x, dw, g, groups, size)
+    return backward_weight(tiles, dy, x, dw, g, groups, size)
+
+
 cdef bint sum_positions(
     const cc_tiles *tiles, const View *dy, const View *x, const View *dw, const Geometry *g,
     Py_ssize_t groups, Py_ssize_t size
@@ -35,7 +70,7 @@ cdef bint sum_positions(
     if g.mode != CCONV1D_ZEROS or not (
             holds_spoilers[float](tiles, dy, ends, 0) if size == sizeof(float) else
             holds_spoilers[double](tiles, dy, ends, 0)):
-        return backward_weight(tiles, dy, x, dw, g, groups, size)
+        return sum_finite_positions(tiles, dy, x, dw, g, groups, size)
     finite.shape = [dy.shape[0], dy.shape[1], dy.shape[2]]
     finite.strides = [dy.shape[1] * dy.shape[2] * size, dy.shape[2] * size, size]
     start = arena_open(&arena, dy.shape[0] * finite.strides[0])
@@ -46,7 +81,7 @@ cdef bint sum_positions(
         take_spoilers[float](dy, ends, &finite, 0)
     else:
         take_spoilers[double](dy, ends, &finite, 0)
-    done = backward_weight(tiles, &finite, x, dw, g, groups, size)
+    done = sum_finite_positions(tiles, &finite, x, dw, g, groups, size)
     if done and not cc_pool_cancelled(0):
         if size == sizeof(float):
             add_spoilers[float](dy, ends, x, dw, g, groups, 0)

@@ -58,6 +58,12 @@ cdef enum: CHANNELS_LAST_MIN_POSITIONS = 256, CHANNELS_LAST_MIN_PREPACKED = 32
 # is a multiple of it.
 cdef enum: WORTH_COPYING = 12, COPY_BYTES = 32
 
+# --- few positions ---
+
+# Whether the nests for few positions may be chosen. Not a constant, because the tests compare their
+# bits with those of the nests that compute without them.
+cdef bint few_positions_enabled = True
+
 # --- backward_weight ---
 
 # With fewer rows than this on either side, lanes run along positions (dot products), because a
@@ -67,6 +73,27 @@ cdef enum: FEW_ROWS = 8
 cdef enum: CHANNELS_PER_PASS = 512
 # Positions of a sum by lanes: a chain of CC_BLOCK in each of CC_LANES lanes.
 cdef enum: FOLD_POSITIONS = 2048
+
+# --- backward_weight of few positions ---
+
+# Up to so many positions of all samples together: over dw_outer 1.0 to 1.25 times as fast with
+# 256, 1.4 to 1.8 with 128, 2 to 20 with fewer (64 to 512 channels); over dw_dot at stride 1 .75 to
+# .9 with 256, 1.2 with 128, so half as many.
+cdef enum: FEW_POSITIONS = 256
+# Samples with so few positions each, however many samples, because dw_outer packs panels for each:
+# 1.2 to 2.4 times as fast (4 to 32 positions), .9 with 64. dw_dot folds its lanes besides: 1.1 with
+# 64 and .5 with 128 where the stride is 1, 1.4 to 30 up to 128 with a stride.
+cdef enum: SHORT_SAMPLE = 32, SHORT_DOTS = 64, SHORT_STRIDED_DOTS = 128
+# From this stride on, samples of any length where a sample is met by one or two taps: the phases
+# that the other nests pack are read number by number. 1.0 to 1.8 times as fast; .5 to .9 at stride
+# 2, and .7 to .9 where three taps and more meet a sample.
+cdef enum: APART_STRIDE = 3
+# A panel has this many positions and terms at most, and fewer terms where positions are many.
+cdef enum: PANEL_RANGE = 512, WEIGHT_PANEL_TERMS = 256, WEIGHT_PANEL_BYTES = 96 * 1024
+# Positions whose taps lie more samples apart than this have lines of their own.
+cdef enum: FAR_POSITIONS = 64
+# A line that takes part in fewer numbers of the panel than this is not worth its copying.
+cdef enum: SHORT_LINE = 64
 
 # --- threads ---
 
