@@ -107,31 +107,6 @@ cdef inline const Py_ssize_t *tap_samples_of(
     return job.tap_samples + phase.first_term // job.sum.channels
 
 
-cdef void copy_samples(
-    const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t sample,
-    Py_ssize_t step, Py_ssize_t count, real *to, Py_ssize_t width
-) noexcept nogil:
-    """to[p][l] = array[n, channel + l, sample + p·step] for some channels, else 0 up to `width`."""
-    cdef Py_ssize_t length = array.shape[2], size = channels * sizeof(real), p, i, place
-    cdef const char *first = at(array, n, channel, 0)
-    cdef const char *row
-    for p in range(count):
-        place = sample + p * step
-        if not 0 <= place < length:
-            place = source(array.mode, place, length)
-        if not 0 <= place < length:
-            memset(to, 0, width * sizeof(real))
-        else:
-            row = first + place * array.strides[2]
-            if channels < width or size % COPY_BYTES:
-                memcpy(to, row, size)
-                memset(to + channels, 0, (width - channels) * sizeof(real))
-            else:  # without a call for each
-                for i from 0 <= i < size by COPY_BYTES:
-                    memcpy(<char *> to + i, row + i, COPY_BYTES)
-        to += width
-
-
 cdef void gather(
     const ChannelsLast *job, const Phase *phase, Py_ssize_t n, Py_ssize_t first_channel,
     Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t m, Py_ssize_t count, real *panel
