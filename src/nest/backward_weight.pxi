@@ -12,6 +12,46 @@
 # Loops, outermost first: chunks of the pool (group, part of the rows, part of the terms); samples;
 # ranges of positions; chunks of terms, for which a panel is packed; tiles.
 
+cdef struct Ranges:
+    # Positions that are summed together. The shape alone decides where a range ends, because the
+    # sums of ranges are added in order, whichever nest computes them.
+    Py_ssize_t positions            # of a range at most
+    Py_ssize_t inner, outer         # positions from `inner` to before `outer` read no padding
+
+
+cdef inline Py_ssize_t range_at(
+    const Ranges *ranges, Py_ssize_t position, Py_ssize_t length
+) noexcept nogil:
+    """How many positions the range that begins at `position` has."""
+    cdef Py_ssize_t count = min(ranges.positions, length - position)
+    if position < ranges.inner:
+        return min(count, ranges.inner - position)
+    if position < ranges.outer:
+        return min(count, ranges.outer - position)
+    return count
+
+
+cdef Ranges dot_ranges(
+    const Terms *terms, Py_ssize_t x_length, Py_ssize_t length, Py_ssize_t budget
+) noexcept nogil:
+    """The ranges of dw_dot, which reads x in place between its ends if that is worth it."""
+    cdef const Geometry *g = terms.g
+    cdef Ranges ranges
+    ranges.positions = FOLD_POSITIONS
+    while ranges.positions > MIN_PANEL_POSITIONS and min(
+            terms.channels * channel_size(terms, ranges.positions),
+            block_size(terms, ranges.positions)) > budget:
+        ranges.positions //= 2
+    ranges.positions = min(ranges.positions, length)
+    ranges.inner = ranges.outer = 0
+    if g.stride == 1 and terms.channels <= IN_PLACE_CHANNELS:
+        ranges.inner = rounded(max(-lowest_sample(terms), 0), CC_LANES)
+        ranges.outer = min(x_length - lowest_sample(terms) - (g.taps - 1) * g.step, length)
+        if ranges.outer - ranges.inner < IN_PLACE_POSITIONS:
+            ranges.inner = ranges.outer = 0
+    return ranges
+
+
 cdef struct WeightGradient:
     # A job for the pool. Its chunks are blocks of dw: some output channels (rows) of one group by
     # some terms. Each is summed by one thread from beginning to end, so nothing is left to add.
@@ -24,9 +64,9 @@ cdef struct WeightGradient:
     Py_ssize_t count                # terms of a row
     Py_ssize_t row_parts, part_rows, term_parts, part_terms
     bint dw_dot                     # or else dw_outer
-    Py_ssize_t positions, budget
+    Ranges ranges
+    Py_ssize_t budget
     Py_ssize_t dy_pitch             # samples between rows of dy, or 0 if they must be copied
-    Py_ssize_t inner, outer         # positions from `inner` to before `outer` read no padding
     Py_ssize_t x_pitch              # samples between channels of x, or 0 if panels must be packed
     int32_t *in_place_offsets       # [term] in x, where `x_pitch` is not 0
     Py_ssize_t panel_size, offset_size, dy_copies_size, transposed_size, sums_size
@@ -210,7 +250,7 @@ cdef void backward_weight_block(
     part = chunk % job.term_parts
     cdef Py_ssize_t first_term = part * job.part_terms
     cdef Py_ssize_t terms = min(job.part_terms, job.count - first_term)
-    cdef Cut cut = cut_terms(&job.terms, job.positions, job.budget, CHUNK_TERMS)
+    cdef Cut cut = cut_terms(&job.terms, job.ranges.positions, job.budget, CHUNK_TERMS)
     cdef bint transpose_terms = job.count < job.rows and not job.dw_dot
     cdef Py_ssize_t lanes = 1 if job.dw_dot else tiles.dw_outer_width
     cdef Py_ssize_t n, p0, inside, row, t, count
@@ -222,19 +262,15 @@ cdef void backward_weight_block(
     memset(sums, 0, job.sums_size * sizeof(real))
     # samples, and ranges of positions: up to `inner`, from there to `outer`, and beyond
     for row in range(rows):
-        dy_offset[row] = <int32_t> (row * (job.dy_pitch if job.dy_pitch else job.positions))
+        dy_offset[row] = <int32_t> (row * (job.dy_pitch if job.dy_pitch else job.ranges.positions))
     for n in range(job.dy.shape[0]):
         p0 = inside = 0
         while p0 + inside < job.dy.shape[2]:
             if cc_pool_cancelled(worker):
                 return
             p0 += inside
-            inside = min(job.positions, job.dy.shape[2] - p0)
-            if p0 < job.inner:
-                inside = min(inside, job.inner - p0)
-            elif p0 < job.outer:
-                inside = min(inside, job.outer - p0)
-            in_place = job.inner <= p0 < job.outer and job.x_pitch != 0
+            inside = range_at(&job.ranges, p0, job.dy.shape[2])
+            in_place = job.ranges.inner <= p0 < job.ranges.outer and job.x_pitch != 0
             if job.dy_pitch:
                 dy_rows = <const real *> at(&job.dy, n, group * job.rows + r0, p0)
             else:
@@ -365,39 +401,31 @@ cdef bint backward_weight(
     job.threads = <int> min(job.threads, groups * job.row_parts * job.term_parts)
 
     if job.dw_dot:
-        # a function of the shape alone, because the order of the sums depends on it
-        job.positions = FOLD_POSITIONS
-        while job.positions > MIN_PANEL_POSITIONS and min(
-                job.terms.channels * channel_size(&job.terms, job.positions),
-                block_size(&job.terms, job.positions)) > job.budget:
-            job.positions //= 2
+        job.ranges = dot_ranges(&job.terms, x.shape[2], dy.shape[2], job.budget)
     else:
-        job.positions = panel_positions(&job.terms, job.budget, MIN_PANEL_POSITIONS)
-        while job.positions > CC_BLOCK and job.positions * job.part_rows > job.budget:
-            job.positions //= 2
-    job.positions = min(job.positions, dy.shape[2])
-    cut = cut_terms(&job.terms, job.positions, job.budget, CHUNK_TERMS)
+        job.ranges.inner = job.ranges.outer = 0
+        job.ranges.positions = panel_positions(&job.terms, job.budget, MIN_PANEL_POSITIONS)
+        while job.ranges.positions > CC_BLOCK and (
+                job.ranges.positions * job.part_rows > job.budget):
+            job.ranges.positions //= 2
+        job.ranges.positions = min(job.ranges.positions, dy.shape[2])
+    cut = cut_terms(&job.terms, job.ranges.positions, job.budget, CHUNK_TERMS)
     job.panel_size, job.offset_size = cut.size, cut.chunk
     job.dy_pitch = row_pitch_of(&job.dy, job.rows, 0, size)
-    job.dy_copies_size = 0 if job.dy_pitch else job.part_rows * job.positions
+    job.dy_copies_size = 0 if job.dy_pitch else job.part_rows * job.ranges.positions
     if job.dw_dot:
         job.transposed_size, job.sums_size = 0, job.part_rows * job.part_terms * CC_LANES
     elif transpose_terms:
-        job.transposed_size = rounded(min(cut.chunk, job.part_terms), lanes) * job.positions
+        job.transposed_size = rounded(min(cut.chunk, job.part_terms), lanes) * job.ranges.positions
         job.sums_size = rounded(job.part_terms, lanes) * job.part_rows
     else:
-        job.transposed_size = rounded(job.part_rows, lanes) * job.positions
+        job.transposed_size = rounded(job.part_rows, lanes) * job.ranges.positions
         job.sums_size = rounded(job.part_rows, lanes) * job.part_terms
 
-    # dw_dot reads a sample only once or twice, so it reads x in place between the ends. The shape
-    # alone decides where these are, so that sums are the same if x must be packed after all.
-    job.inner = job.outer = job.x_pitch = 0
-    if job.dw_dot and g.stride == 1 and job.terms.channels <= IN_PLACE_CHANNELS:
-        job.inner = rounded(max(-lowest_sample(&job.terms), 0), CC_LANES)
-        job.outer = min(x.shape[2] - lowest_sample(&job.terms) - (g.taps - 1) * g.step, dy.shape[2])
+    # dw_dot reads a sample only once or twice, so it reads x in place between the ends
+    job.x_pitch = 0
+    if job.ranges.outer > 0:
         job.x_pitch = row_pitch_of(&job.x, job.terms.channels, g.taps * g.step, size)
-        if job.outer - job.inner < IN_PLACE_POSITIONS:
-            job.inner = job.outer = job.x_pitch = 0
 
     start = arena_open(&arena, carve_weight(&job, 0))
     if start == 0:

@@ -242,8 +242,11 @@ cdef void channels_last_chunk(void *context, Py_ssize_t chunk, int worker) noexc
 
 
 cdef bint has_unit_channel_stride(const View *view, Py_ssize_t size) noexcept nogil:
-    """Whether tiles can read or store the channels of an array in place, as lanes."""
-    return (view.half == NULL and not view.pair and view.strides[1] == size
+    """Whether the channels of an array, with numbers of `size` bytes, are lanes of a vector.
+
+    The stride of a lone channel says nothing: NumPy exports any number.
+    """
+    return (not view.pair and (view.strides[1] == size or view.shape[1] == 1)
             and view.strides[2] % size == 0)
 
 
@@ -255,7 +258,8 @@ cdef bint plan_channels_last(
     cdef const cc_tiles *tiles = sum.tiles
     cdef const PackedLayout *prepacked
     cdef Py_ssize_t longest, row, reach
-    if not (has_unit_channel_stride(array, size) and has_unit_channel_stride(out, size)):
+    if array.half != NULL or not (
+            has_unit_channel_stride(array, size) and has_unit_channel_stride(out, size)):
         return False
     job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], size
     lay_along_lanes(&job.sum)

@@ -22,6 +22,20 @@ cdef bint sum_terms(
     return correlate(&sum, &padded, w, bias, out, size)
 
 
+cdef bint sum_weights(
+    const cc_tiles *tiles, const View *dy, const View *x, const View *dw, const Geometry *g,
+    Py_ssize_t groups, Py_ssize_t size
+) noexcept nogil:
+    """backward_weight as if dy were finite; false if memory ran out, with nothing stored.
+
+    Depthwise signals that have their channels last are summed along channels.
+    """
+    cdef DepthwiseWeight depthwise
+    if plan_depthwise_weight(&depthwise, tiles, dy, x, dw, g, groups, size):
+        return depthwise_weight(&depthwise)
+    return backward_weight(tiles, dy, x, dw, g, groups, size)
+
+
 cdef bint sum_positions(
     const cc_tiles *tiles, const View *dy, const View *x, const View *dw, const Geometry *g,
     Py_ssize_t groups, Py_ssize_t size
@@ -35,7 +49,7 @@ cdef bint sum_positions(
     if g.mode != CCONV1D_ZEROS or not (
             holds_spoilers[float](tiles, dy, ends, 0) if size == sizeof(float) else
             holds_spoilers[double](tiles, dy, ends, 0)):
-        return backward_weight(tiles, dy, x, dw, g, groups, size)
+        return sum_weights(tiles, dy, x, dw, g, groups, size)
     finite.shape = [dy.shape[0], dy.shape[1], dy.shape[2]]
     finite.strides = [dy.shape[1] * dy.shape[2] * size, dy.shape[2] * size, size]
     start = arena_open(&arena, dy.shape[0] * finite.strides[0])
@@ -46,7 +60,7 @@ cdef bint sum_positions(
         take_spoilers[float](dy, ends, &finite, 0)
     else:
         take_spoilers[double](dy, ends, &finite, 0)
-    done = backward_weight(tiles, &finite, x, dw, g, groups, size)
+    done = sum_weights(tiles, &finite, x, dw, g, groups, size)
     if done and not cc_pool_cancelled(0):
         if size == sizeof(float):
             add_spoilers[float](dy, ends, x, dw, g, groups, 0)

@@ -211,7 +211,10 @@ cdef void copy_samples(
             memset(to, 0, width * sizeof(real))
         else:
             row = first + place * array.strides[2]
-            if channels < width or size % COPY_BYTES:
+            if array.half != NULL:
+                load_row[real](array, row, sizeof(uint16_t), channels, to)
+                memset(to + channels, 0, (width - channels) * sizeof(real))
+            elif channels < width or size % COPY_BYTES:
                 memcpy(to, row, size)
                 memset(to + channels, 0, (width - channels) * sizeof(real))
             else:  # without a call for each

@@ -26,6 +26,10 @@ cdef enum: BORDER_BYTES = 512 * 1024
 # Sums of backward_weight by lanes, CC_LANES numbers for each weight: a thread reads and writes them
 # for every range of positions.
 cdef enum: SUMS_BYTES = 256 * 1024
+# The chains of a depthwise backward_weight along channels, which one strip of positions after
+# another resumes, stay in the second level beside its samples. Of few taps these are 1 KiB and more
+# of a sample, without which the memory is up to three times as slow.
+cdef enum: CHAINS_BYTES = 128 * 1024
 # The arena of a call that is no larger lies on the stack: a few tiles' worth.
 cdef enum: SMALL_SCRATCH = 8 * 1024
 # Terms of a chunk at most, for each of which an offset is kept: 16 KiB of them. A multiple of
@@ -65,6 +69,8 @@ cdef enum: WORTH_COPYING = 12, COPY_BYTES = 32
 cdef enum: FEW_ROWS = 8
 # Output channels whose gradients are summed in one pass over dy and x.
 cdef enum: CHANNELS_PER_PASS = 512
+# Positions of a strip, for which the chains along channels are loaded and stored once.
+cdef enum: DEPTHWISE_WEIGHT_STRIP = 64
 # Positions of a sum by lanes: a chain of CC_BLOCK in each of CC_LANES lanes.
 cdef enum: FOLD_POSITIONS = 2048
 
