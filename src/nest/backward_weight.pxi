@@ -6,7 +6,8 @@
 # Gives  dw; false if memory ran out.
 #
 # dw_outer: rank-1 updates, one position after another. Lanes are along the shorter side of dw, the
-# rows or the terms of a group, whose operand is transposed; the other one is broadcast.
+# rows or the terms of a group, whose operand is transposed; the other one is broadcast. If dy has
+# its channels last they are along the rows, whose lanes lie side by side as they are.
 # dw_dot: dot products, lanes along positions, where one side is shorter than FEW_ROWS.
 #
 # Loops, outermost first: chunks of the pool (group, part of the rows, part of the terms); samples;
@@ -64,6 +65,7 @@ cdef struct WeightGradient:
     Py_ssize_t count                # terms of a row
     Py_ssize_t row_parts, part_rows, term_parts, part_terms
     bint dw_dot                     # or else dw_outer
+    bint dy_adjacent                # lanes of rows lie side by side in dy
     Ranges ranges
     Py_ssize_t budget
     Py_ssize_t dy_pitch             # samples between rows of dy, or 0 if they must be copied
@@ -76,6 +78,10 @@ cdef struct WeightGradient:
     Py_ssize_t gradients_size
     uintptr_t workers               # the threads' own scratch
     Py_ssize_t worker_size
+
+
+cdef inline bint terms_are_lanes(const WeightGradient *job) noexcept nogil:
+    return job.count < job.rows and not (job.dw_dot or job.dy_adjacent)
 
 
 cdef struct WeightScratch:
@@ -251,9 +257,9 @@ cdef void backward_weight_block(
     cdef Py_ssize_t first_term = part * job.part_terms
     cdef Py_ssize_t terms = min(job.part_terms, job.count - first_term)
     cdef Cut cut = cut_terms(&job.terms, job.ranges.positions, job.budget, CHUNK_TERMS)
-    cdef bint transpose_terms = job.count < job.rows and not job.dw_dot
+    cdef bint transpose_terms = terms_are_lanes(job)
     cdef Py_ssize_t lanes = 1 if job.dw_dot else tiles.dw_outer_width
-    cdef Py_ssize_t n, p0, inside, row, t, count
+    cdef Py_ssize_t n, p0, p, inside, row, t, count
     cdef const real *dy_rows = dy_copies
     cdef const real *samples = panel
     cdef const int32_t *term_offsets = offset
@@ -271,13 +277,19 @@ cdef void backward_weight_block(
             p0 += inside
             inside = range_at(&job.ranges, p0, job.dy.shape[2])
             in_place = job.ranges.inner <= p0 < job.ranges.outer and job.x_pitch != 0
-            if job.dy_pitch:
+            if job.dy_adjacent:
+                for p from 0 <= p < inside by ADJACENT_SAMPLES:
+                    for row from 0 <= row < rows by lanes:
+                        copy_samples[real](&job.dy, n, group * job.rows + r0 + row,
+                                           min(lanes, rows - row), p0 + p, 1,
+                                           min(ADJACENT_SAMPLES, inside - p),
+                                           transposed + (row * inside + p * lanes), lanes)
+            elif job.dy_pitch:
                 dy_rows = <const real *> at(&job.dy, n, group * job.rows + r0, p0)
             else:
-                for row in range(rows):
-                    copy_row[real](&job.dy, n, group * job.rows + r0 + row, p0, 1, inside,
-                                   dy_copies + dy_offset[row])
-            if not (transpose_terms or job.dw_dot):
+                copy_rows[real](&job.dy, n, group * job.rows + r0, rows, p0, 1, inside, dy_copies,
+                                job.ranges.positions)
+            if not (transpose_terms or job.dw_dot or job.dy_adjacent):
                 transpose_rows[real](tiles, dy_rows, dy_offset, rows, inside, transposed)
             # chunks of terms
             for t from 0 <= t < terms by cut.chunk:
@@ -364,16 +376,18 @@ cdef bint backward_weight(
     job.rows, job.count = dw.shape[0] // groups, dw.shape[1] * g.taps
     job.dw_dot = min(job.rows, job.count) < FEW_ROWS
     job.budget = PANEL_BYTES // size
+    job.dy_adjacent = (not job.dw_dot and dy.shape[1] > 1
+                       and has_adjacent_channels(dy, size))
+    transpose_terms = terms_are_lanes(&job)
     # Lanes that have no row cost as much as others. 8 rows x 24 terms x 62 positions on avx512:
     # 1.67 us, with the tiles of avx2 1.16 (Zen 4).
     if (not job.dw_dot and tiles.narrower != NULL
-            and 2 * min(job.rows, job.count) <= tiles.dw_outer_width):
+            and 2 * (job.count if transpose_terms else job.rows) <= tiles.dw_outer_width):
         job.tiles = tiles = tiles.narrower
 
     # The operand whose rows are lanes is transposed again for each part of the other one. So lanes
     # are shared out first, unless some parts would then have a tile more than others and there are
     # few tiles (ENOUGH_TILES).
-    transpose_terms = job.count < job.rows and not job.dw_dot
     job.threads = threads_for(dw.shape[0] * job.count, dy.shape[0] * dy.shape[2])
     parts = (job.threads + groups - 1) // groups
     lanes = 1 if job.dw_dot else tiles.dw_outer_width
@@ -412,7 +426,9 @@ cdef bint backward_weight(
     cut = cut_terms(&job.terms, job.ranges.positions, job.budget, CHUNK_TERMS)
     job.panel_size, job.offset_size = cut.size, cut.chunk
     job.dy_pitch = row_pitch_of(&job.dy, job.rows, 0, size)
-    job.dy_copies_size = 0 if job.dy_pitch else job.part_rows * job.ranges.positions
+    job.dy_copies_size = 0
+    if not (job.dy_pitch or job.dy_adjacent):
+        job.dy_copies_size = job.part_rows * job.ranges.positions
     if job.dw_dot:
         job.transposed_size, job.sums_size = 0, job.part_rows * job.part_terms * CC_LANES
     elif transpose_terms:
