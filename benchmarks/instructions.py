@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,6 +43,9 @@ ROWS = (
     "conformer-dw-k31",
     "fir-k101",
     "notes-4-2",
+    "mamba-dw-nlc",
+    "w2v2-conv1-nlc",
+    "textcnn-nlc",
 )
 
 #: Rows keep so many positions, or packing the weights would hide what the tiles do.
@@ -116,6 +119,12 @@ def shortened(row: Row, products: float) -> Row:
     return replace(row, N=samples, L=max(reach - 2 * row.padding, 1))
 
 
+def chosen_rows(globs: Sequence[str], dtype: str) -> list[Row]:
+    """Rows of the workload table, and those with other options, all with this dtype."""
+    others = [replace(row, dtype=dtype) for row in read_rows(globs, "options")]
+    return read_rows(globs, dtype=dtype) + others
+
+
 def counter(dumps: Path) -> Callable[[Callable[[], object]], int]:
     """A function that tells how many instructions a call takes, once it has run before."""
     dumped = 0
@@ -145,9 +154,7 @@ def count(options: argparse.Namespace) -> None:
         call = ours.prepare(case)
         for _ in range(100):
             call()
-    rows = [
-        shortened(row, options.products) for row in read_rows(options.only, dtype=options.dtype)
-    ]
+    rows = [shortened(row, options.products) for row in chosen_rows(options.only, options.dtype)]
     for case in cases(rows, options.ops):
         found = {
             "row": case.row.name,
@@ -163,7 +170,7 @@ def main() -> int:
     if options.dumps:
         count(options)
         return 0
-    if not read_rows(options.only):
+    if not chosen_rows(options.only, options.dtype):
         print(f"no row is called {' or '.join(options.only)}", file=sys.stderr)
         return 2
     valgrind = shutil.which("valgrind")

@@ -79,6 +79,10 @@ cdef extern from "tiles.h" nogil:
     ctypedef void (*cc_dw_dot)(
         const void *panel, const int32_t *offset, const void *dy_rows, const int32_t *dy_offset,
         Py_ssize_t skew, Py_ssize_t positions, void *sums, Py_ssize_t sums_row) noexcept
+    ctypedef void (*cc_dw_depthwise)(
+        const void *x, Py_ssize_t x_row, const int32_t *offset, const void *dy, Py_ssize_t dy_row,
+        Py_ssize_t positions, void *chains, void *sums, Py_ssize_t chains_row,
+        bint resume) noexcept
     ctypedef void (*cc_fold_lanes)(void *sums, Py_ssize_t count) noexcept
     ctypedef void (*cc_transpose)(
         const void *rows, const int32_t *offset, Py_ssize_t count, Py_ssize_t positions,
@@ -93,6 +97,7 @@ cdef extern from "tiles.h" nogil:
         Py_ssize_t gemm_rows
         Py_ssize_t gemm_lanes
         const cc_gemm *gemm
+        const cc_gemm *gemm_narrow
         const cc_gemm *depthwise
         Py_ssize_t dw_outer_rows
         Py_ssize_t dw_outer_width
@@ -100,6 +105,8 @@ cdef extern from "tiles.h" nogil:
         cc_transpose transpose
         Py_ssize_t *dw_dot_terms
         cc_dw_dot dw_dot[CC_DOT_ROWS + 1][CC_DOT_TERMS + 1]
+        Py_ssize_t dw_depthwise_terms
+        const cc_dw_depthwise *dw_depthwise
         cc_fold_lanes fold_lanes
         cc_sum_row sum_row
         const cc_tiles *narrower
@@ -167,6 +174,7 @@ include "nest/backward_bias.pxi"
 include "nest/pack_weights.pxi"
 include "nest/zero_padding.pxi"
 include "nest/channels_last.pxi"
+include "nest/channels_last_weight.pxi"
 include "nest/correlate.pxi"
 include "nest/choose.pxi"
 include "nest/padding_adjoint.pxi"

@@ -51,10 +51,10 @@ static void NAME(correlate)(const cc_tiles *tiles, int rows, int terms, int resu
     NAME(compare)(rows * row + 64);
 }
 
-static void NAME(gemm)(const cc_tiles *tiles, int depthwise, int rows, int terms, int resume,
-                       int biased)
+static void NAME(gemm)(const cc_tiles *tiles, int depthwise, int narrow, int rows, int terms,
+                       int resume, int biased)
 {
-    const int lanes = (int)tiles->gemm_lanes, row = lanes + 3, w_row = terms > 9 ? lanes : 400;
+    const int lanes = (int)tiles->gemm_lanes / (narrow ? 2 : 1), row = lanes + 3, w_row = terms > 9 ? lanes : 400;
     REAL bias[CC_TILE];
     NAME(fill)(bias, CC_TILE);
     NAME(start)();
@@ -70,7 +70,7 @@ static void NAME(gemm)(const cc_tiles *tiles, int depthwise, int rows, int terms
             }
             NAME(expected)[r * row + l] = biased ? total + bias[l] : total;
         }
-    (depthwise ? tiles->depthwise : tiles->gemm)[rows](
+    (depthwise ? tiles->depthwise : narrow ? tiles->gemm_narrow : tiles->gemm)[rows](
         NAME(panel), 7, offset, terms, NAME(weights), w_row, NAME(got), row, biased ? bias : NULL,
         resume);
     NAME(compare)(rows * row + 64);
@@ -122,6 +122,34 @@ static void NAME(dw_dot)(const cc_tiles *tiles, int a, int b, int skew, int posi
     tiles->dw_dot[a][b](NAME(panel), offset, NAME(dy), dy_offset, skew, positions, NAME(got),
                         row);
     NAME(compare)(a * row * CC_LANES + 64);
+}
+
+static void NAME(dw_depthwise)(const cc_tiles *tiles, int terms, int positions, int resume,
+                               int ends)
+{
+    static REAL sums[2][RESULTS];
+    const int lanes = (int)tiles->gemm_lanes, row = terms * lanes + 3;
+    NAME(start)();
+    NAME(fill)(sums[0], RESULTS);
+    for (int i = 0; i < RESULTS; i++)
+        sums[1][i] = sums[0][i];
+    for (int lane = 0; lane < CC_LANES; lane++)
+        for (int t = 0; t < terms; t++)
+            for (int l = 0; l < lanes; l++) {
+                REAL *result = NAME(expected) + lane * row + t * lanes + l;
+                REAL chain = resume ? *result : 0;
+                for (int p = lane; p < positions; p += CC_LANES)
+                    chain = FMA(NAME(dy)[p * 37 + l], NAME(panel)[p * 7 + offset[t] + l], chain);
+                if (ends)
+                    sums[1][lane * row + t * lanes + l] += chain;
+                else
+                    *result = chain;
+            }
+    tiles->dw_depthwise[terms](NAME(panel), 7, offset, NAME(dy), 37, positions, NAME(got),
+                               ends ? sums[0] : NULL, row, resume);
+    NAME(compare)(CC_LANES * row);
+    for (int i = 0; i < CC_LANES * row; i++, compared++)
+        wrong += ((BITS *)sums[0])[i] != ((BITS *)sums[1])[i];
 }
 
 static REAL NAME(folded)(const REAL *lanes)
@@ -180,7 +208,13 @@ static void NAME(check)(const cc_tiles *tiles)
                 NAME(correlate)(tiles, rows, terms[i], i % 2, (i + rows) % 3 == 0);
         for (int rows = 1; rows <= tiles->gemm_rows; rows++)
             for (int i = 0; i < 18; i++)
-                NAME(gemm)(tiles, i % 2, rows, terms[i / 2], i / 2 % 2, (i + rows) % 3 == 0);
+                NAME(gemm)(tiles, i % 2, 0, rows, terms[i / 2], i / 2 % 2, (i + rows) % 3 == 0);
+        for (int rows = 1; rows <= tiles->gemm_rows; rows++)
+            for (int i = 0; i < 9; i++)
+                NAME(gemm)(tiles, 0, 1, rows, terms[i], i % 2, (i + rows) % 3 == 0);
+        for (int t = 1; t <= tiles->dw_depthwise_terms; t++)
+            for (int positions = 1; positions < 70; positions += 1 + positions % 16)
+                NAME(dw_depthwise)(tiles, t, positions, positions / 2 % 2, positions / 4 % 2);
         for (int t = 1; t <= CC_ROW_TERMS_MAX; t++)
             for (int more = 0; more < 90; more += 7)
                 NAME(row)(tiles, t, (int)tiles->row_least + more, more % 2);

@@ -6,11 +6,52 @@
 # Gives  dw; false if memory ran out.
 #
 # dw_outer: rank-1 updates, one position after another. Lanes are along the shorter side of dw, the
-# rows or the terms of a group, whose operand is transposed; the other one is broadcast.
+# rows or the terms of a group, whose operand is transposed; the other one is broadcast. If dy has
+# its channels last they are along the rows, whose lanes lie side by side as they are.
 # dw_dot: dot products, lanes along positions, where one side is shorter than FEW_ROWS.
 #
 # Loops, outermost first: chunks of the pool (group, part of the rows, part of the terms); samples;
 # ranges of positions; chunks of terms, for which a panel is packed; tiles.
+
+cdef struct Ranges:
+    # Positions that are summed together. The shape alone decides where a range ends, because the
+    # sums of ranges are added in order, whichever nest computes them.
+    Py_ssize_t positions            # of a range at most
+    Py_ssize_t inner, outer         # positions from `inner` to before `outer` read no padding
+
+
+cdef inline Py_ssize_t range_at(
+    const Ranges *ranges, Py_ssize_t position, Py_ssize_t length
+) noexcept nogil:
+    """How many positions the range that begins at `position` has."""
+    cdef Py_ssize_t count = min(ranges.positions, length - position)
+    if position < ranges.inner:
+        return min(count, ranges.inner - position)
+    if position < ranges.outer:
+        return min(count, ranges.outer - position)
+    return count
+
+
+cdef Ranges dot_ranges(
+    const Terms *terms, Py_ssize_t x_length, Py_ssize_t length, Py_ssize_t budget
+) noexcept nogil:
+    """The ranges of dw_dot, which reads x in place between its ends if that is worth it."""
+    cdef const Geometry *g = terms.g
+    cdef Ranges ranges
+    ranges.positions = FOLD_POSITIONS
+    while ranges.positions > MIN_PANEL_POSITIONS and min(
+            terms.channels * channel_size(terms, ranges.positions),
+            block_size(terms, ranges.positions)) > budget:
+        ranges.positions //= 2
+    ranges.positions = min(ranges.positions, length)
+    ranges.inner = ranges.outer = 0
+    if g.stride == 1 and terms.channels <= IN_PLACE_CHANNELS:
+        ranges.inner = rounded(max(-lowest_sample(terms), 0), CC_LANES)
+        ranges.outer = min(x_length - lowest_sample(terms) - (g.taps - 1) * g.step, length)
+        if ranges.outer - ranges.inner < IN_PLACE_POSITIONS:
+            ranges.inner = ranges.outer = 0
+    return ranges
+
 
 cdef struct WeightGradient:
     # A job for the pool. Its chunks are blocks of dw: some output channels (rows) of one group by
@@ -24,9 +65,10 @@ cdef struct WeightGradient:
     Py_ssize_t count                # terms of a row
     Py_ssize_t row_parts, part_rows, term_parts, part_terms
     bint dw_dot                     # or else dw_outer
-    Py_ssize_t positions, budget
+    bint dy_adjacent                # lanes of rows lie side by side in dy
+    Ranges ranges
+    Py_ssize_t budget
     Py_ssize_t dy_pitch             # samples between rows of dy, or 0 if they must be copied
-    Py_ssize_t inner, outer         # positions from `inner` to before `outer` read no padding
     Py_ssize_t x_pitch              # samples between channels of x, or 0 if panels must be packed
     int32_t *in_place_offsets       # [term] in x, where `x_pitch` is not 0
     Py_ssize_t panel_size, offset_size, dy_copies_size, transposed_size, sums_size
@@ -36,6 +78,10 @@ cdef struct WeightGradient:
     Py_ssize_t gradients_size
     uintptr_t workers               # the threads' own scratch
     Py_ssize_t worker_size
+
+
+cdef inline bint terms_are_lanes(const WeightGradient *job) noexcept nogil:
+    return job.count < job.rows and not (job.dw_dot or job.dy_adjacent)
 
 
 cdef struct WeightScratch:
@@ -210,10 +256,10 @@ cdef void backward_weight_block(
     part = chunk % job.term_parts
     cdef Py_ssize_t first_term = part * job.part_terms
     cdef Py_ssize_t terms = min(job.part_terms, job.count - first_term)
-    cdef Cut cut = cut_terms(&job.terms, job.positions, job.budget, CHUNK_TERMS)
-    cdef bint transpose_terms = job.count < job.rows and not job.dw_dot
+    cdef Cut cut = cut_terms(&job.terms, job.ranges.positions, job.budget, CHUNK_TERMS)
+    cdef bint transpose_terms = terms_are_lanes(job)
     cdef Py_ssize_t lanes = 1 if job.dw_dot else tiles.dw_outer_width
-    cdef Py_ssize_t n, p0, inside, row, t, count
+    cdef Py_ssize_t n, p0, p, inside, row, t, count
     cdef const real *dy_rows = dy_copies
     cdef const real *samples = panel
     cdef const int32_t *term_offsets = offset
@@ -222,26 +268,28 @@ cdef void backward_weight_block(
     memset(sums, 0, job.sums_size * sizeof(real))
     # samples, and ranges of positions: up to `inner`, from there to `outer`, and beyond
     for row in range(rows):
-        dy_offset[row] = <int32_t> (row * (job.dy_pitch if job.dy_pitch else job.positions))
+        dy_offset[row] = <int32_t> (row * (job.dy_pitch if job.dy_pitch else job.ranges.positions))
     for n in range(job.dy.shape[0]):
         p0 = inside = 0
         while p0 + inside < job.dy.shape[2]:
             if cc_pool_cancelled(worker):
                 return
             p0 += inside
-            inside = min(job.positions, job.dy.shape[2] - p0)
-            if p0 < job.inner:
-                inside = min(inside, job.inner - p0)
-            elif p0 < job.outer:
-                inside = min(inside, job.outer - p0)
-            in_place = job.inner <= p0 < job.outer and job.x_pitch != 0
-            if job.dy_pitch:
+            inside = range_at(&job.ranges, p0, job.dy.shape[2])
+            in_place = job.ranges.inner <= p0 < job.ranges.outer and job.x_pitch != 0
+            if job.dy_adjacent:
+                for p from 0 <= p < inside by ADJACENT_SAMPLES:
+                    for row from 0 <= row < rows by lanes:
+                        copy_samples[real](&job.dy, n, group * job.rows + r0 + row,
+                                           min(lanes, rows - row), p0 + p, 1,
+                                           min(ADJACENT_SAMPLES, inside - p),
+                                           transposed + (row * inside + p * lanes), lanes)
+            elif job.dy_pitch:
                 dy_rows = <const real *> at(&job.dy, n, group * job.rows + r0, p0)
             else:
-                for row in range(rows):
-                    copy_row[real](&job.dy, n, group * job.rows + r0 + row, p0, 1, inside,
-                                   dy_copies + dy_offset[row])
-            if not (transpose_terms or job.dw_dot):
+                copy_rows[real](&job.dy, n, group * job.rows + r0, rows, p0, 1, inside, dy_copies,
+                                job.ranges.positions)
+            if not (transpose_terms or job.dw_dot or job.dy_adjacent):
                 transpose_rows[real](tiles, dy_rows, dy_offset, rows, inside, transposed)
             # chunks of terms
             for t from 0 <= t < terms by cut.chunk:
@@ -328,16 +376,18 @@ cdef bint backward_weight(
     job.rows, job.count = dw.shape[0] // groups, dw.shape[1] * g.taps
     job.dw_dot = min(job.rows, job.count) < FEW_ROWS
     job.budget = PANEL_BYTES // size
+    job.dy_adjacent = (not job.dw_dot and dy.shape[1] > 1
+                       and has_adjacent_channels(dy, size))
+    transpose_terms = terms_are_lanes(&job)
     # Lanes that have no row cost as much as others. 8 rows x 24 terms x 62 positions on avx512:
     # 1.67 us, with the tiles of avx2 1.16 (Zen 4).
     if (not job.dw_dot and tiles.narrower != NULL
-            and 2 * min(job.rows, job.count) <= tiles.dw_outer_width):
+            and 2 * (job.count if transpose_terms else job.rows) <= tiles.dw_outer_width):
         job.tiles = tiles = tiles.narrower
 
     # The operand whose rows are lanes is transposed again for each part of the other one. So lanes
     # are shared out first, unless some parts would then have a tile more than others and there are
     # few tiles (ENOUGH_TILES).
-    transpose_terms = job.count < job.rows and not job.dw_dot
     job.threads = threads_for(dw.shape[0] * job.count, dy.shape[0] * dy.shape[2])
     parts = (job.threads + groups - 1) // groups
     lanes = 1 if job.dw_dot else tiles.dw_outer_width
@@ -365,39 +415,33 @@ cdef bint backward_weight(
     job.threads = <int> min(job.threads, groups * job.row_parts * job.term_parts)
 
     if job.dw_dot:
-        # a function of the shape alone, because the order of the sums depends on it
-        job.positions = FOLD_POSITIONS
-        while job.positions > MIN_PANEL_POSITIONS and min(
-                job.terms.channels * channel_size(&job.terms, job.positions),
-                block_size(&job.terms, job.positions)) > job.budget:
-            job.positions //= 2
+        job.ranges = dot_ranges(&job.terms, x.shape[2], dy.shape[2], job.budget)
     else:
-        job.positions = panel_positions(&job.terms, job.budget, MIN_PANEL_POSITIONS)
-        while job.positions > CC_BLOCK and job.positions * job.part_rows > job.budget:
-            job.positions //= 2
-    job.positions = min(job.positions, dy.shape[2])
-    cut = cut_terms(&job.terms, job.positions, job.budget, CHUNK_TERMS)
+        job.ranges.inner = job.ranges.outer = 0
+        job.ranges.positions = panel_positions(&job.terms, job.budget, MIN_PANEL_POSITIONS)
+        while job.ranges.positions > CC_BLOCK and (
+                job.ranges.positions * job.part_rows > job.budget):
+            job.ranges.positions //= 2
+        job.ranges.positions = min(job.ranges.positions, dy.shape[2])
+    cut = cut_terms(&job.terms, job.ranges.positions, job.budget, CHUNK_TERMS)
     job.panel_size, job.offset_size = cut.size, cut.chunk
     job.dy_pitch = row_pitch_of(&job.dy, job.rows, 0, size)
-    job.dy_copies_size = 0 if job.dy_pitch else job.part_rows * job.positions
+    job.dy_copies_size = 0
+    if not (job.dy_pitch or job.dy_adjacent):
+        job.dy_copies_size = job.part_rows * job.ranges.positions
     if job.dw_dot:
         job.transposed_size, job.sums_size = 0, job.part_rows * job.part_terms * CC_LANES
     elif transpose_terms:
-        job.transposed_size = rounded(min(cut.chunk, job.part_terms), lanes) * job.positions
+        job.transposed_size = rounded(min(cut.chunk, job.part_terms), lanes) * job.ranges.positions
         job.sums_size = rounded(job.part_terms, lanes) * job.part_rows
     else:
-        job.transposed_size = rounded(job.part_rows, lanes) * job.positions
+        job.transposed_size = rounded(job.part_rows, lanes) * job.ranges.positions
         job.sums_size = rounded(job.part_rows, lanes) * job.part_terms
 
-    # dw_dot reads a sample only once or twice, so it reads x in place between the ends. The shape
-    # alone decides where these are, so that sums are the same if x must be packed after all.
-    job.inner = job.outer = job.x_pitch = 0
-    if job.dw_dot and g.stride == 1 and job.terms.channels <= IN_PLACE_CHANNELS:
-        job.inner = rounded(max(-lowest_sample(&job.terms), 0), CC_LANES)
-        job.outer = min(x.shape[2] - lowest_sample(&job.terms) - (g.taps - 1) * g.step, dy.shape[2])
+    # dw_dot reads a sample only once or twice, so it reads x in place between the ends
+    job.x_pitch = 0
+    if job.ranges.outer > 0:
         job.x_pitch = row_pitch_of(&job.x, job.terms.channels, g.taps * g.step, size)
-        if job.outer - job.inner < IN_PLACE_POSITIONS:
-            job.inner = job.outer = job.x_pitch = 0
 
     start = arena_open(&arena, carve_weight(&job, 0))
     if start == 0:

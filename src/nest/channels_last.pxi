@@ -8,7 +8,8 @@
 # A tile reads samples and stores results in place, so nothing is transposed. It reads a panel near
 # the ends of a signal, a few positions at a time, with the padding; and everywhere in a depthwise
 # layer with many taps: its samples, a whole row of channels apart, would push each other out of the
-# caches where that is a power of two (3 times as slow with 512 channels).
+# caches where that is a power of two (3 times as slow with 512 channels). Half precision, which
+# only depthwise layers have here, is read from panels and stored by way of a stage, too.
 #
 # Loops, outermost first: chunks of the pool (sample, group, panel of positions); phases; strips of
 # positions; blocks of terms; blocks of lanes; tiles.
@@ -107,31 +108,6 @@ cdef inline const Py_ssize_t *tap_samples_of(
     return job.tap_samples + phase.first_term // job.sum.channels
 
 
-cdef void copy_samples(
-    const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t sample,
-    Py_ssize_t step, Py_ssize_t count, real *to, Py_ssize_t width
-) noexcept nogil:
-    """to[p][l] = array[n, channel + l, sample + p·step] for some channels, else 0 up to `width`."""
-    cdef Py_ssize_t length = array.shape[2], size = channels * sizeof(real), p, i, place
-    cdef const char *first = at(array, n, channel, 0)
-    cdef const char *row
-    for p in range(count):
-        place = sample + p * step
-        if not 0 <= place < length:
-            place = source(array.mode, place, length)
-        if not 0 <= place < length:
-            memset(to, 0, width * sizeof(real))
-        else:
-            row = first + place * array.strides[2]
-            if channels < width or size % COPY_BYTES:
-                memcpy(to, row, size)
-                memset(to + channels, 0, (width - channels) * sizeof(real))
-            else:  # without a call for each
-                for i from 0 <= i < size by COPY_BYTES:
-                    memcpy(<char *> to + i, row + i, COPY_BYTES)
-        to += width
-
-
 cdef void gather(
     const ChannelsLast *job, const Phase *phase, Py_ssize_t n, Py_ssize_t first_channel,
     Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t m, Py_ssize_t count, real *panel
@@ -155,6 +131,58 @@ cdef void gather(
                            panel + job.panel_offsets[t - t0], width)
 
 
+cdef inline bint takes_blocks_together(const ChannelsLast *job, const Phase *phase) noexcept nogil:
+    """Whether all blocks of lanes are summed for a few positions before the next ones.
+
+    Otherwise a block's weights meet the positions of a whole strip while they are near.
+    """
+    cdef Py_ssize_t total = phase.terms.channels * phase.terms.per_channel
+    if (job.reach or job.array.half != NULL or total > CC_BLOCK
+            or job.sum.outs < job.lanes):
+        return False
+    return job.sum.depthwise or total * job.sum.packed_outs * job.size <= NEAR_WEIGHT_BYTES
+
+
+cdef void add_blocks_together(
+    const ChannelsLast *job, const Phase *phase, const real *packed, Py_ssize_t n, Py_ssize_t group,
+    Py_ssize_t m, Py_ssize_t count, Py_ssize_t blocks
+) noexcept nogil:
+    """Whole blocks of lanes at `count` positions from m on, whose samples are read in place.
+
+    With few terms a tile takes as long as what channels_last_strip does around one, so here that is
+    next to nothing.
+    """
+    cdef Py_ssize_t total = phase.terms.channels * phase.terms.per_channel
+    cdef Py_ssize_t row = sample_pitch(job, sizeof(real)) * phase.terms.in_step
+    cdef Py_ssize_t target_row = job.out.strides[2] // <Py_ssize_t> sizeof(real) * job.sum.step
+    cdef Py_ssize_t lanes = job.lanes, x_lanes = lanes if job.sum.depthwise else 0
+    cdef Py_ssize_t tiles = (count + job.rows - 1) // job.rows, tile, p, next_p = 0, block
+    cdef const int32_t *offset = job.in_place_offsets + phase.first_term
+    cdef const real *x
+    cdef const real *weights
+    cdef const real *bias
+    cdef real *target
+    cdef cc_gemm sum_tile
+    for tile in range(tiles):
+        p, next_p = next_p, (tile + 1) * count // tiles
+        sum_tile = job.tile[next_p - p]
+        # the sample of offset 0, beyond the end where no term reads it
+        x = <const real *> (at(&job.array, n, group * job.sum.channels, 0)
+                            + (m + p) * phase.terms.in_step * job.array.strides[2])
+        target = <real *> at(&job.out, n, group * job.sum.outs,
+                             phase.first_result + (m + p) * job.sum.step)
+        weights, bias = packed, NULL
+        if job.biases != NULL:
+            bias = <const real *> job.biases + group * job.blocks * lanes
+        for block in range(blocks):
+            sum_tile(x, row, offset, total, weights, lanes, target, target_row, bias, False)
+            x += x_lanes
+            target += lanes
+            weights += total * lanes
+            if bias != NULL:
+                bias += lanes
+
+
 cdef void channels_last_strip(
     const ChannelsLast *job, const Phase *phase, const real *packed, Py_ssize_t n, Py_ssize_t group,
     Py_ssize_t m, Py_ssize_t count, bint inside, real *panel, real *stage
@@ -165,22 +193,32 @@ cdef void channels_last_strip(
     cdef Py_ssize_t total = phase.terms.channels * phase.terms.per_channel
     cdef Py_ssize_t row = sample_pitch(job, sizeof(real)) * phase.terms.in_step
     cdef Py_ssize_t out_step = out.strides[2] * job.sum.step
-    cdef Py_ssize_t t0, t1, block, lanes, tile, p, r, rows, x_row, target_row
+    cdef Py_ssize_t item = sizeof(uint16_t) if out.half != NULL else sizeof(real)
+    cdef Py_ssize_t t0, t1, block, lanes, tile, p, r, rows, x_row, target_row, first_block = 0
     cdef Py_ssize_t tiles = (count + job.rows - 1) // job.rows
+    cdef const cc_gemm *gemm = job.tile
     cdef const real *x
     cdef const real *weights
     cdef const real *bias = NULL
     cdef const int32_t *offset
     cdef real *target
     cdef char *results
-    for t0 from 0 <= t0 < total by CC_BLOCK:
+    if inside and takes_blocks_together(job, phase):
+        first_block = job.sum.outs // job.lanes  # those that are whole
+        add_blocks_together[real](job, phase, packed, n, group, m, count, first_block)
+    for t0 from 0 <= t0 < (total if first_block < job.blocks else 0) by CC_BLOCK:
         t1 = min(t0 + CC_BLOCK, total)
         if not inside and not job.sum.depthwise:
             gather[real](job, phase, n, group * job.sum.channels, t0, t1, m, count, panel)
-        for block in range(job.blocks):
+        for block in range(first_block, job.blocks):
             lanes = min(job.lanes, job.sum.outs - block * job.lanes)
             weights = packed + (block * total + t0) * job.lanes
-            if inside and not job.reach and (lanes == job.lanes or not job.sum.depthwise):
+            if has_narrow_rest(&job.sum) and block == job.blocks - 1:
+                gemm = job.sum.tiles.gemm_narrow
+            else:
+                gemm = job.tile
+            if inside and not job.reach and array.half == NULL and (
+                    lanes == job.lanes or not job.sum.depthwise):
                 # the sample of offset 0, beyond the end where no term reads it
                 x = <const real *> (at(array, n, group * job.sum.channels, 0)
                                     + m * phase.terms.in_step * array.strides[2])
@@ -202,17 +240,18 @@ cdef void channels_last_strip(
                 results = at(out, n, group * job.sum.outs + block * job.lanes,
                              phase.first_result + (m + p) * job.sum.step)
                 target, target_row = stage, job.lanes
-                if lanes == job.lanes:
+                if lanes == job.lanes and out.half == NULL:
                     target = <real *> results
                     target_row = out_step // <Py_ssize_t> sizeof(real)
                 elif t0 > 0:
                     for r in range(rows):
                         memcpy(stage + r * job.lanes, results + r * out_step, lanes * sizeof(real))
-                job.tile[rows](x + p * x_row, x_row, offset, t1 - t0, weights, job.lanes, target,
-                               target_row, bias, t0 > 0)
-                if lanes < job.lanes:
+                gemm[rows](x + p * x_row, x_row, offset, t1 - t0, weights, job.lanes, target,
+                           target_row, bias, t0 > 0)
+                if target == stage:
                     for r in range(rows):
-                        memcpy(results + r * out_step, stage + r * job.lanes, lanes * sizeof(real))
+                        store_row[real](out, results + r * out_step, item, lanes,
+                                        stage + r * job.lanes)
 
 
 cdef void channels_last_positions(
@@ -267,8 +306,11 @@ cdef void channels_last_chunk(void *context, Py_ssize_t chunk, int worker) noexc
 
 
 cdef bint has_unit_channel_stride(const View *view, Py_ssize_t size) noexcept nogil:
-    """Whether tiles can read or store the channels of an array in place, as lanes."""
-    return (view.half == NULL and not view.pair and view.strides[1] == size
+    """Whether the channels of an array, with numbers of `size` bytes, are lanes of a vector.
+
+    The stride of a lone channel says nothing: NumPy exports any number.
+    """
+    return (not view.pair and (view.strides[1] == size or view.shape[1] == 1)
             and view.strides[2] % size == 0)
 
 
@@ -279,12 +321,12 @@ cdef bint plan_channels_last(
     """Whether such a job is one for this nest, and then how."""
     cdef const cc_tiles *tiles = sum.tiles
     cdef const PackedLayout *prepacked
-    cdef Py_ssize_t longest, row, reach
-    if not (has_unit_channel_stride(array, size) and has_unit_channel_stride(out, size)):
+    cdef Py_ssize_t longest, row, reach, item = sizeof(uint16_t) if array.half != NULL else size
+    if not (has_unit_channel_stride(array, item) and has_unit_channel_stride(out, item)):
         return False
     job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], size
     lay_along_lanes(&job.sum)
-    if not fills_lanes(&job.sum):
+    if not fills_lanes(&job.sum, array.half != NULL):
         return False
     job.rows, job.lanes = tiles.gemm_rows, tiles.gemm_lanes
     job.blocks = job.sum.rows[0].blocks
@@ -314,7 +356,10 @@ cdef bint plan_channels_last(
 
 
 cdef void plan_panel(ChannelsLast *job, Py_ssize_t samples) noexcept nogil:
-    """Read a panel of at most `samples` samples, if that pays: see WORTH_COPYING."""
+    """Read a panel of at most `samples` samples, if that pays: see WORTH_COPYING.
+
+    It does where they must be converted.
+    """
     cdef const Geometry *g = job.sum.g
     cdef Py_ssize_t step = 1 if job.sum.transposed else g.stride
     cdef Py_ssize_t taps = residue_taps(g, 0) if job.sum.transposed else g.taps
@@ -322,7 +367,8 @@ cdef void plan_panel(ChannelsLast *job, Py_ssize_t samples) noexcept nogil:
     cdef Py_ssize_t strip = ((samples - reach) // step + 1) // job.rows * job.rows
     # fewer positions where there are threads for them, but not many times the same copies
     strip = min(strip, rounded(max(job.positions, strip // 4), job.rows))
-    if strip > 0 and ((strip - 1) * step + reach) * WORTH_COPYING <= strip * taps:
+    if strip > 0 and (job.array.half != NULL or (
+            (strip - 1) * step + reach) * WORTH_COPYING <= strip * taps):
         job.strip, job.reach, job.panel_size = strip, reach, samples * job.lanes
 
 

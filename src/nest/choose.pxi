@@ -51,9 +51,15 @@ cdef bint sum_finite_positions(
     const cc_tiles *tiles, const View *dy, const View *x, const View *dw, const Geometry *g,
     Py_ssize_t groups, Py_ssize_t size
 ) noexcept nogil:
-    """backward_weight where no zero of the padding meets what is not finite."""
+    """backward_weight where no zero of the padding meets what is not finite.
+
+    Depthwise signals that have their channels last are summed along channels.
+    """
+    cdef DepthwiseWeight depthwise
     if takes_few_positions(dy, dw, g, groups):
         return few_positions_weight(tiles, dy, x, dw, g, groups, size)
+    if plan_depthwise_weight(&depthwise, tiles, dy, x, dw, g, groups, size):
+        return depthwise_weight(&depthwise)
     return backward_weight(tiles, dy, x, dw, g, groups, size)
 
 

@@ -331,11 +331,11 @@ cdef void plan_prepacking(
 
     Signals with their channels last go along lanes if these are filled and there are positions
     enough; but a call may have fewer, or arrays with other strides.
-    Half precision and complex numbers are never summed so.
+    Complex numbers never go along lanes.
     """
     plan_sum(&prepacking.sums[0], tiles, w, g, groups, transposed)
     prepacking.count = 1
-    if channels_last and w.half == NULL and not w.pair:
+    if channels_last and not w.pair:
         prepacking.sums[1] = prepacking.sums[0]
         lay_along_lanes(&prepacking.sums[1])
-        prepacking.count += fills_lanes(&prepacking.sums[1])
+        prepacking.count += fills_lanes(&prepacking.sums[1], w.half != NULL)

@@ -146,6 +146,12 @@ cdef Cut cut_terms(
     return cut
 
 
+# Of channels that lie side by side, so many samples of so many channels are copied together: they
+# stay in the first-level cache while they go into a line of each channel, and all channels of the
+# samples come before the next samples, as they lie in memory.
+cdef enum: ADJACENT_SAMPLES = 16, ADJACENT_CHANNELS = 64
+
+
 cdef void copy_border(
     const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t first, Py_ssize_t step,
     Py_ssize_t count, real *row
@@ -166,33 +172,137 @@ cdef void copy_border(
         sample += move
 
 
+cdef struct Span:
+    # Where a row of samples lies: some before the array begins, some in it, some behind its end.
+    Py_ssize_t left, inside, right
+
+
+cdef Span span_of(
+    const View *array, Py_ssize_t first, Py_ssize_t step, Py_ssize_t count
+) noexcept nogil:
+    """Samples first, first + step, ..., `count` of them."""
+    cdef Py_ssize_t length = array.shape[2]
+    cdef Span span
+    span.left = span.right = 0
+    if first < 0:
+        span.left = min(count, (-first + step - 1) // step)
+    if span.left < count and first + (count - 1) * step >= length:
+        span.right = count
+        if first + span.left * step < length:
+            span.right = count - 1 - (length - 1 - first) // step
+        span.right = min(span.right, count - span.left)
+    span.inside = count - span.left - span.right
+    return span
+
+
 cdef void copy_row(
     const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t first, Py_ssize_t step,
     Py_ssize_t count, real *row
 ) noexcept nogil:
     """row[i] = array[n, channel, first + i·step], beyond its ends as its mode says."""
-    cdef Py_ssize_t length = array.shape[2], stride = array.strides[2] * step
-    cdef Py_ssize_t left = 0, right = 0
+    cdef Py_ssize_t stride = array.strides[2] * step
+    cdef Span span = span_of(array, first, step, count)
     cdef const char *sample
-    if first < 0:
-        left = min(count, (-first + step - 1) // step)
-    if left < count and first + (count - 1) * step >= length:
-        right = count
-        if first + left * step < length:
-            right = count - 1 - (length - 1 - first) // step
-        right = min(right, count - left)
-    cdef Py_ssize_t inside = count - left - right
-    if left > 0:
-        copy_border[real](array, n, channel, first, step, left, row)
-    if inside > 0:
-        sample = at(array, n, channel, first + left * step)
+    if span.left > 0:
+        copy_border[real](array, n, channel, first, step, span.left, row)
+    if span.inside > 0:
+        sample = at(array, n, channel, first + span.left * step)
         if 0 < stride <= 64:
             # rows that are copied soon lie far from this one; two ahead measured best
-            cc_prefetch(sample + 2 * array.strides[1], inside * stride)
-        load_row[real](array, sample, stride, inside, row + left)
-    if right > 0:
-        copy_border[real](array, n, channel, first + (left + inside) * step, step, right,
-                          row + left + inside)
+            cc_prefetch(sample + 2 * array.strides[1], span.inside * stride)
+        load_row[real](array, sample, stride, span.inside, row + span.left)
+    if span.right > 0:
+        copy_border[real](array, n, channel, first + (count - span.right) * step, step, span.right,
+                          row + (count - span.right))
+
+
+cdef void copy_rows(
+    const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t first,
+    Py_ssize_t step, Py_ssize_t count, real *rows, Py_ssize_t pitch
+) noexcept nogil:
+    """rows[c·pitch + i] = array[n, channel + c, first + i·step], as copy_row."""
+    cdef Py_ssize_t c, i
+    cdef Span span
+    if channels == 1 or not has_adjacent_channels(array, sizeof(real)):
+        for c in range(channels):
+            copy_row[real](array, n, channel + c, first, step, count, rows + c * pitch)
+        return
+    span = span_of(array, first, step, count)
+    for c in range(channels):
+        if span.left > 0:
+            copy_border[real](array, n, channel + c, first, step, span.left, rows + c * pitch)
+        if span.right > 0:
+            copy_border[real](array, n, channel + c, first + (count - span.right) * step, step,
+                              span.right, rows + (c * pitch + count - span.right))
+    for i from span.left <= i < count - span.right by ADJACENT_SAMPLES:
+        for c from 0 <= c < channels by ADJACENT_CHANNELS:
+            transpose_samples[real](
+                array, at(array, n, channel + c, first + i * step), array.strides[2] * step,
+                min(ADJACENT_CHANNELS, channels - c),
+                min(ADJACENT_SAMPLES, count - span.right - i), rows + (c * pitch + i), pitch)
+
+
+cdef void transpose_samples(
+    const View *array, const char *sample, Py_ssize_t stride, Py_ssize_t channels,
+    Py_ssize_t count, real *rows, Py_ssize_t pitch
+) noexcept nogil:
+    """rows[c·pitch + i] of adjacent channels: a few samples of each become one store.
+
+    Channel by channel, every line of the array would be fetched once for each of its numbers.
+    """
+    cdef real[4][ADJACENT_CHANNELS] widened
+    cdef const real *samples[4]
+    cdef Py_ssize_t i, c, some, s
+    cdef real *to
+    for i from 0 <= i < count by 4:
+        some = min(4, count - i)
+        for s in range(some):
+            samples[s] = <const real *> sample
+            if array.half != NULL:
+                load_row[real](array, sample, sizeof(uint16_t), channels, widened[s])
+                samples[s] = widened[s]
+            sample += stride
+        to = rows + i
+        if some == 4:
+            for c in range(channels):
+                to[0] = samples[0][c]
+                to[1] = samples[1][c]
+                to[2] = samples[2][c]
+                to[3] = samples[3][c]
+                to += pitch
+        else:
+            for c in range(channels):
+                for s in range(some):
+                    to[s] = samples[s][c]
+                to += pitch
+
+
+cdef void copy_samples(
+    const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t sample,
+    Py_ssize_t step, Py_ssize_t count, real *to, Py_ssize_t width
+) noexcept nogil:
+    """to[p][l] = array[n, channel + l, sample + p·step] for some channels, else 0 up to `width`."""
+    cdef Py_ssize_t length = array.shape[2], size = channels * sizeof(real), p, i, place
+    cdef const char *first = at(array, n, channel, 0)
+    cdef const char *row
+    for p in range(count):
+        place = sample + p * step
+        if not 0 <= place < length:
+            place = source(array.mode, place, length)
+        if not 0 <= place < length:
+            memset(to, 0, width * sizeof(real))
+        else:
+            row = first + place * array.strides[2]
+            if array.half != NULL:
+                load_row[real](array, row, sizeof(uint16_t), channels, to)
+                memset(to + channels, 0, (width - channels) * sizeof(real))
+            elif channels < width or size % COPY_BYTES:
+                memcpy(to, row, size)
+                memset(to + channels, 0, (width - channels) * sizeof(real))
+            else:  # without a call for each
+                for i from 0 <= i < size by COPY_BYTES:
+                    memcpy(<char *> to + i, row + i, COPY_BYTES)
+        to += width
 
 
 cdef void pack_panel(
@@ -209,8 +319,14 @@ cdef void pack_panel(
     cdef Py_ssize_t channel = first_term // terms.per_channel
     cdef Py_ssize_t begin = first_term - channel * terms.per_channel  # the next of the channel's
     cdef Py_ssize_t t = first_term, used = 0, end, before, first, residue, u, last_u
+    cdef bint adjacent = overlap(g) and has_adjacent_channels(array, sizeof(real))
+    cdef Py_ssize_t pitch = channel_size(terms, width) if adjacent else 0
+    cdef Py_ssize_t channels  # whole ones whose rows are copied at once, or one, or a part of it
     while t < last_term:
         end = min(terms.per_channel, begin + last_term - t)
+        channels = 1
+        if adjacent and begin == 0:
+            channels = max(1, (last_term - t) // terms.per_channel)
         before = 0  # terms of the residues before
         for residue in range(terms.first_residue, terms.last_residue):
             if terms.by_residue:
@@ -223,12 +339,13 @@ cdef void pack_panel(
                 first = t - begin + (before - residue_taps(g, residue) + u if terms.by_residue
                                      else residue + u * g.period)
                 used = pack_taps[real](
-                    array, n, signals, signal_pitch, first_channel + channel, terms, residue, u,
-                    last_u, position, positions, width, panel, used,
+                    array, n, signals, signal_pitch, first_channel + channel, channels, pitch,
+                    terms, residue, u, last_u, position, positions, width, panel, used,
                     first, offset + (first - first_term))
-        t += end - begin
+        t += end - begin + (channels - 1) * terms.per_channel
+        used += (channels - 1) * pitch
         begin = 0
-        channel += 1
+        channel += channels
 
 
 cdef inline Py_ssize_t taps_before(
@@ -240,32 +357,36 @@ cdef inline Py_ssize_t taps_before(
 
 cdef Py_ssize_t pack_taps(
     const View *array, Py_ssize_t n, Py_ssize_t signals, Py_ssize_t signal_pitch,
-    Py_ssize_t channel, const Terms *terms, Py_ssize_t residue, Py_ssize_t tap,
-    Py_ssize_t last_tap, Py_ssize_t position, Py_ssize_t positions, Py_ssize_t width, real *panel,
-    Py_ssize_t used, Py_ssize_t t, int32_t *offset
+    Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t pitch, const Terms *terms,
+    Py_ssize_t residue, Py_ssize_t tap, Py_ssize_t last_tap, Py_ssize_t position,
+    Py_ssize_t positions, Py_ssize_t width, real *panel, Py_ssize_t used, Py_ssize_t t,
+    int32_t *offset
 ) noexcept nogil:
     """Some taps of a residue, whose first is the term `t`, behind what is used of the panel.
 
-    `offset` has a place for each term from `t` on. Return how much of the panel is used then.
+    The rows of several channels are `pitch` numbers from each other. `offset` has a place for each
+    term from `t` on. Return how much of the panel is used then.
     """
     cdef const Geometry *g = terms.g
     cdef Py_ssize_t ahead = terms.direction * g.step, taps = last_tap - tap
     cdef Py_ssize_t first = position + terms.direction * residue_shift(g, residue) + tap * ahead
     cdef Py_ssize_t phase = residue_phase(g, residue) if terms.direction > 0 else 0
-    cdef Py_ssize_t t_step = 1 if terms.by_residue else g.period, u, at_u, length, i
+    cdef Py_ssize_t t_step = 1 if terms.by_residue else g.period, u, at_u, length, i, c, term
     if overlap(g):
         # one row holds the samples of all taps
         length = width + (taps - 1) * g.step
         if ahead < 0:
             first += (taps - 1) * ahead
         for i in range(signals):
-            copy_row[real](array, n + i, channel, first * terms.in_step + phase, terms.in_step,
-                           length if signals == 1 else length - width + positions,
-                           panel + (used + i * signal_pitch))
-        for u in range(taps):
-            at_u = tap_at(terms, t + u * t_step, tap + u) - tap
-            offset[u * t_step] = <int32_t> (
-                used + (at_u if ahead > 0 else taps - 1 - at_u) * g.step)
+            copy_rows[real](array, n + i, channel, channels, first * terms.in_step + phase,
+                            terms.in_step, length if signals == 1 else length - width + positions,
+                            panel + (used + i * signal_pitch), pitch)
+        for c in range(channels):
+            for u in range(taps):
+                term = c * terms.per_channel + u * t_step
+                at_u = tap_at(terms, t + term, tap + u) - tap
+                offset[term] = <int32_t> (
+                    used + c * pitch + (at_u if ahead > 0 else taps - 1 - at_u) * g.step)
         return used + row_size(length)
     for u in range(taps):
         copy_row[real](array, n, channel, (first + u * ahead) * terms.in_step + phase,

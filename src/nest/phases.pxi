@@ -175,12 +175,24 @@ cdef void lay_along_lanes(Sum *sum) noexcept nogil:
     sum.size = sum.groups * sum.packed_outs * sum.terms
 
 
-cdef bint fills_lanes(const Sum *sum) noexcept nogil:
+cdef inline bint has_narrow_rest(const Sum *sum) noexcept nogil:
+    """Whether the last block of lanes is taken by a tile with half of them."""
+    return not sum.depthwise and (sum.packed_outs - sum.outs) * 2 >= sum.rows[0].lanes
+
+
+cdef bint fills_lanes(const Sum *sum, bint halves) noexcept nogil:
     """Whether channels-last tiles can compute it with at most a quarter of their lanes idle.
 
-    They leave out phases that meet no tap, whose results are the bias.
+    They leave out phases that meet no tap, whose results are the bias. Half precision is stored
+    when it is summed, so it must be one block of terms; and only depthwise layers gain by it, whose
+    samples would be gathered channel by channel otherwise.
     """
-    return (sum.terms > 0 and sum.outs * 4 >= sum.packed_outs * 3
+    cdef Py_ssize_t lanes = sum.packed_outs
+    if has_narrow_rest(sum):
+        lanes -= sum.rows[0].lanes // 2
+    if halves and not (sum.depthwise and sum.g.taps <= CC_BLOCK):
+        return False
+    return (sum.terms > 0 and sum.outs * 4 >= lanes * 3
             and not (sum.transposed and sum.g.residues < sum.g.stride))
 
 

@@ -26,6 +26,10 @@ cdef enum: BORDER_BYTES = 512 * 1024
 # Sums of backward_weight by lanes, CC_LANES numbers for each weight: a thread reads and writes them
 # for every range of positions.
 cdef enum: SUMS_BYTES = 256 * 1024
+# The chains of a depthwise backward_weight along channels, which one strip of positions after
+# another resumes, stay in the second level beside its samples. Of few taps these are 1 KiB and more
+# of a sample, without which the memory is up to three times as slow.
+cdef enum: CHAINS_BYTES = 128 * 1024
 # The arena of a call that is no larger lies on the stack: a few tiles' worth.
 cdef enum: SMALL_SCRATCH = 8 * 1024
 # Terms of a chunk at most, for each of which an offset is kept: 16 KiB of them. A multiple of
@@ -49,6 +53,9 @@ cdef enum: MERGED_ROWS = 6
 # Positions whose samples stay in the first-level cache, one block of terms after another, while the
 # tiles go across the channels of results.
 cdef enum: CHANNELS_LAST_STRIP = 64
+# Weights of a group that are near enough to be read again for every tile of positions: of 2 to 256
+# KiB it made no difference on Zen 3, where the second level has 512.
+cdef enum: NEAR_WEIGHT_BYTES = 64 * 1024
 # Below this many positions packing the weights dominates, and the panel order packs faster. Where
 # they are packed already, channels-last tiles are quicker from the second number on: 0.94 to 1.4
 # times as fast as panels with 32 positions, 0.8 to 1.3 with 16, 1.1 to 1.7 with 128.
@@ -71,6 +78,8 @@ cdef bint few_positions_enabled = True
 cdef enum: FEW_ROWS = 8
 # Output channels whose gradients are summed in one pass over dy and x.
 cdef enum: CHANNELS_PER_PASS = 512
+# Positions of a strip, for which the chains along channels are loaded and stored once.
+cdef enum: DEPTHWISE_WEIGHT_STRIP = 64
 # Positions of a sum by lanes: a chain of CC_BLOCK in each of CC_LANES lanes.
 cdef enum: FOLD_POSITIONS = 2048
 

@@ -161,6 +161,13 @@ cdef Py_ssize_t row_pitch_of(
     return distance if distance * rows < INT32_MAX - reach else 0
 
 
+cdef inline bint has_adjacent_channels(const View *view, Py_ssize_t size) noexcept nogil:
+    """Whether the numbers of a sample, of `size` bytes or halves, lie side by side."""
+    if view.pair:
+        return view.part == size and view.strides[1] == 2 * size
+    return view.strides[1] == (<Py_ssize_t> sizeof(uint16_t) if view.half != NULL else size)
+
+
 # --- reading and writing numbers ---------------------------------------------------------------
 
 # Halves that are not contiguous are gathered into, or scattered from, a buffer of HALVES.

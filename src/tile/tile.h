@@ -8,6 +8,8 @@
  *   dw_outer        sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l] lanes along l
  *   dw_dot          sums[a][b][lane] += Σ_p panel[offset[b] + p] · dy_rows[dy_offset[a] + p]
  *                                                                          lanes along p
+ *   dw_depthwise    chains[p % CC_LANES][b][l] += dy[p·dy_row + l] · x[p·x_row + offset[b] + l]
+ *                                                                          lanes along l
  *   transpose       transposed_panel[p][l] = rows[offset[l] + p]
  *   sum_row         total += Σ_p dy[p]                                     lanes along p
  *
@@ -413,6 +415,50 @@ INLINE void TILE(dw_dot_tile)(const int A, const int B, const int H, const REAL 
     }
 }
 
+/* The logical lanes are positions, as in dw_dot, and are taken one after another: each has a vector
+ * of sums for every term. */
+INLINE void TILE(dw_depthwise_terms)(const int B, const REAL *x, ptrdiff_t x_row,
+                                     const int32_t *offset, const REAL *dy, ptrdiff_t dy_row,
+                                     ptrdiff_t positions, REAL *chains, REAL *sums,
+                                     ptrdiff_t chains_row, int resume)
+{
+    enum { V = LANE_VECTORS, SIZE = V * LANES * (int)sizeof(REAL), AHEAD = SIZE + 63 };
+    for (int lane = 0; lane < CC_LANES; lane++) {
+        VEC sum[CC_DOT_TERMS][V];
+        const REAL *xs[CC_DOT_TERMS];
+
+        UNROLL for (int b = 0; b < B; b++) {
+            xs[b] = x + lane * x_row + offset[b];
+            UNROLL for (int v = 0; v < V; v++)
+                sum[b][v] = resume ? V_LOAD(chains + (b * V + v) * LANES) : V_SET1(0);
+        }
+        for (ptrdiff_t p = lane, at = 0; p < positions; p += CC_LANES, at += CC_LANES * x_row) {
+            VEC dys[V];
+            UNROLL for (int v = 0; v < V; v++) {
+                dys[v] = V_LOAD(dy + p * dy_row + v * LANES);
+                V_PIN(dys[v]);
+            }
+            /* the nest goes on to the channels that lie behind these, up to the last of a tile:
+             * if rows begin within a line of the cache, that is in the line not yet read */
+            cc_prefetch((const char *)(dy + p * dy_row) + AHEAD, SIZE);
+            cc_prefetch((const char *)(xs[0] + at) + AHEAD, SIZE);
+            UNROLL for (int b = 0; b < B; b++)
+                UNROLL for (int v = 0; v < V; v++)
+                    sum[b][v] = V_FMA(dys[v], V_LOAD(xs[b] + at + v * LANES), sum[b][v]);
+        }
+        UNROLL for (int b = 0; b < B; b++)
+            UNROLL for (int v = 0; v < V; v++) {
+                if (sums)
+                    V_STORE(sums + (b * V + v) * LANES,
+                            V_ADD(V_LOAD(sums + (b * V + v) * LANES), sum[b][v]));
+                else
+                    V_STORE(chains + (b * V + v) * LANES, sum[b][v]);
+            }
+        chains += chains_row;
+        sums = sums ? sums + chains_row : NULL;
+    }
+}
+
 static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
 {
     enum { V = CC_LANES / LANES };
@@ -469,6 +515,15 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
                         (const REAL *)w, w_row, (REAL *)out, out_row, (const REAL *)bias,      \
                         resume);                                                               \
     }
+#define GEMM_NARROW(R)                                                                         \
+    static void TILE(gemm_narrow_##R)(                                                         \
+        const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const void *w, \
+        ptrdiff_t w_row, void *out, ptrdiff_t out_row, const void *bias, int resume)           \
+    {                                                                                          \
+        TILE(gemm_rows)(0, R, LANE_VECTORS / 2, (const REAL *)x, x_row, offset, terms,         \
+                        (const REAL *)w, w_row, (REAL *)out, out_row, (const REAL *)bias,      \
+                        resume);                                                               \
+    }
 #define DW_OUTER(R)                                                                            \
     static void TILE(dw_outer_##R)(const void *panel, const int32_t *offset,                   \
                                    const void *dy_tile, ptrdiff_t positions, void *sums)       \
@@ -487,6 +542,16 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
                           sums_row);                                                           \
     }
 
+#define DW_DEPTHWISE(B)                                                                        \
+    static void TILE(dw_depthwise_##B)(                                                        \
+        const void *x, ptrdiff_t x_row, const int32_t *offset, const void *dy,                 \
+        ptrdiff_t dy_row, ptrdiff_t positions, void *chains, void *sums, ptrdiff_t chains_row, \
+        int resume)                                                                            \
+    {                                                                                          \
+        TILE(dw_depthwise_terms)(B, (const REAL *)x, x_row, offset, (const REAL *)dy, dy_row,  \
+                                 positions, (REAL *)chains, (REAL *)sums, chains_row, resume); \
+    }
+
 /* How many rows and vectors fill the registers: R·V accumulators beside the smaller of R and V
  * and one more. Eight would do for two multiply-adds in a cycle that take four, if nothing else
  * ever came between; ten or twelve are up to 25 % faster. */
@@ -494,10 +559,14 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
 #define ROWS 12
 #define FOR_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 #define VECTORS(R) ((R) <= 3 ? 8 : (R) <= 6 ? 4 : 2)
+#define FOR_DEPTHWISE_TERMS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
+#define DEPTHWISE_TERMS 8
 #else
 #define ROWS 6
 #define FOR_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #define VECTORS(R) ((R) <= 1 ? 8 : (R) <= 2 ? 6 : (R) <= 3 ? 4 : (R) <= 4 ? 3 : 2)
+#define FOR_DEPTHWISE_TERMS(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#define DEPTHWISE_TERMS 6
 #endif
 
 /* dw_dot: rows of dy and terms of a tile, and how many vectors of lanes go together. */
@@ -512,15 +581,19 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
 FOR_ROWS(CORRELATE)
 FOR_ROW_TERMS(ROW)
 FOR_ROWS(GEMM)
+FOR_ROWS(GEMM_NARROW)
 FOR_ROWS(DW_OUTER)
 FOR_PAIRS(DW_DOT)
+FOR_DEPTHWISE_TERMS(DW_DEPTHWISE)
 
 #define WIDTH_ENTRY(R) [R] = VECTORS(R) * LANES,
 #define CORRELATE_ENTRY(R) [R] = TILE(correlate_##R),
 #define ROW_ENTRY(T) [T] = TILE(row_##T),
 #define GEMM_ENTRY(R) [R] = TILE(gemm_##R),
 #define DEPTHWISE_ENTRY(R) [R] = TILE(depthwise_##R),
+#define GEMM_NARROW_ENTRY(R) [R] = TILE(gemm_narrow_##R),
 #define DW_OUTER_ENTRY(R) [R] = TILE(dw_outer_##R),
+#define DW_DEPTHWISE_ENTRY(B) [B] = TILE(dw_depthwise_##B),
 #define DW_DOT_ENTRY(A, B) [A][B] = TILE(dw_dot_##A##_##B),
 
 static const cc_tiles TILE(tiles) = {
@@ -533,11 +606,14 @@ static const cc_tiles TILE(tiles) = {
     .gemm_lanes = LANE_VECTORS * LANES,
     .gemm = {FOR_ROWS(GEMM_ENTRY)},
     .depthwise = {FOR_ROWS(DEPTHWISE_ENTRY)},
+    .gemm_narrow = {FOR_ROWS(GEMM_NARROW_ENTRY)},
     .dw_outer_rows = ROWS,
     .dw_outer_width = LANE_VECTORS * LANES,
     .dw_outer = {FOR_ROWS(DW_OUTER_ENTRY)},
     .dw_dot_terms = {0, 8, 6, 4},
     .dw_dot = {FOR_PAIRS(DW_DOT_ENTRY)},
+    .dw_depthwise_terms = DEPTHWISE_TERMS,
+    .dw_depthwise = {FOR_DEPTHWISE_TERMS(DW_DEPTHWISE_ENTRY)},
     .fold_lanes = TILE(fold_lanes),
     .transpose = TILE(transpose),
     .sum_row = TILE(sum_row),
@@ -560,9 +636,15 @@ static const cc_tiles TILE(tiles) = {
 #undef GEMM
 #undef GEMM_ENTRY
 #undef DEPTHWISE_ENTRY
+#undef GEMM_NARROW
+#undef GEMM_NARROW_ENTRY
 #undef DW_OUTER
 #undef DW_DOT
+#undef DW_DEPTHWISE
+#undef FOR_DEPTHWISE_TERMS
+#undef DEPTHWISE_TERMS
 #undef WIDTH_ENTRY
 #undef CORRELATE_ENTRY
 #undef DW_OUTER_ENTRY
+#undef DW_DEPTHWISE_ENTRY
 #undef DW_DOT_ENTRY

@@ -53,6 +53,14 @@ typedef void (*cc_dw_dot)(const void *panel, const int32_t *offset, const void *
                           const int32_t *dy_offset, ptrdiff_t skew, ptrdiff_t positions,
                           void *sums, ptrdiff_t sums_row);
 
+/* chains[p % CC_LANES][b][l] += dy[p·dy_row + l] · x[p·x_row + offset[b] + l] for all p and the lanes
+ * l of one tile, with `chains_row` numbers from a p to the next. Chains begin at zero unless they
+ * are to `resume`; where there are sums, which lie alike, they end there: they are added to these
+ * instead of being stored. */
+typedef void (*cc_dw_depthwise)(const void *x, ptrdiff_t x_row, const int32_t *offset,
+                                const void *dy, ptrdiff_t dy_row, ptrdiff_t positions,
+                                void *chains, void *sums, ptrdiff_t chains_row, int resume);
+
 /* sums[i] = Σ_lane sums[i][lane], in place. */
 typedef void (*cc_fold_lanes)(void *sums, ptrdiff_t count);
 
@@ -73,6 +81,7 @@ typedef struct cc_tiles {
     ptrdiff_t gemm_rows;
     ptrdiff_t gemm_lanes;
     cc_gemm gemm[CC_ROWS + 1];
+    cc_gemm gemm_narrow[CC_ROWS + 1]; /* with half the lanes */
     cc_gemm depthwise[CC_ROWS + 1];
     ptrdiff_t dw_outer_rows;
     ptrdiff_t dw_outer_width; /* lanes in a tile */
@@ -80,6 +89,8 @@ typedef struct cc_tiles {
     cc_transpose transpose;
     ptrdiff_t dw_dot_terms[CC_DOT_ROWS + 1]; /* b at most, for each number of rows a */
     cc_dw_dot dw_dot[CC_DOT_ROWS + 1][CC_DOT_TERMS + 1];
+    ptrdiff_t dw_depthwise_terms; /* b at most */
+    cc_dw_depthwise dw_depthwise[CC_DOT_TERMS + 1];
     cc_fold_lanes fold_lanes;
     cc_sum_row sum_row;
     const struct cc_tiles *narrower; /* with half the lanes and the same bits, or NULL */

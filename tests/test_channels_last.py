@@ -1,0 +1,208 @@
+"""Channels last: the bits of channels first, at sizes on either side of every block and crossover.
+
+Where channels lie side by side other loops compute, with lanes along channels, or samples of many
+channels are transposed at once. What they return is compared with what the loops along positions
+return, for arrays that can be read in place and for those that cannot.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import PADDING_MODES, REAL, Case, cases, seeds
+
+import cconv1d
+from cconv1d import (
+    conv1d,
+    conv1d_backward_input,
+    conv1d_backward_weight,
+)
+
+same = np.testing.assert_array_equal
+
+FORMATS = ("float32", "float64", "float16", "bfloat16", "complex64", "complex128")
+
+
+def dtype_of(name):
+    if name == "bfloat16":
+        return np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
+    return np.dtype(name)
+
+
+def bits(array):
+    """The bits of numbers, or, of a NaN, that it is one: its payload is nobody's promise."""
+    array = np.ascontiguousarray(array)
+    if array.dtype.kind == "c":
+        array = array.view(array.real.dtype)
+    numbers = array.view(f"u{array.itemsize}").copy()
+    with np.errstate(invalid="ignore"):
+        numbers[np.isnan(array.astype("d"))] = 1
+    return numbers
+
+
+def contiguous(array):
+    return np.ascontiguousarray(array.swapaxes(1, 2))
+
+
+def within_wider(array):
+    """Samples of more channels than are wanted, which lie apart then; channels still adjacent."""
+    wider = np.zeros((array.shape[0], array.shape[2], array.shape[1] + 5), array.dtype)
+    wider[:, :, 3:-2] = array.swapaxes(1, 2)
+    return wider[:, :, 3:-2]
+
+
+def backwards(array):
+    """The last sample first in memory, and others between them."""
+    apart = np.zeros((array.shape[0], 2 * array.shape[2], array.shape[1]), array.dtype)
+    view = apart[:, ::-2]
+    view[...] = array.swapaxes(1, 2)
+    return view
+
+
+def read_only(array):
+    copy = contiguous(array)
+    copy.flags.writeable = False
+    return copy
+
+
+def all_maps(case, x, w, b, dy, **layout):
+    options = case.options | layout
+    return (
+        conv1d(x, w, b, **options),
+        conv1d_backward_input(dy, w, case.length, **options),
+        conv1d_backward_weight(dy, x, case.taps, **options),
+    )
+
+
+def check(case, dtype, arrange=contiguous, seed=0, spoil=True):
+    x, w, b, dy = case.normal(seed, dtype)
+    if np.dtype(dtype).kind == "c":
+        x, dy = x * (1 + 0.5j), dy * (1 - 0.25j)
+    for spoilt in (False, True)[: 1 + spoil]:
+        if spoilt:
+            x[0, -1, case.length // 2], dy[0, 0, dy.shape[2] // 3] = np.nan, np.inf
+        expected = all_maps(case, x, w, b, dy)
+        got = all_maps(case, arrange(x), w, b, arrange(dy), layout="NLC")
+        for name, a, e in zip(("y", "dx", "dw"), got, expected, strict=True):
+            a = a if name == "dw" else a.swapaxes(1, 2)
+            same(bits(a), bits(e), err_msg=name)
+
+
+def depthwise(channels, length, taps, stride=1, padding="same", dilation=1, mode="zeros", batch=1):
+    if padding == "same" and stride > 1:
+        padding = taps * dilation // 2
+    return Case(batch, channels, 1, 1, length, taps, stride, padding, dilation, mode)
+
+
+DEPTHWISE = {
+    **{f"channels {c}": depthwise(c, 70, 4) for c in (1, 7, 8, 15, 16, 17, 31, 32, 33, 65, 150)},
+    # either side of the logical lanes, of strips, of what is read in place, of a range
+    **{
+        f"length {n}": depthwise(33, n, 3)
+        for n in (1, 2, 15, 16, 17, 63, 64, 65, 127, 129, 399, 401, 2047, 2048, 2049, 2100, 4200)
+    },
+    **{f"length {n}, padded more": depthwise(17, n, 33) for n in (432, 433, 434, 2080, 2500)},
+    # either side of a tile, of many taps that read a panel, of a part of the sums
+    **{
+        f"taps {k}": depthwise(18, 300, k)
+        for k in (1, 2, 5, 6, 7, 8, 9, 12, 13, 16, 17, 31, 63, 64, 65, 127, 128, 129, 260)
+    },
+    **{f"stride {s}": depthwise(20, 500, 5, s) for s in (2, 3, 7)},
+    **{f"stride {s}, many taps": depthwise(20, 500, 40, s) for s in (2, 3, 16)},
+    **{f"dilation {d}": depthwise(20, 700, 5, 1, "same", d) for d in (2, 8, 16, 100)},
+    "stride and dilation": depthwise(20, 700, 6, 3, 5, 2),
+    "causal": depthwise(40, 300, 4, 1, "causal"),
+    "samples": depthwise(40, 90, 4, batch=5),
+    **{m: depthwise(40, 120, 9, 1, 8, 1, m) for m in PADDING_MODES if m != "zeros"},
+}
+
+
+@pytest.mark.parametrize("dtype", REAL, ids=str)
+@pytest.mark.parametrize("case", DEPTHWISE.values(), ids=DEPTHWISE)
+def test_depthwise(native, case, dtype):
+    check(case, dtype)
+
+
+DENSE = {
+    # channels of results on either side of a block of lanes, of half of it, and of idle lanes
+    # that are too many
+    **{
+        f"outs {k}": Case(1, 1, 3, k, 400, 5, 1, 2, 1)
+        for k in (3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 24, 25, 31, 32, 33, 40, 63, 64, 65, 100)
+    },
+    # terms on either side of a chain
+    **{f"channels {c}": Case(1, 1, c, 32, 300, 3, 1, 1, 1) for c in (1, 2, 42, 43, 44, 90)},
+    # weights on either side of those that are taken together
+    **{f"{k} outs of 100 terms": Case(1, 1, 20, k, 280, 5, 1, 2, 1) for k in (144, 160, 176, 336)},
+    **{f"length {n}": Case(1, 1, 2, 48, n, 3, 1, 1, 1) for n in (255, 256, 257, 261, 262, 268)},
+    "few channels, stride": Case(1, 1, 1, 96, 2000, 10, 5, 0, 1),
+    "few channels, stride, padded": Case(2, 1, 2, 64, 900, 9, 2, 4, 1),
+    "few results": Case(2, 1, 70, 3, 300, 5, 1, 2, 1),
+    "few results, stride": Case(1, 1, 130, 2, 300, 8, 4, 2, 1),
+    "groups": Case(2, 3, 5, 16, 300, 4, 1, 2, 2),
+    "groups of pairs": Case(1, 30, 2, 2, 300, 4, 1, 2, 1),
+    "more than are transposed together": Case(1, 1, 131, 5, 70, 3, 1, 1, 1),
+    "a residue more than channels": Case(1, 1, 66, 70, 90, 7, 3, 4, 2),
+    "far apart": Case(1, 1, 65, 4, 700, 3, 1, 300, 300),
+    **{m: Case(2, 1, 65, 20, 70, 9, 2, 7, 1, m) for m in PADDING_MODES if m != "zeros"},
+}
+
+
+@pytest.mark.parametrize("dtype", REAL, ids=str)
+@pytest.mark.parametrize("case", DENSE.values(), ids=DENSE)
+def test_dense(native, case, dtype):
+    check(case, dtype)
+
+
+ANY = {
+    "depthwise": depthwise(35, 200, 5, batch=2),
+    "depthwise, stride": depthwise(35, 200, 20, 3),
+    "depthwise, few samples": depthwise(35, 6, 9, padding=4),
+    "dense": Case(2, 1, 67, 34, 150, 3, 1, 1, 1),
+    "few results": Case(2, 1, 67, 2, 150, 3, 2, 1, 1),
+    "few channels": Case(2, 1, 2, 34, 150, 3, 2, 1, 1),
+    "groups": Case(2, 3, 6, 8, 130, 4, 1, 3, 1, "reflect"),
+}
+
+
+@pytest.mark.parametrize("arrange", [contiguous, within_wider, backwards, read_only])
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("case", ANY.values(), ids=ANY)
+def test_any_format_and_strides(native, case, name, arrange):
+    check(case, dtype_of(name), arrange, spoil=dtype_of(name).kind != "c")
+
+
+@given(case=cases(work=2**13), seed=seeds, name=st.sampled_from(FORMATS[:3]))
+def test_any_case(native, case, seed, name):
+    check(case, dtype_of(name), seed=seed)
+
+
+@given(data=st.data(), seed=seeds)
+def test_any_depthwise_gradient(native, data, seed):
+    case = data.draw(cases(work=2**13))
+    groups = case.groups * case.channels
+    case = case._replace(groups=groups, channels=1, outs=1)
+    check(case, np.float32, seed=seed)
+
+
+def test_empty(native):
+    case = depthwise(20, 30, 4)
+    none = np.empty((0, 30, 20), "f")
+    got = conv1d_backward_weight(none, none, 4, **case.options, layout="NLC")
+    same(got, np.zeros((20, 1, 4), "f"))
+
+
+@pytest.mark.parametrize("taps", [4, 31, 70])
+def test_threads(native, taps):
+    """Shared out by blocks of channels and parts of the taps."""
+    case = depthwise(200, 2100, taps, batch=2)
+    x, _, _, dy = case.normal(3, "f")
+    x, dy = contiguous(x), contiguous(dy)
+    got = []
+    for threads in (1, 2, 7):
+        with cconv1d.num_threads(threads):
+            got.append(conv1d_backward_weight(dy, x, taps, **case.options, layout="NLC"))
+    same(got[1], got[0])
+    same(got[2], got[0])
