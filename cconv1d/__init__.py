@@ -22,18 +22,22 @@ from ._functional import (
 from ._geometry import conv1d_output_length, conv_transpose1d_output_length
 from ._prepared import PreparedConv1d
 from ._signal import convolve, correlate
+from ._step import StepGradients, conv1d_step, conv1d_step_backward
 from ._threads import get_num_threads, num_threads, set_num_threads
 from ._version import __version__
 
 __all__ = [
     "Gradients",
     "PreparedConv1d",
+    "StepGradients",
     "__version__",
     "conv1d",
     "conv1d_backward",
     "conv1d_backward_input",
     "conv1d_backward_weight",
     "conv1d_output_length",
+    "conv1d_step",
+    "conv1d_step_backward",
     "conv_transpose1d",
     "conv_transpose1d_backward",
     "conv_transpose1d_output_length",

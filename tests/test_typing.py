@@ -60,6 +60,12 @@ assert_type(layer.backward(y, x, needs=(True, True, False), out=grads), Gradient
 assert_type(layer.weight, Array)
 assert_type(layer.bias, Array | None)
 
+z, history = cconv1d.conv1d_step(x, None, w, b, 2, dilation=2, groups=2, layout="NCL")
+assert_type(history, Array)
+steps = cconv1d.conv1d_step_backward(z, history, x, None, w, 2, 2, 2, needs=(True,) * 4)
+assert_type(steps, cconv1d.StepGradients)
+assert_type(steps.history, Array | None)
+
 assert_type(cconv1d.convolve(x, [1.0, 2.0], "same", axis=0), Array)
 assert_type(cconv1d.correlate(x, w[0, 0], mode=2), Array)
 
@@ -95,6 +101,8 @@ cconv1d.conv_transpose1d([1.0], [1.0], padding_mode="zeros")
 cconv1d.conv_transpose1d_backward([1.0], [1.0], [1.0], output_padding=0.5)
 cconv1d.conv1d_output_length(10.0, 3)
 cconv1d.conv_transpose1d_output_length(10, 3, padding="full")
+cconv1d.conv1d_step([1.0], None, [1.0], padding="causal")
+cconv1d.conv1d_step_backward([1.0], None, [1.0], [1.0]).input
 cconv1d.convolve([1.0], [1.0], "all")
 cconv1d.correlate([1.0], [1.0], axis=None)
 cconv1d.set_num_threads(1.5)
