@@ -23,6 +23,7 @@ from ._geometry import conv1d_output_length, conv_transpose1d_output_length
 from ._prepared import PreparedConv1d
 from ._signal import convolve, correlate
 from ._step import StepGradients, conv1d_step, conv1d_step_backward
+from ._stream import Stream
 from ._threads import get_num_threads, num_threads, set_num_threads
 from ._version import __version__
 
@@ -30,6 +31,7 @@ __all__ = [
     "Gradients",
     "PreparedConv1d",
     "StepGradients",
+    "Stream",
     "__version__",
     "conv1d",
     "conv1d_backward",

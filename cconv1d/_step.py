@@ -141,7 +141,7 @@ def plan_step(
         raise ValueError(
             f"{function}: stride {stride} is more than the {span} samples that the dilated kernel "
             f"spans, so samples between windows are not read: a history cannot say how many are "
-            f"still to come; leave them out of the input"
+            f"still to come; leave them out of the input, or use Stream"
         )
     axis = -2 if layout == "NLC" and len(x) > 1 else -1
     held = span - 1
@@ -243,7 +243,7 @@ def conv1d_step(
     See Also
     --------
     conv1d_step_backward : Its gradients.
-    conv1d : What it is a part of.
+    Stream : The same with a state of its own, for any padding and stride, without allocations.
 
     Notes
     -----

@@ -16,14 +16,35 @@ import numpy as np
 import pytest
 
 import cconv1d
-from cconv1d import _config, _execute, _functional, _geometry, _prepared, _signal, _step, _threads
+from cconv1d import (
+    _config,
+    _execute,
+    _functional,
+    _geometry,
+    _prepared,
+    _signal,
+    _step,
+    _stream,
+    _threads,
+)
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
 @pytest.mark.parametrize(
     "module",
-    [cconv1d, _config, _execute, _functional, _geometry, _prepared, _signal, _step, _threads],
+    [
+        cconv1d,
+        _config,
+        _execute,
+        _functional,
+        _geometry,
+        _prepared,
+        _signal,
+        _step,
+        _stream,
+        _threads,
+    ],
     ids=lambda m: m.__name__,
 )
 def test_examples_in_docstrings(module):

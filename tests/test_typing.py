@@ -66,6 +66,14 @@ steps = cconv1d.conv1d_step_backward(z, history, x, None, w, 2, 2, 2, needs=(Tru
 assert_type(steps, cconv1d.StepGradients)
 assert_type(steps.history, Array | None)
 
+stream = cconv1d.Stream(w, b, stride=2, padding="full", groups=2, batch=2, extra_history=1)
+assert_type(stream.push(x, lengths=[30, 20], rows=np.array([1, 0])), Array)
+assert_type(stream.clone(), cconv1d.Stream)
+stream.rewind([1, 0])
+stream.state = stream.state
+assert_type(stream.finish(), Array)
+stream.reset([0])
+
 assert_type(cconv1d.convolve(x, [1.0, 2.0], "same", axis=0), Array)
 assert_type(cconv1d.correlate(x, w[0, 0], mode=2), Array)
 
@@ -103,6 +111,8 @@ cconv1d.conv1d_output_length(10.0, 3)
 cconv1d.conv_transpose1d_output_length(10, 3, padding="full")
 cconv1d.conv1d_step([1.0], None, [1.0], padding="causal")
 cconv1d.conv1d_step_backward([1.0], None, [1.0], [1.0]).input
+cconv1d.Stream([1.0], padding_mode="circular")
+cconv1d.Stream([1.0], method="fft")
 cconv1d.convolve([1.0], [1.0], "all")
 cconv1d.correlate([1.0], [1.0], axis=None)
 cconv1d.set_num_threads(1.5)
