@@ -252,6 +252,8 @@ class Stream:
         self._batch: int | None = batch
         self._outs, self._channels, self._extra = outs, channels, extra
         self._kept = geometry.history + extra
+        self._axis = -2 if layout == "NLC" and len(shape) > 1 else -1  # of time
+        self._joined = self._kept + ALWAYS_JOINED  # the longest chunk that is copied as a whole
         self._begin()
         self._use(self._new_buffer(self._kept))
 
@@ -427,10 +429,6 @@ class Stream:
 
     # --- shapes and places ------------------------------------------------------------------------
 
-    @property
-    def _axis(self) -> int:
-        return -2 if self._layout == "NLC" and self._weight.ndim > 1 else -1
-
     def _shape(self, rows: int | None, channels: int, length: int) -> Shape:
         if self._weight.ndim == 1:
             return (length,)
@@ -485,8 +483,9 @@ class Stream:
             integer(function, name, value, least)
         return array.astype(np.int64)
 
-    def _check_open(self, function: str, positions: Any) -> None:
-        if np.any(np.asarray(positions) < 0):
+    def _check_open(self, function: str, least: int) -> None:
+        """Refuse rows that are finished, of which the one at the least position is one."""
+        if least < 0:
             raise RuntimeError(f"{function}: it is finished; reset() begins anew")
 
     # --- convolving -------------------------------------------------------------------------------
@@ -525,11 +524,6 @@ class Stream:
             sample = max(sample, 0)
         mode = g.mode if pads[0] and not g.transposed else "zeros"
         return Piece(joined, sample - position, stop, pads, mode, end - start)
-
-    @property
-    def _joined(self) -> int:
-        """The longest chunk that is copied as a whole."""
-        return self._kept + ALWAYS_JOINED
 
     def _lead(self, position: int) -> int:
         """How much of a long chunk is copied: what windows that begin before it may read."""
@@ -785,7 +779,7 @@ class Stream:
         """A push of any number of samples to some rows, which may be at different positions."""
         function = "Stream.push"
         positions = self._all_positions()
-        self._check_open(function, positions[rows[rows >= 0]])
+        self._check_open(function, positions[rows[rows >= 0]].min(initial=0))
         groups = list(self._groups_of(positions, lengths, rows))
         counts = [sum(piece.outputs for piece in group.pieces) for group in groups]
         shape = self._shape(len(rows), self._outs, max(counts, default=0))
@@ -900,7 +894,7 @@ class Stream:
             meant = np.arange(len(positions))
         else:
             meant = self._check_rows(function, rows, np.size(rows))
-        self._check_open(function, positions[meant[meant >= 0]])
+        self._check_open(function, positions[meant[meant >= 0]].min(initial=0))
         plans = {
             at: (self._geometry.known(at), self._geometry.whole(function, at))
             for at in map(int, positions[meant[meant >= 0]])
@@ -1020,7 +1014,7 @@ class Stream:
             steps = np.full_like(positions, integer(function, "n", n, 0))
         else:
             steps = self._integers(function, "n", n, self._batch, 0)
-        self._check_open(function, positions[steps > 0])
+        self._check_open(function, positions[steps > 0].min(initial=0))
         if (steps > slacks).any():
             row = int(np.argmax(steps > slacks))
             where = "" if self._batch is None else f" in row {row}"

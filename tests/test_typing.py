@@ -74,6 +74,14 @@ stream.state = stream.state
 assert_type(stream.finish(), Array)
 stream.reset([0])
 
+depthwise = np.ones((4, 3), np.float32)
+causal = cconv1d.causal_conv1d_fn(x, depthwise, activation="silu")
+found = cconv1d.causal_conv1d_backward(causal, x, depthwise, activation="silu")
+assert_type(found, cconv1d.CausalGradients)
+assert_type(found.bias, Array | None)
+states = cconv1d.causal_conv1d_varlen_states(x[0].T, [0, 10, 30], 2)
+assert_type(cconv1d.causal_conv1d_update(x[:, :, 0], states, depthwise), Array)
+
 assert_type(cconv1d.convolve(x, [1.0, 2.0], "same", axis=0), Array)
 assert_type(cconv1d.correlate(x, w[0, 0], mode=2), Array)
 
@@ -113,6 +121,8 @@ cconv1d.conv1d_step([1.0], None, [1.0], padding="causal")
 cconv1d.conv1d_step_backward([1.0], None, [1.0], [1.0]).input
 cconv1d.Stream([1.0], padding_mode="circular")
 cconv1d.Stream([1.0], method="fft")
+cconv1d.causal_conv1d_fn([1.0], [1.0], activation="relu")
+cconv1d.causal_conv1d_update([[1.0]], [[[1.0]]], [[1.0]])
 cconv1d.convolve([1.0], [1.0], "all")
 cconv1d.correlate([1.0], [1.0], axis=None)
 cconv1d.set_num_threads(1.5)
