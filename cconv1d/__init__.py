@@ -9,6 +9,13 @@
 array([6., 9.])
 """
 
+from ._causal import (
+    CausalGradients,
+    causal_conv1d_backward,
+    causal_conv1d_fn,
+    causal_conv1d_update,
+    causal_conv1d_varlen_states,
+)
 from ._config import get_include, show_config
 from ._execute import Gradients
 from ._functional import (
@@ -22,18 +29,29 @@ from ._functional import (
 from ._geometry import conv1d_output_length, conv_transpose1d_output_length
 from ._prepared import PreparedConv1d
 from ._signal import convolve, correlate
+from ._step import StepGradients, conv1d_step, conv1d_step_backward
+from ._stream import Stream
 from ._threads import get_num_threads, num_threads, set_num_threads
 from ._version import __version__
 
 __all__ = [
+    "CausalGradients",
     "Gradients",
     "PreparedConv1d",
+    "StepGradients",
+    "Stream",
     "__version__",
+    "causal_conv1d_backward",
+    "causal_conv1d_fn",
+    "causal_conv1d_update",
+    "causal_conv1d_varlen_states",
     "conv1d",
     "conv1d_backward",
     "conv1d_backward_input",
     "conv1d_backward_weight",
     "conv1d_output_length",
+    "conv1d_step",
+    "conv1d_step_backward",
     "conv_transpose1d",
     "conv_transpose1d_backward",
     "conv_transpose1d_output_length",

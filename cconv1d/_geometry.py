@@ -23,11 +23,13 @@ __all__ = [
     "PaddingMode",
     "PaddingWord",
     "Pads",
+    "StreamGeometry",
     "check_options",
     "conv1d_output_length",
     "conv_transpose1d_output_length",
     "integer",
     "resolve",
+    "resolve_stream",
     "resolve_transposed",
 ]
 
@@ -238,6 +240,137 @@ def resolve_transposed(
             f"{made_by}"
         )
     return Geometry(whole - left - right, length, stride, dilation, left)
+
+
+class StreamGeometry(NamedTuple):
+    """Which outputs are known after how many samples, and which samples they need.
+
+    An output is known once all samples that it reads have come, so that no sum is ever begun before
+    it can be ended. For a convolution, output p reads the samples from ``p*stride - left`` on,
+    `span` of them. For a transposed one, output q reads the samples p with
+    ``0 <= q + left - p*stride < span``.
+    """
+
+    stride: int
+    span: int
+    left: int
+    right: int
+    mode: str
+    transposed: bool
+
+    @property
+    def held_back(self) -> int:
+        """Outputs of a transposed convolution that the next sample, or the end, may change.
+
+        Of a signal that ends now, `right` outputs are left out, which may be more than those that
+        the next sample adds to.
+        """
+        return max(0, self.stride + self.right - self.span)
+
+    @property
+    def history(self) -> int:
+        """The samples before the present one that outputs to come may read."""
+        if self.transposed:
+            read = (self.held_back + self.span - 1) // self.stride
+            return max(read, -(-self.held_back // self.stride))
+        padded = max(self.left, self.right + 1 if self.right else 0)
+        return max(
+            self.span - 1,
+            padded if self.mode == "reflect" else 0,
+            1 if self.mode == "replicate" and padded else 0,
+        )
+
+    @property
+    def latency(self) -> int:
+        """The most samples behind an output's own that must have come before it is known.
+
+        Its own is the one that meets the first tap without padding: sample p*stride for output p,
+        sample q // stride for output q of a transposed convolution.
+        """
+        if self.transposed:
+            return -(-(self.left + self.held_back) // self.stride)
+        latency = self.span - 1 - self.left
+        return max(latency, self.left) if self.mode == "reflect" else latency
+
+    def known(self, samples: int) -> int:
+        """How many outputs are known after so many samples."""
+        if samples == 0 or (self.mode == "reflect" and samples <= self.left):
+            return 0
+        if self.transposed:
+            return max(samples * self.stride - self.left - self.held_back, 0)
+        beyond = samples + self.left - self.span
+        return beyond // self.stride + 1 if beyond >= 0 else 0
+
+    def whole(self, function: str, samples: int) -> int:
+        """How many outputs a signal of so many samples has; none where `conv1d` would refuse."""
+        if self.transposed:
+            beyond = (samples - 1) * self.stride + self.span - self.left - self.right
+            return max(beyond, 0) if samples else 0
+        _check_mode(function, self.mode, samples, self.left, self.right)
+        beyond = samples + self.left + self.right - self.span
+        return beyond // self.stride + 1 if beyond >= 0 else 0
+
+    def first_sample(self, output: int) -> int:
+        """The first sample that an output reads; negative where it begins in the padding.
+
+        An output of a transposed convolution that lies in a gap reads none: then the one before it.
+        """
+        if self.transposed:
+            place = output + self.left
+            return max(min(-((self.span - 1 - place) // self.stride), place // self.stride), 0)
+        return output * self.stride - self.left
+
+    def samples_for(self, outputs: int) -> int:
+        """After how many samples so many outputs are known, if that is more than none."""
+        if self.transposed:
+            return -(-(outputs + self.left + self.held_back) // self.stride)
+        least = self.left + 1 if self.mode == "reflect" else 1
+        return max((outputs - 1) * self.stride - self.left + self.span, least)
+
+
+def resolve_stream(
+    function: str,
+    taps: int,
+    stride: object,
+    padding: object,
+    dilation: object,
+    padding_mode: object,
+    transposed: bool,
+) -> tuple[StreamGeometry, int]:
+    """The geometry of a stream and its dilation, or the error that says why it cannot stream."""
+    if transposed and isinstance(padding, str) and padding != "causal":
+        raise ValueError(
+            f"{function}: padding of a transposed stream must be {PAIR} or 'causal', "
+            f"not {padding!r}"
+        )
+    stride, padding, dilation, mode = check_options(
+        function, stride, padding, dilation, padding_mode
+    )
+    span = dilation * (taps - 1) + 1
+    if mode == "circular":
+        raise ValueError(
+            f"{function}: padding_mode 'circular' cannot stream, as the first outputs need the "
+            f"last samples"
+        )
+    if transposed and mode != "zeros":
+        raise ValueError(
+            f"{function}: padding_mode of a transposed stream must be 'zeros', not {mode!r}"
+        )
+    if padding in ("same", "same_lower") and stride > 1:
+        raise ValueError(
+            f"{function}: padding {padding!r} with stride {stride} cannot stream, as the padding "
+            f"on the left depends on the length of the whole signal; give a pair (left, right)"
+        )
+    if transposed and padding == "causal":
+        left, right = 0, max(span - stride, 0)
+    else:
+        left, right = _pads(function, padding, 1, span, stride)
+    if span + stride + left + right > MAX_SIZE:
+        raise ValueError(
+            f"{function}: lengths must be at most 2**48, but the dilated kernel spans {span}, "
+            f"stride {stride}, padding ({left}, {right})"
+        )
+    return StreamGeometry(stride, span, left, right, mode, transposed), dilation
 
 
 def conv1d_output_length(

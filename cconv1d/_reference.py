@@ -159,3 +159,18 @@ def pack(w: Array, g: Geometry, groups: int, transposed: bool, channels_last: bo
     `channels_last` says that the signals will be views of arrays with their channels last.
     """
     return w
+
+
+@silent
+def silu(values: Array) -> None:
+    """v becomes v / (1 + exp(-v))."""
+    v = values.astype(np.float64)
+    values[...] = v / (1 + np.exp(-v))
+
+
+@silent
+def silu_backward(values: Array, grads: Array) -> None:
+    """Gradients with respect to silu(v) become those with respect to v."""
+    v = values.astype(np.float64)
+    s = 1 / (1 + np.exp(-v))
+    grads *= s * (1 + v * (1 - s))

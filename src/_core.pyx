@@ -509,6 +509,7 @@ def pack_c128(w, geometry, Py_ssize_t groups, bint transposed, bint channels_las
 
 
 include "usual_calls.pxi"
+include "silu.pxi"
 
 
 #: What both sides count or bound alike, for a test that they do.

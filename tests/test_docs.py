@@ -16,14 +16,35 @@ import numpy as np
 import pytest
 
 import cconv1d
-from cconv1d import _config, _execute, _functional, _geometry, _prepared, _signal, _threads
+from cconv1d import (
+    _config,
+    _execute,
+    _functional,
+    _geometry,
+    _prepared,
+    _signal,
+    _step,
+    _stream,
+    _threads,
+)
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
 @pytest.mark.parametrize(
     "module",
-    [cconv1d, _config, _execute, _functional, _geometry, _prepared, _signal, _threads],
+    [
+        cconv1d,
+        _config,
+        _execute,
+        _functional,
+        _geometry,
+        _prepared,
+        _signal,
+        _step,
+        _stream,
+        _threads,
+    ],
     ids=lambda m: m.__name__,
 )
 def test_examples_in_docstrings(module):
@@ -133,8 +154,8 @@ def test_every_docstring_has_an_example_that_is_run(name):
 
 REPO = README.parent
 BENCHMARKS = REPO / "benchmarks"
-GUIDE, PERFORMANCE, ARCHITECTURE = (
-    REPO / "docs" / f"{name}.md" for name in ("guide", "performance", "architecture")
+GUIDE, STREAMS, PERFORMANCE, ARCHITECTURE = (
+    REPO / "docs" / f"{name}.md" for name in ("guide", "streams", "performance", "architecture")
 )
 beside = pytest.mark.skipif(not GUIDE.exists(), reason="the pages are not beside the tests")
 with_results = pytest.mark.skipif(
@@ -160,12 +181,13 @@ def test_the_example_of_the_readme(capsys):
 
 
 @beside
-def test_the_examples_of_the_guide():
+@pytest.mark.parametrize("page", [GUIDE, STREAMS], ids=lambda page: page.stem)
+def test_the_examples_of_a_page(page):
     """In their order, as one session."""
-    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
     text = "".join(blocks)
     assert text.count(">>> ") > 20
-    example = doctest.DocTestParser().get_doctest(text, {}, "guide", str(GUIDE), 0)
+    example = doctest.DocTestParser().get_doctest(text, {}, page.stem, str(page), 0)
     assert doctest.DocTestRunner().run(example).failed == 0
 
 

@@ -60,6 +60,28 @@ assert_type(layer.backward(y, x, needs=(True, True, False), out=grads), Gradient
 assert_type(layer.weight, Array)
 assert_type(layer.bias, Array | None)
 
+z, history = cconv1d.conv1d_step(x, None, w, b, 2, dilation=2, groups=2, layout="NCL")
+assert_type(history, Array)
+steps = cconv1d.conv1d_step_backward(z, history, x, None, w, 2, 2, 2, needs=(True,) * 4)
+assert_type(steps, cconv1d.StepGradients)
+assert_type(steps.history, Array | None)
+
+stream = cconv1d.Stream(w, b, stride=2, padding="full", groups=2, batch=2, extra_history=1)
+assert_type(stream.push(x, lengths=[30, 20], rows=np.array([1, 0])), Array)
+assert_type(stream.clone(), cconv1d.Stream)
+stream.rewind([1, 0])
+stream.state = stream.state
+assert_type(stream.finish(), Array)
+stream.reset([0])
+
+depthwise = np.ones((4, 3), np.float32)
+causal = cconv1d.causal_conv1d_fn(x, depthwise, activation="silu")
+found = cconv1d.causal_conv1d_backward(causal, x, depthwise, activation="silu")
+assert_type(found, cconv1d.CausalGradients)
+assert_type(found.bias, Array | None)
+states = cconv1d.causal_conv1d_varlen_states(x[0].T, [0, 10, 30], 2)
+assert_type(cconv1d.causal_conv1d_update(x[:, :, 0], states, depthwise), Array)
+
 assert_type(cconv1d.convolve(x, [1.0, 2.0], "same", axis=0), Array)
 assert_type(cconv1d.correlate(x, w[0, 0], mode=2), Array)
 
@@ -95,6 +117,12 @@ cconv1d.conv_transpose1d([1.0], [1.0], padding_mode="zeros")
 cconv1d.conv_transpose1d_backward([1.0], [1.0], [1.0], output_padding=0.5)
 cconv1d.conv1d_output_length(10.0, 3)
 cconv1d.conv_transpose1d_output_length(10, 3, padding="full")
+cconv1d.conv1d_step([1.0], None, [1.0], padding="causal")
+cconv1d.conv1d_step_backward([1.0], None, [1.0], [1.0]).input
+cconv1d.Stream([1.0], padding_mode="circular")
+cconv1d.Stream([1.0], method="fft")
+cconv1d.causal_conv1d_fn([1.0], [1.0], activation="relu")
+cconv1d.causal_conv1d_update([[1.0]], [[[1.0]]], [[1.0]])
 cconv1d.convolve([1.0], [1.0], "all")
 cconv1d.correlate([1.0], [1.0], axis=None)
 cconv1d.set_num_threads(1.5)
