@@ -155,7 +155,7 @@ class PyTorch(Peer):
         if case.dtype.kind == "c":
             parts = self.in_parts(case, *operands)
             ways = [*ways, parts] if case.op == "forward" else [parts]  # the only gradients
-        if max(row.C, row.K) == 1 < row.N:
+        if max(row.C, row.K) == 1 < row.N and (case.dtype.kind != "c" or case.op == "forward"):
             ways += self.grouped(case, *operands)
         return fastest(ways)
 
@@ -185,7 +185,10 @@ class PyTorch(Peer):
         return lambda x, w, dy: backward(dy, x, w, None, *geometry, needs)[which]
 
     def channels_last(self, case: Case, x: Any, w: Any, dy: Any) -> list[Call]:
-        """Views, or copies, with the channels first; and images one sample high."""
+        """Views, or copies, with the channels first; and images one sample high.
+
+        Complex numbers have no images, and gradients by their parts alone.
+        """
         line, image = self.operation(case), self.operation(case, 2)
         last = self.torch.channels_last
         w_image = w.unsqueeze(2).contiguous(memory_format=last)
@@ -203,7 +206,11 @@ class PyTorch(Peer):
             signals = (array.transpose(1, 2).unsqueeze(2) for array in (x, dy))
             return turned(image(next(signals), w_image, next(signals)).squeeze(2))
 
-        return [views, copies, images]
+        if case.dtype.kind != "c":
+            return [views, copies, images]
+        parts = self.in_parts(case, x.transpose(1, 2), w, dy.transpose(1, 2))
+        by_parts = [lambda: turned(parts())]
+        return [views, copies, *by_parts] if case.op == "forward" else by_parts
 
     def padded(self, case: Case, x: Any, w: Any, dy: Any) -> Call:
         """A padded copy of the input, as PyTorch's own layers make it."""

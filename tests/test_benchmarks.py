@@ -311,6 +311,29 @@ def test_tables_of_layers_are_read(scripts):
         assert all(row.output_length > 0 and row.layout == "NLC" for row in rows)
 
 
+@pytest.fixture
+def pytorch(scripts):
+    """The peer, and afterwards PyTorch as it was, for the tests that follow."""
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    peer = scripts.peers.PyTorch(1)
+    yield peer
+    peer.mode.__exit__(None, None, None)
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("layout", ["NCL", "NLC"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+def test_pytorch_computes_the_same(scripts, pytorch, dtype, layout):
+    """In all of its ways, of which each is taken somewhere."""
+    ours = scripts.peers.Cconv1d(1)
+    for text in (ROW, "4,1,60,1,5,2,1,1,3", "3,6,40,6,3,1,2,6,2", "2,4,30,8,5,3,1,2,2"):
+        row = scripts.survey.parse(text, dtype=dtype, layout=layout)
+        for case in scripts.workloads.cases([row], scripts.workloads.OPS):
+            result = pytorch.array(pytorch.prepare(case)())
+            assert scripts.compare.agrees(case, result, ours.prepare(case)()), case.op
+
+
 @pytest.mark.parametrize("layout", ["NCL", "NLC"])
 @pytest.mark.parametrize(
     "text",
