@@ -210,6 +210,8 @@ cdef bint plan_depthwise_weight(
     if reach * row <= STRIP_BYTES and (
             job.x.half != NULL or reach * WORTH_COPYING <= strip * job.part_taps):
         job.strip, job.reach = strip, reach
+    elif x.strides[2] % CROWDED_BYTES == 0 or dy.strides[2] % CROWDED_BYTES == 0:
+        job.strip = CC_LANES
     job.panel_size = max(job.reach, CC_DOT_TERMS * job.strip) * job.lanes
     return True
 

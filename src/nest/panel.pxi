@@ -283,6 +283,7 @@ cdef void copy_samples(
 ) noexcept nogil:
     """to[p][l] = array[n, channel + l, sample + p·step] for some channels, else 0 up to `width`."""
     cdef Py_ssize_t length = array.shape[2], size = channels * sizeof(real), p, i, place
+    cdef Py_ssize_t stored = channels * sizeof(uint16_t) if array.half != NULL else size
     cdef const char *first = at(array, n, channel, 0)
     cdef const char *row
     for p in range(count):
@@ -293,6 +294,8 @@ cdef void copy_samples(
             memset(to, 0, width * sizeof(real))
         else:
             row = first + place * array.strides[2]
+            # the channels behind these come next, up to the last of as many
+            cc_prefetch(row + stored + 63, stored)
             if array.half != NULL:
                 load_row[real](array, row, sizeof(uint16_t), channels, to)
                 memset(to + channels, 0, (width - channels) * sizeof(real))
