@@ -42,6 +42,8 @@ cdef bint takes_few_positions(
             longest, few = SHORT_DOTS, few // 2
     elif g.taps == 1 and not dw.pair:  # channels are transposed
         return True
+    elif min(rows, terms) < NARROW_SIDE:
+        few //= 2
     if g.stride >= APART_STRIDE and g.taps < 2 * g.stride and terms >= FEW_ROWS:
         return True
     return g.output_length <= longest or g.output_length <= few // dy.shape[0]

@@ -261,6 +261,26 @@ cdef const real *dy_rows_of(
     return copies
 
 
+cdef void prefetch_dy(
+    const WeightPanels *job, Py_ssize_t first_row, Py_ssize_t rows, Py_ssize_t q, Py_ssize_t count
+) noexcept nogil:
+    """Ask for rows of dy: of short samples they are some pieces here and there, which the processor
+    does not expect."""
+    cdef Py_ssize_t length = job.g.output_length, n = q // length, position = q - n * length
+    cdef Py_ssize_t positions, done = 0, i, step = job.dy.strides[2]
+    while done < count:
+        positions = min(length - position, count - done)
+        if 0 < step <= 16:
+            for i in range(rows):
+                cc_prefetch(at(&job.dy, n, first_row + i, position), positions * step)
+        else:
+            for i in range(positions):
+                cc_prefetch(at(&job.dy, n, first_row, position + i), rows * job.size)
+        done += positions
+        position = 0
+        n += 1
+
+
 # --- the gradients -------------------------------------------------------------------------------
 
 cdef inline Py_ssize_t number_size(const WeightPanels *job) noexcept nogil:
@@ -388,6 +408,9 @@ cdef void weight_block(
             rows = rounded((last_row - row + tiles_left - 1) // tiles_left, job.parts)
             dy = dy_rows_of[real](job, own, group * job.rows + row, rows, q, positions,
                                   <real *> own.dy_rows)
+            if row + rows < last_row:
+                prefetch_dy(job, group * job.rows + row + rows,
+                            min(rows, last_row - row - rows), q, positions)
             gradients = <real *> at(&job.dw, group * job.rows + row, 0, 0) + first_term
             # whole tiles of lanes into dw where it is contiguous, the others into scratch
             samples = panel

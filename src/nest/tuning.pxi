@@ -88,9 +88,10 @@ cdef enum: FOLD_POSITIONS = 2048
 # --- backward_weight of few positions ---
 
 # Up to so many positions of all samples together: over dw_outer 1.0 to 1.25 times as fast with
-# 256, 1.4 to 1.8 with 128, 2 to 20 with fewer (64 to 512 channels); over dw_dot at stride 1 .75 to
-# .9 with 256, 1.2 with 128, so half as many.
-cdef enum: FEW_POSITIONS = 256
+# 256, 1.4 to 1.8 with 128, 2 to 20 with fewer (64 to 512 channels). Half as many where either side
+# is narrower than NARROW_SIDE (.8 to .95 with 256, 1.2 to 1.3 with 128), and over dw_dot where the
+# stride is 1 (.75 to .9 with 256, 1.2 with 128).
+cdef enum: FEW_POSITIONS = 256, NARROW_SIDE = 48
 # Samples with so few positions each, however many samples, because dw_outer packs panels for each:
 # 1.2 to 2.4 times as fast (4 to 32 positions), .9 with 64. dw_dot folds its lanes besides: 1.1 with
 # 64 and .5 with 128 where the stride is 1, 1.4 to 30 up to 128 with a stride.
