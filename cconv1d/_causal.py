@@ -688,7 +688,8 @@ def causal_conv1d_update(
             f"{function}: conv_state must be a NumPy array, not {type(conv_state).__name__}"
         )
     state = np.asarray(conv_state)
-    rows = np.arange(batch)
+    rows: Any = slice(None)
+    there: Any = rows
     if conv_state_indices is not None:
         rows = indices(function, "conv_state_indices", conv_state_indices, (batch,))
     expected = len(state) if conv_state_indices is not None and state.ndim == 3 else batch
@@ -705,59 +706,61 @@ def causal_conv1d_update(
         )
     if not state.flags.writeable:
         raise ValueError(f"{function}: conv_state must be writeable, but it is read-only")
-    there = rows >= 0
-    if (rows >= expected).any():
-        raise ValueError(
-            f"{function}: conv_state_indices must be less than the {expected} rows of conv_state, "
-            f"not {int(rows.max())}"
-        )
-    if len(np.unique(rows[there])) < np.count_nonzero(there):
-        raise ValueError(f"{function}: conv_state_indices must be different from each other")
+    every = True
+    if conv_state_indices is not None:
+        there = rows >= 0
+        every = bool(there.all())
+        if (rows >= expected).any():
+            raise ValueError(
+                f"{function}: conv_state_indices must be less than the {expected} rows of "
+                f"conv_state, not {int(rows.max())}"
+            )
+        if len(np.unique(rows[there])) < np.count_nonzero(there):
+            raise ValueError(f"{function}: conv_state_indices must be different from each other")
     place = None
     if cache_seqlens is not None:
         place = indices(function, "cache_seqlens", cache_seqlens, (batch,))
         if width == 0:
             place = None
-    every = bool(there.all())
+    in_order = conv_state_indices is None
     used = rows if every else rows[there]
-    in_order = every and conv_state_indices is None
     new = signal if every else signal[there]
+    before = state if in_order else state[used]
     # The row that is convolved has its channels last, so that lanes run along them.
     dtype = computed_in(given, w)
-    row = np.empty((len(used), reach + length, channels), dtype)
-    columns = None
+    row = np.empty((len(new), reach + length, channels), dtype)
     if place is not None:
         place = (place if every else place[there])[:, np.newaxis]
         columns = (place + np.arange(-reach, 0)) % width
-        before = state[used[:, np.newaxis], :, columns]  # (rows, reach, channels)
-        row[:, :reach] = before
+        row[:, :reach] = before[np.arange(len(new))[:, np.newaxis], :, columns]
     else:
-        before = state if in_order else state[used]
         row[:, :reach] = before[..., width - reach :].swapaxes(1, 2)
     row[:, reach:] = new.swapaxes(1, 2)
     wide_w = w.astype(dtype, copy=False)[:, np.newaxis]
     wide_b = None if b is None else b.astype(dtype, copy=False)
-    if length:
+    if length and len(new):
         sums = conv1d(row, wide_w, wide_b, groups=channels, layout="NLC")
     else:
-        sums = np.empty((len(used), 0, channels), dtype)
+        sums = np.empty((len(new), length, channels), dtype)
     if silu:
         apply_silu(sums)
-    y = np.zeros_like(signal, subok=False)
-    with np.errstate(all="ignore"):
-        y[slice(None) if every else there] = sums.swapaxes(1, 2).astype(y.dtype, copy=False)
-    # Nothing can fail from here on but for memory for what is moved, which is made first.
-    kept = min(length, width)
-    last = new[..., length - kept :]
+    results = sums.swapaxes(1, 2)
+    if every and length == 1 and dtype == given.dtype:
+        y = results
+    else:
+        y = np.zeros_like(signal, subok=False)
+        with np.errstate(all="ignore"):
+            y[there] = results.astype(y.dtype, copy=False)
+    # The state changes at the very end, when all memory is there.
     if place is not None:
+        kept = min(length, width)
         columns = (place + np.arange(length - kept, length)) % width
-        state[used[:, np.newaxis], :, columns] = last.swapaxes(1, 2)
-    elif kept:
-        moved = np.concatenate((before[..., kept:], last), axis=2)
-        if in_order:
-            state[...] = moved
-        else:
-            state[used] = moved
+        numbers = np.arange(len(state))[used][:, np.newaxis]
+        state[numbers, :, columns] = new[..., length - kept :].swapaxes(1, 2)
+    elif width <= reach + length and dtype == given.dtype:
+        state[used] = row[:, reach + length - width :].swapaxes(1, 2)
+    elif length and width:
+        state[used] = np.concatenate((before[..., length:], new), axis=2)[..., -width:]
     return y[..., 0] if given.ndim == 2 else y
 
 

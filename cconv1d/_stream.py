@@ -43,9 +43,13 @@ from ._plans import (
 
 __all__ = ["Stream"]
 
-#: A chunk with so many samples more than the history is not copied as a whole: two calls then cost
-#: less than the copy.
+#: A chunk is copied as a whole, for one call instead of two, if it has at most so many samples more
+#: than the history, or so many numbers. The early outputs, in a call of their own, would cost a
+#: dense layer more than the copy, as all its weights are read for them.
 ALWAYS_JOINED = 256
+JOINED_NUMBERS, JOINED_NUMBERS_DENSE = 2**16, 2**20
+#: Multiply-adds for each sample from which on a layer is dense.
+DENSE = 32
 
 #: Views of the buffer that are remembered.
 MAX_VIEWS = 256
@@ -253,7 +257,10 @@ class Stream:
         self._outs, self._channels, self._extra = outs, channels, extra
         self._kept = geometry.history + extra
         self._axis = -2 if layout == "NLC" and len(shape) > 1 else -1  # of time
-        self._joined = self._kept + ALWAYS_JOINED  # the longest chunk that is copied as a whole
+        dense = outs // groups * w[2] >= DENSE * geometry.stride
+        most = JOINED_NUMBERS_DENSE if dense else JOINED_NUMBERS
+        rows = max((1 if batch is None else batch) * channels, 1)
+        self._joined = self._kept + max(ALWAYS_JOINED, most // rows)
         self._begin()
         self._use(self._new_buffer(self._kept))
 
@@ -454,7 +461,7 @@ class Stream:
         """
         kept = self._at(self._buffer, self._end - self._kept, self._end)
         if self._width < 2 * self._kept + room:
-            buffer = self._new_buffer(2 * self._kept + max(room, min(8 * room, 64)))
+            buffer = self._new_buffer(2 * self._kept + max(room, min(8 * room, 256)))
             self._at(buffer, 0, self._kept)[...] = kept
             self._use(buffer)
         elif self._end < 2 * self._kept:

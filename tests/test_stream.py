@@ -80,8 +80,9 @@ class Layer(NamedTuple):
             w = self.groups * self.outs, self.channels, self.taps
         return x, draw(rng, w, dtype, exact), draw(rng, (self.groups * self.outs,), dtype, exact)
 
-    def stream(self, w, b, **options):
-        return Stream(
+    def stream(self, w, b, joined=None, **options):
+        """With chunks copied as a whole that have at most so many samples more than is kept."""
+        stream = Stream(
             w,
             b,
             padding_mode=self.mode,
@@ -90,6 +91,9 @@ class Layer(NamedTuple):
             **self.options,
             **options,
         )
+        if joined is not None:
+            stream._joined = stream._kept + joined
+        return stream
 
     def offline(self, x, w, b, padding=None):
         """One call on the whole signal, or None where there is nothing to return."""
@@ -164,13 +168,18 @@ chunks = st.lists(
 
 
 @given(
-    layer=layers(), sizes=chunks, seed=seeds, dtype=st.sampled_from(DTYPES), given_out=st.booleans()
+    layer=layers(),
+    sizes=chunks,
+    seed=seeds,
+    dtype=st.sampled_from(DTYPES),
+    given_out=st.booleans(),
+    joined=st.sampled_from((None, 0, 40)),
 )
-def test_any_cut_has_the_bits_of_one_call(backend, layer, sizes, seed, dtype, given_out):
+def test_any_cut_has_the_bits_of_one_call(backend, layer, sizes, seed, dtype, given_out, joined):
     length = sum(sizes)
     exact = backend == "reference"  # whose sums are BLAS's
     x, w, b = layer.arrays(seed, dtype, length, exact)
-    stream = layer.stream(w, b)
+    stream = layer.stream(w, b, joined)
     found, start = [], 0
     for size in sizes:
         chunk = layer.cut(x, start, start + size)
@@ -208,7 +217,7 @@ def test_rows_at_positions_of_their_own(native, layer, data, seed):
     """Each row is a stream: what the others get does not show in its bits."""
     rng = np.random.default_rng(seed)
     _, w, b = layer.arrays(seed, "float32", 0)
-    stream = layer.stream(w, b)
+    stream = layer.stream(w, b, data.draw(st.sampled_from((None, 3))))
     alone = [layer._replace(batch=None).stream(w, b) for _ in range(3)]
     for _ in range(data.draw(st.integers(1, 5))):
         rows = data.draw(
@@ -236,12 +245,13 @@ class Rows(RuleBasedStateMachine):
         seed=seeds,
         extra=st.sampled_from((0, 1, 5, 40)),
         dtype=st.sampled_from(DTYPES[:5]),
+        joined=st.sampled_from((None, 5)),
     )
-    def begin(self, layer, seed, extra, dtype):
+    def begin(self, layer, seed, extra, dtype, joined):
         self.layer, self.extra = layer, extra
         self.rng = np.random.default_rng(seed)
         _, self.w, self.b = layer.arrays(seed, dtype, 0)
-        self.stream = layer.stream(self.w, self.b, extra_history=extra)
+        self.stream = layer.stream(self.w, self.b, joined, extra_history=extra)
         none = layer.signals(self.rng, dtype, 0)
         self.signals = [none, none]
         self.slack = [0, 0]
@@ -420,7 +430,7 @@ def test_arrays_in_any_memory(native, arrangement, size):
     layer = Layer(2, 1, 5, 13, 5, 1, 2, "causal", "zeros", False, "NCL")
     x, w, b = layer.arrays(0, np.float64, 3 * size)
     expected = layer.offline(x, w, b)
-    stream = layer.stream(READABLE[arrangement](w), READABLE[arrangement](b))
+    stream = layer.stream(READABLE[arrangement](w), READABLE[arrangement](b), 256)
     for start in range(0, 3 * size, size):
         chunk = READABLE[arrangement](layer.cut(x, start, start + size))
         before = chunk.copy()
@@ -436,7 +446,7 @@ def test_results_in_any_memory(native, arrangement, size, lengths):
     layer = Layer(2, 1, 5, 13, 5, 1, 2, "causal", "zeros", False, "NLC")
     x, w, b = layer.arrays(0, np.float64, 3 * size)
     expected = layer.offline(x, w, b)
-    stream = layer.stream(w, b)
+    stream = layer.stream(w, b, 256)
     for start in range(0, 3 * size, size):
         out = WRITEABLE[arrangement](np.full((2, size, 13), np.nan))
         options = {} if lengths is None else {"lengths": [size, size]}
@@ -474,7 +484,7 @@ def test_outputs_do_not_depend_on_the_size_of_chunks(native, transposed):
     x, w, b = layer.arrays(0, np.float32, 960)
     expected = layer.offline(x, w, b)
     for size in (1, 4, 7, 80, 320, 960):
-        stream = layer.stream(w, b)
+        stream = layer.stream(w, b, data.draw(st.sampled_from((None, 3))))
         parts = [stream.push(x[..., i : i + size]) for i in range(0, 960, size)]
         same_bits(np.concatenate([*parts, stream.finish()], axis=-1), expected)
 
@@ -591,7 +601,7 @@ def test_nothing_is_allocated(native, monkeypatch, size, layout, rows):
     """Once the longest chunk has been seen: no array, and nothing that is kept."""
     layer = Layer(2, 1, 16, 16, 9, 1, 2, "causal", "zeros", False, layout)
     x, w, b = layer.arrays(0, np.float32, size)
-    stream = layer.stream(w, b)
+    stream = layer.stream(w, b, 256)
     out = np.empty(x.shape, np.float32)
     for _ in range(200):
         stream.push(x, out, rows=rows)
@@ -648,7 +658,7 @@ def test_non_finite_numbers_are_where_they_are_in_one_call(native, transposed, s
     x, w, b = layer.arrays(0, np.float64, 900)
     x[0, 1, 100], x[0, 2, 650] = np.nan, np.inf
     w[1, 2, 3], w[2, 1, 0] = np.inf, np.nan
-    stream = layer.stream(w, b)
+    stream = layer.stream(w, b, 256)
     parts = [stream.push(x[..., i : i + size]) for i in range(0, 900, size)]
     y = np.concatenate([*parts, stream.finish()], axis=-1)
     expected = layer.offline(x, w, b)
@@ -664,7 +674,7 @@ def test_non_finite_numbers_are_where_they_are_in_one_call(native, transposed, s
 def test_without_memory_everything_is_as_it_was(native, monkeypatch, fails, size, rows):
     layer = Layer(2, 1, 3, 4, 5, 1, 1, (2, 2), "zeros", False, "NCL")
     x, w, b = layer.arrays(0, np.float64, 1000)
-    stream, other = layer.stream(w, b, extra_history=1), layer.stream(w, b, extra_history=1)
+    stream, other = (layer.stream(w, b, 256, extra_history=1) for _ in range(2))
     for one in (stream, other):
         one.push(x[..., :7])
     out = np.full((2, 4, size), 7.0)

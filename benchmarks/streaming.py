@@ -1,0 +1,228 @@
+"""What it costs to convolve a signal piece by piece, and what others take for the same.
+
+    python benchmarks/streaming.py [--rounds N] [--clock cpu] [--only WORD] [--json FILE]
+
+Three tables, on one thread, in microseconds:
+
+- a decode step: one position of a depthwise causal layer (Mamba's), with the state channels first
+  or last, beside PyTorch, which joins the state and the position, and numpy.einsum;
+- chunks through the layers of a codec, of a WaveNet and of a voice detector, beside PyTorch with a
+  joined buffer, and beside our own call on the whole signal, as time for as many samples;
+- a push of a few samples through small layers, beside `conv1d` on as many: what the bookkeeping
+  takes.
+
+Without PyTorch its columns stay empty. Results are compared first: a row is timed only if they
+agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+from measure import Call, interleave, machine, settle
+
+import cconv1d
+from cconv1d import Stream, causal_conv1d_update, conv1d
+
+torch: ModuleType | None
+try:
+    import torch
+except ModuleNotFoundError:
+    torch = None
+
+RNG = np.random.default_rng(0)
+CHUNKS = (16, 64, 320, 1024)
+#: The whole signal is so many chunks.
+WHOLE = 30
+
+
+class Layer(NamedTuple):
+    name: str
+    channels: int
+    outs: int
+    taps: int
+    stride: int = 1
+    dilation: int = 1
+    groups: int = 1
+
+    @property
+    def options(self) -> dict[str, int]:
+        return {"stride": self.stride, "dilation": self.dilation, "groups": self.groups}
+
+    @property
+    def history(self) -> int:
+        return self.dilation * (self.taps - 1)
+
+
+DECODE = [(channels, batch) for channels in (1536, 2048) for batch in (1, 16, 64)]
+LAYERS = [
+    Layer("EnCodec stem", 1, 32, 7),
+    Layer("EnCodec down 2", 32, 64, 4, 2),
+    Layer("EnCodec down 4", 64, 128, 8, 4),
+    Layer("EnCodec down 5", 128, 256, 10, 5),
+    Layer("EnCodec down 8", 256, 512, 16, 8),
+    *(Layer(f"WaveNet dilation {2**i}", 64, 128, 2, 1, 2**i) for i in (0, 3, 6, 9)),
+    Layer("Silero 1", 129, 128, 3),
+    Layer("Silero 2", 128, 64, 3, 2),
+    Layer("Mamba", 1536, 1536, 4, groups=1536),
+]
+SMALL = [
+    Layer("8 to 8 channels", 8, 8, 3),
+    Layer("1 to 8 channels", 1, 8, 9),
+    Layer("16 channels, depthwise", 16, 16, 4, groups=16),
+]
+
+
+def normal(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def decode_calls(channels: int, batch: int) -> dict[str, Call]:
+    x, w, b = normal(batch, channels), normal(channels, 4), normal(channels)
+    first = normal(batch, channels, 4)
+    last = np.ascontiguousarray(first.swapaxes(1, 2)).swapaxes(1, 2)
+    window = np.concatenate((first[..., 1:], x[..., np.newaxis]), axis=2)
+    expected = np.einsum("bdw,dw->bd", window, w) + b
+    for state in (first.copy(), last.copy(order="K")):
+        np.testing.assert_allclose(causal_conv1d_update(x, state, w, b), expected, 1e-4, 1e-4)
+    joined = window.copy()
+
+    def by_einsum() -> object:
+        joined[..., :-1] = joined[..., 1:]
+        joined[..., -1] = x
+        return np.einsum("bdw,dw->bd", joined, w) + b
+
+    calls: dict[str, Call] = {
+        "channels first": lambda: causal_conv1d_update(x, first, w, b),
+        "channels last": lambda: causal_conv1d_update(x, last, w, b),
+        "with SiLU": lambda: causal_conv1d_update(x, last, w, b, "silu"),
+        "einsum": by_einsum,
+    }
+    if torch is not None:
+        tx, tw, tb = (torch.from_numpy(a) for a in (x, w[:, np.newaxis], b))
+        state = torch.from_numpy(first.copy())
+
+        def by_torch() -> object:
+            row = torch.cat((state[..., 1:], tx[..., None]), dim=2)
+            state.copy_(row)
+            return torch.nn.functional.conv1d(row, tw, tb, groups=channels)
+
+        calls["torch"] = by_torch
+    return calls
+
+
+def chunk_calls(layer: Layer, chunk: int) -> dict[str, Call]:
+    """Times of `whole` are to be divided by `WHOLE`."""
+    x = normal(1, layer.channels, chunk * WHOLE)
+    w, b = normal(layer.outs, layer.channels // layer.groups, layer.taps), normal(layer.outs)
+    expected = conv1d(x, w, b, padding="causal", **layer.options)
+    stream = Stream(w, b, batch=1, **layer.options)
+    found = [stream.push(x[..., i : i + chunk]) for i in range(0, x.shape[2], chunk)]
+    if np.concatenate(found, axis=2).tobytes() != expected.tobytes():
+        raise AssertionError(f"{layer.name}: a stream has other bits than one call")
+    part = np.ascontiguousarray(x[..., :chunk])
+    steady = chunk % layer.stride == 0
+    out = np.empty_like(stream.push(part)) if steady else None
+    whole = np.empty_like(expected)
+    calls: dict[str, Call] = {
+        "stream": lambda: stream.push(part, out),
+        "whole": lambda: conv1d(x, w, b, padding="causal", out=whole, **layer.options),
+    }
+    if torch is not None:
+        tw, tb, tx = (torch.from_numpy(a) for a in (w, b, part))
+        held = [torch.zeros(1, layer.channels, layer.history)]
+
+        def by_torch() -> object:
+            row = torch.cat((held[0], tx), dim=2)
+            y = torch.nn.functional.conv1d(
+                row, tw, tb, layer.stride, 0, layer.dilation, layer.groups
+            )
+            held[0] = row[..., y.shape[2] * layer.stride :]
+            return y
+
+        calls["torch"] = by_torch
+    return calls
+
+
+def small_calls(layer: Layer, chunk: int) -> dict[str, Call]:
+    """The call has as many outputs as the push, of a row that is there."""
+    x, row = normal(1, layer.channels, chunk), normal(1, layer.channels, chunk + layer.history)
+    w, b = normal(layer.outs, layer.channels // layer.groups, layer.taps), normal(layer.outs)
+    out = np.empty((1, layer.outs, chunk), np.float32)
+    stream = Stream(w, b, batch=1, **layer.options)
+    return {
+        "push": lambda: stream.push(x),
+        "push, out=": lambda: stream.push(x, out),
+        "conv1d": lambda: conv1d(row, w, b, **layer.options),
+    }
+
+
+def table(title: str, columns: list[str], rows: list[tuple[str, dict[str, float]]]) -> None:
+    width = max(len(name) for name, _ in rows)
+    print(f"\n{title}\n{'':{width}}" + "".join(f"{name:>16}" for name in columns))
+    for name, times in rows:
+        cells = (f"{times[c]:16.2f}" if c in times else f"{'':16}" for c in columns)
+        print(f"{name:{width}}" + "".join(cells))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time streams and decode steps.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    settle(1)
+    if torch is not None:
+        torch.set_num_threads(1)
+        torch.set_grad_enabled(False)
+    clock = time.process_time if options.clock == "cpu" else time.perf_counter
+
+    def timed(calls: dict[str, Call]) -> dict[str, float]:
+        seconds = interleave(calls, options.rounds, clock=clock)
+        return {name: 1e6 * float(np.median(times)) for name, times in seconds.items()}
+
+    found: dict[str, list[tuple[str, dict[str, float]]]] = {}
+    for channels, batch in DECODE:
+        name = f"{batch} x {channels}"
+        if options.only in name:
+            rows = found.setdefault("A decode step, depthwise, 4 taps", [])
+            rows.append((name, timed(decode_calls(channels, batch))))
+    for layer in LAYERS:
+        for chunk in CHUNKS:
+            name = f"{layer.name}, {chunk}"
+            if options.only in name:
+                times = timed(chunk_calls(layer, chunk))
+                times["whole"] /= WHOLE
+                times["whole/stream"] = times["whole"] / times["stream"]
+                if "torch" in times:
+                    times["torch/stream"] = times["torch"] / times["stream"]
+                found.setdefault("A chunk", []).append((name, times))
+    for layer in SMALL:
+        for chunk in (1, 4, 16, 64):
+            name = f"{layer.name}, {chunk}"
+            if options.only in name:
+                rows = found.setdefault("A push and a call of a few samples", [])
+                rows.append((name, timed(small_calls(layer, chunk))))
+
+    versions = {"cconv1d": cconv1d.__version__, "numpy": np.__version__}
+    if torch is not None:
+        versions["torch"] = torch.__version__
+    config = cconv1d.show_config("dicts")
+    print(machine(), config.get("instruction set", ""), versions)
+    for title, rows in found.items():
+        table(f"{title} (us)", list(dict.fromkeys(c for _, t in rows for c in t)), rows)
+    if options.json:
+        options.json.write_text(
+            json.dumps({"machine": machine(), "versions": versions, "results": found}, indent=1)
+        )
+
+
+if __name__ == "__main__":
+    main()
