@@ -63,6 +63,8 @@ cdef extern from "tiles.h" nogil:
         CC_ROW_TERMS_IN_REGISTERS
         CC_ROW_TERMS_MAX
         CC_LANES
+        CC_ROWS
+        CC_WIDE_ROWS
         CC_TILE
     ctypedef void (*cc_correlate)(
         const void *panel, const int32_t *offset, Py_ssize_t terms, const void *w,
@@ -73,6 +75,10 @@ cdef extern from "tiles.h" nogil:
     ctypedef void (*cc_gemm)(
         const void *x, Py_ssize_t x_row, const int32_t *offset, Py_ssize_t terms, const void *w,
         Py_ssize_t w_row, void *out, Py_ssize_t out_row, const void *bias, bint resume) noexcept
+    ctypedef void (*cc_gemm_wide)(
+        const void *x, Py_ssize_t x_row, const int32_t *offset, Py_ssize_t terms, const void *w,
+        Py_ssize_t w_row, Py_ssize_t w_block, void *out, Py_ssize_t out_row, const void *bias,
+        bint resume) noexcept
     ctypedef void (*cc_dw_outer)(
         const void *panel, const int32_t *offset, const void *dy_tile, Py_ssize_t positions,
         void *sums) noexcept
@@ -93,6 +99,8 @@ cdef extern from "tiles.h" nogil:
         Py_ssize_t gemm_rows
         Py_ssize_t gemm_lanes
         const cc_gemm *gemm
+        const Py_ssize_t *gemm_wide_blocks
+        const cc_gemm_wide *gemm_wide
         const cc_gemm *depthwise
         Py_ssize_t dw_outer_rows
         Py_ssize_t dw_outer_width
@@ -167,6 +175,7 @@ include "nest/pack_weights.pxi"
 include "nest/zero_padding.pxi"
 include "nest/channels_last.pxi"
 include "nest/correlate.pxi"
+include "nest/few_positions.pxi"
 include "nest/choose.pxi"
 include "nest/padding_adjoint.pxi"
 include "nest/maps.pxi"
@@ -546,6 +555,17 @@ def set_serial_products(Py_ssize_t products):
     """Calls with less work than this stay in their thread; the tests set it to 0."""
     global serial_products
     serial_products = products
+
+
+def set_few_positions(Py_ssize_t positions):
+    """Sums over no more positions than this are for few_positions.pxi; returns the number before.
+
+    The tests set it to 0, and to what no call has.
+    """
+    global few_positions_most
+    before = few_positions_most
+    few_positions_most = positions
+    return before
 
 
 # --- the level of instruction set ----------------------------------------------------------------

@@ -58,6 +58,29 @@ cdef enum: CHANNELS_LAST_MIN_POSITIONS = 256, CHANNELS_LAST_MIN_PREPACKED = 32
 # is a multiple of it.
 cdef enum: WORTH_COPYING = 12, COPY_BYTES = 32
 
+# --- few positions ---
+
+# Positions up to which weights are read as they lie, where all lanes have a channel: measured
+# against panels, 64 to 512 channels and taps from 1 to 400 take 1/4 to 1/2 of the time at 1 to 8
+# positions, 2/3 at 16 to 32, as much between 128 and 256. Not a constant, because the tests set it.
+cdef enum: FEW_POSITIONS = 128
+cdef Py_ssize_t few_positions_most = FEW_POSITIONS
+# Channels of a group at least, or most lanes would be idle; fewer terms than this are for half of
+# the positions; no more weights than this are packed in next to no time; taps of complex weights.
+cdef enum: FEW_POSITIONS_OUTS = 8, FEW_POSITIONS_TERMS = 64
+cdef enum: FEW_POSITIONS_WEIGHTS = 16 * 1024, FEW_POSITIONS_COMPLEX_TAPS = 64
+# Terms of a span: so much of each row of weights is read at once.
+cdef enum: SPAN_BLOCKS = 4
+# Positions of a strip at most, and at least unless samples take too much memory: a block of weights
+# is transposed once for each strip, which costs as much as four to five positions.
+cdef enum: STRIP_POSITIONS = 128, MIN_STRIP_POSITIONS = 16
+# Positions from which on they are shared out among threads, if there are not enough channels.
+cdef enum: PART_POSITIONS = 12
+# Rows of samples that are this long begin an odd number of cache lines apart.
+cdef enum: ROW_SAMPLES = 64
+# Samples of a row for each that a tap meets, from which on positions have rows of their own.
+cdef enum: WASTED_SAMPLES = 4
+
 # --- backward_weight ---
 
 # With fewer rows than this on either side, lanes run along positions (dot products), because a
