@@ -65,8 +65,9 @@ class PreparedConv1d:
     -----
     The weights are packed when they are first needed: those of the forward map by the first call,
     those of the gradient of the input by the first that asks for it. Each takes as much memory as
-    the weight, or twice as much with ``layout="NLC"``, for which there are two orders: whether
-    signals are summed along their channels depends on how many and how long they are. It can be
+    the weight, or twice as much where there are two orders, which is for outputs and with
+    ``layout="NLC"``: whether lanes run along positions or along channels depends on how many and
+    how long the signals are. It can be
     called from many threads at once, copied and pickled; a copy has the class and the attributes of
     the original, and packs the weights for itself.
 

@@ -63,6 +63,8 @@ cdef extern from "tiles.h" nogil:
         CC_ROW_TERMS_IN_REGISTERS
         CC_ROW_TERMS_MAX
         CC_LANES
+        CC_ROWS
+        CC_WIDE_ROWS
         CC_TILE
     ctypedef void (*cc_correlate)(
         const void *panel, const int32_t *offset, Py_ssize_t terms, const void *w,
@@ -73,6 +75,10 @@ cdef extern from "tiles.h" nogil:
     ctypedef void (*cc_gemm)(
         const void *x, Py_ssize_t x_row, const int32_t *offset, Py_ssize_t terms, const void *w,
         Py_ssize_t w_row, void *out, Py_ssize_t out_row, const void *bias, bint resume) noexcept
+    ctypedef void (*cc_gemm_wide)(
+        const void *x, Py_ssize_t x_row, const int32_t *offset, Py_ssize_t terms, const void *w,
+        Py_ssize_t w_row, Py_ssize_t w_block, void *out, Py_ssize_t out_row, const void *bias,
+        bint resume) noexcept
     ctypedef void (*cc_dw_outer)(
         const void *panel, const int32_t *offset, const void *dy_tile, Py_ssize_t positions,
         void *sums) noexcept
@@ -98,6 +104,8 @@ cdef extern from "tiles.h" nogil:
         Py_ssize_t gemm_lanes
         const cc_gemm *gemm
         const cc_gemm *gemm_narrow
+        const Py_ssize_t *gemm_wide_blocks
+        const cc_gemm_wide *gemm_wide
         const cc_gemm *depthwise
         Py_ssize_t dw_outer_rows
         Py_ssize_t dw_outer_width
@@ -176,6 +184,7 @@ include "nest/zero_padding.pxi"
 include "nest/channels_last.pxi"
 include "nest/channels_last_weight.pxi"
 include "nest/correlate.pxi"
+include "nest/few_positions.pxi"
 include "nest/choose.pxi"
 include "nest/padding_adjoint.pxi"
 include "nest/maps.pxi"
@@ -562,6 +571,17 @@ def enable_few_positions(bint enabled):
     """Whether the nests for few positions may be chosen; the tests compare bits without them."""
     global few_positions_enabled
     few_positions_enabled = enabled
+
+
+def set_few_positions(Py_ssize_t positions):
+    """Sums over no more positions than this are for few_positions.pxi; returns the number before.
+
+    The tests set it to 0, and to what no call has.
+    """
+    global few_positions_most
+    before = few_positions_most
+    few_positions_most = positions
+    return before
 
 
 # --- the level of instruction set ----------------------------------------------------------------

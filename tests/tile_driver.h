@@ -76,6 +76,30 @@ static void NAME(gemm)(const cc_tiles *tiles, int depthwise, int narrow, int row
     NAME(compare)(rows * row + 64);
 }
 
+static void NAME(gemm_wide)(const cc_tiles *tiles, int rows, int terms, int resume, int biased)
+{
+    const int lanes = (int)tiles->gemm_lanes, all = lanes * (int)tiles->gemm_wide_blocks[rows];
+    const int row = all + 3, w_row = lanes + 1, w_block = 2048 + terms;
+    REAL bias[CC_TILE];
+    NAME(fill)(bias, CC_TILE);
+    NAME(start)();
+    for (int r = 0; r < rows; r++)
+        for (int l = 0; l < all; l++) {
+            REAL total = resume ? NAME(expected)[r * row + l] : 0;
+            for (int first = 0; first < terms; first += CC_BLOCK) {
+                REAL chain = 0;
+                for (int t = first; t < terms && t < first + CC_BLOCK; t++)
+                    chain = FMA(NAME(weights)[l / lanes * w_block + t * w_row + l % lanes],
+                                NAME(panel)[r * 7 + offset[t]], chain);
+                total = resume || first ? total + chain : chain;
+            }
+            NAME(expected)[r * row + l] = biased ? total + bias[l] : total;
+        }
+    tiles->gemm_wide[rows](NAME(panel), 7, offset, terms, NAME(weights), w_row, w_block, NAME(got),
+                           row, biased ? bias : NULL, resume);
+    NAME(compare)(rows * row + 64);
+}
+
 static void NAME(row)(const cc_tiles *tiles, int terms, int positions, int biased)
 {
     const REAL bias = NAME(number)();
@@ -215,6 +239,9 @@ static void NAME(check)(const cc_tiles *tiles)
         for (int t = 1; t <= tiles->dw_depthwise_terms; t++)
             for (int positions = 1; positions < 70; positions += 1 + positions % 16)
                 NAME(dw_depthwise)(tiles, t, positions, positions / 2 % 2, positions / 4 % 2);
+        for (int rows = 1; rows <= CC_WIDE_ROWS; rows++)
+            for (int i = 0; i < 8; i++) /* which reach as far as the weights do */
+                NAME(gemm_wide)(tiles, rows, terms[i], i % 2, (i + rows) % 3 == 0);
         for (int t = 1; t <= CC_ROW_TERMS_MAX; t++)
             for (int more = 0; more < 90; more += 7)
                 NAME(row)(tiles, t, (int)tiles->row_least + more, more % 2);

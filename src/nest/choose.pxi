@@ -1,5 +1,51 @@
 # Which nest computes, and zeros that are no terms: see zero_padding.pxi.
 
+cdef inline Py_ssize_t tiled_positions(
+    const Sum *sum, Py_ssize_t signals, Py_ssize_t positions
+) noexcept nogil:
+    """The positions that panels compute, by whole tiles: of each signal, or of joined ones."""
+    cdef Py_ssize_t alone = signals * rounded(positions, sum.width)
+    cdef Py_ssize_t halo = (residue_taps(sum.g, 0) - 1) * sum.g.step
+    return min(alone, rounded(signals * (positions + halo), sum.width))
+
+
+cdef bint has_few_positions(
+    const Sum *sum, const View *w, const View *out, Py_ssize_t size
+) noexcept nogil:
+    """Whether forward is for few_positions.pxi: the weights weigh more than the signals.
+
+    Panels catch up sooner
+        where lanes of its tiles have no channel;
+        where sums are short, because it stores results a few positions at a time;
+        where no sample is needed twice, which panels copy for each position at a stride;
+        in double, which takes twice as long to multiply, but not to pack.
+    If weights have been packed, panels are as good but where a good part of their tiles would be
+    beyond the ends. Complex weights have to lie in long rows, or to load them takes too long.
+    """
+    cdef Py_ssize_t positions = out.shape[0] * out.shape[2], lanes = sum.tiles.gemm_lanes
+    cdef Py_ssize_t limit = few_positions_most
+    cdef bint overlapped = sum.g.taps > sum.g.stride > 1
+    if sum.transposed or sum.outs < FEW_POSITIONS_OUTS:
+        return False
+    if limit != FEW_POSITIONS:  # the tests decide
+        return positions <= limit
+    if sum.tiles.narrower != NULL and sum.outs <= sum.tiles.narrower.gemm_lanes:
+        lanes = sum.tiles.narrower.gemm_lanes
+    lanes = rounded(sum.outs, lanes)
+    limit = limit * sum.outs // lanes * sum.outs // lanes
+    if sum.terms < FEW_POSITIONS_TERMS or sum.g.taps == 1:
+        limit //= 2
+    elif overlapped and packed_for(w, sum) == NULL:
+        limit *= 2
+    if size == sizeof(double) or w.pair:
+        limit //= 2
+    if positions > limit or w.pair and sum.g.taps < FEW_POSITIONS_COMPLEX_TAPS:
+        return False
+    return (overlapped or sum.terms * sum.outs <= FEW_POSITIONS_WEIGHTS
+            or packed_for(w, sum) == NULL
+            or 8 * positions < 7 * tiled_positions(sum, out.shape[0], out.shape[2]))
+
+
 cdef bint sum_terms(
     const cc_tiles *tiles, const View *array, const View *w, const View *bias, const View *out,
     const Geometry *g, Py_ssize_t groups, bint transposed, Py_ssize_t size
@@ -11,12 +57,16 @@ cdef bint sum_terms(
     """
     cdef Sum sum
     cdef ChannelsLast last
+    cdef FewPositions few
     cdef View padded = array[0]
     if out.shape[0] == 0 or out.shape[1] == 0 or out.shape[2] == 0:
         return True
     plan_sum(&sum, tiles, w, g, groups, transposed)
     sum.length = out.shape[2]
     padded.mode = CCONV1D_ZEROS if transposed else g.mode
+    if (has_few_positions(&sum, w, out, size)
+            and plan_few_positions(&few, &sum, &padded, w, out, size)):
+        return few_positions(&few, &sum, bias)
     if plan_channels_last(&last, &sum, &padded, w, out, size):
         return channels_last(&last, w, bias)
     return correlate(&sum, &padded, w, bias, out, size)
@@ -27,7 +77,7 @@ cdef bint takes_few_positions(
 ) noexcept nogil:
     """Whether few_positions_weight computes a gradient. The shape decides, as the order of the sums
     depends on it: see tuning.pxi for what was measured."""
-    cdef Py_ssize_t rows, channels, terms, few = FEW_POSITIONS, longest = SHORT_SAMPLE
+    cdef Py_ssize_t rows, channels, terms, few = FEW_WEIGHT_POSITIONS, longest = SHORT_SAMPLE
     if not few_positions_enabled or dw.shape[0] == 0 or dw.shape[1] == 0:
         return False
     if dy.shape[0] == 0 or g.output_length <= 0:

@@ -80,19 +80,9 @@ cdef uintptr_t carve_panels(WeightPanels *job, uintptr_t next) noexcept nogil:
     return next + job.threads * job.worker_size
 
 
-cdef inline bint meets_sample(const Geometry *g, Py_ssize_t tap) noexcept nogil:
-    """Whether a tap meets a sample at any position, and not only zeros of the padding."""
-    cdef Py_ssize_t sample = tap * g.dilation - g.pad_left, position = 0
-    if sample < 0:
-        position = (-sample + g.stride - 1) // g.stride
-    return position < g.output_length and sample + position * g.stride < g.input_length
-
-
 cdef void find_met_taps(const Geometry *g, Py_ssize_t *first, Py_ssize_t *count) noexcept nogil:
     """From the first tap that meets a sample to the last one: where they begin, how many."""
     first[0], count[0] = 0, g.taps
-    if g.mode != CCONV1D_ZEROS:
-        return
     while count[0] > 0 and not meets_sample(g, first[0]):
         first[0] += 1
         count[0] -= 1

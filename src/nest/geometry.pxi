@@ -79,6 +79,16 @@ cdef inline Py_ssize_t residue_phase(const Geometry *g, Py_ssize_t residue) noex
     return residue * g.dilation - g.pad_left - residue_shift(g, residue) * g.stride
 
 
+cdef inline bint meets_sample(const Geometry *g, Py_ssize_t tap) noexcept nogil:
+    """Whether a tap meets a sample at any output, or a copy of one, and not only zeros."""
+    cdef Py_ssize_t sample = tap * g.dilation - g.pad_left, position = 0
+    if g.mode != CCONV1D_ZEROS:
+        return True
+    if sample < 0:
+        position = (-sample + g.stride - 1) // g.stride
+    return position < g.output_length and sample + position * g.stride < g.input_length
+
+
 cdef int check_geometry(Py_ssize_t taps, const cconv1d_geometry *g) noexcept nogil:
     """What can be told without lengths, so that the kernel's span and the paddings' sum fit."""
     cdef Py_ssize_t most = CCONV1D_MAX_SIZE

@@ -330,12 +330,13 @@ cdef void plan_prepacking(
     """Both orders where a call may take either, which is decided by its arrays.
 
     Signals with their channels last go along lanes if these are filled and there are positions
-    enough; but a call may have fewer, or arrays with other strides.
-    Complex numbers never go along lanes.
+    enough; but a call may have fewer, or arrays with other strides. forward goes along lanes, too,
+    where positions are few, but not in half precision, which is read as it lies there. Complex
+    numbers are packed by panels only.
     """
     plan_sum(&prepacking.sums[0], tiles, w, g, groups, transposed)
     prepacking.count = 1
-    if channels_last and not w.pair:
+    if not w.pair and (channels_last or not transposed and w.half == NULL):
         prepacking.sums[1] = prepacking.sums[0]
         lay_along_lanes(&prepacking.sums[1])
         prepacking.count += fills_lanes(&prepacking.sums[1], w.half != NULL)

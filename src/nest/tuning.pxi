@@ -70,6 +70,26 @@ cdef enum: WORTH_COPYING = 12, COPY_BYTES = 32
 # Whether the nests for few positions may be chosen. Not a constant, because the tests compare their
 # bits with those of the nests that compute without them.
 cdef bint few_positions_enabled = True
+# Positions up to which weights are read as they lie, where all lanes have a channel: measured
+# against panels, 64 to 512 channels and taps from 1 to 400 take 1/4 to 1/2 of the time at 1 to 8
+# positions, 2/3 at 16 to 32, as much between 128 and 256. Not a constant, because the tests set it.
+cdef enum: FEW_POSITIONS = 128
+cdef Py_ssize_t few_positions_most = FEW_POSITIONS
+# Channels of a group at least, or most lanes would be idle; fewer terms than this are for half of
+# the positions; no more weights than this are packed in next to no time; taps of complex weights.
+cdef enum: FEW_POSITIONS_OUTS = 8, FEW_POSITIONS_TERMS = 64
+cdef enum: FEW_POSITIONS_WEIGHTS = 16 * 1024, FEW_POSITIONS_COMPLEX_TAPS = 64
+# Terms of a span: so much of each row of weights is read at once.
+cdef enum: SPAN_BLOCKS = 4
+# Positions of a strip at most, and at least unless samples take too much memory: a block of weights
+# is transposed once for each strip, which costs as much as four to five positions.
+cdef enum: STRIP_POSITIONS = 128, MIN_STRIP_POSITIONS = 16
+# Positions from which on they are shared out among threads, if there are not enough channels.
+cdef enum: PART_POSITIONS = 12
+# Rows of samples that are this long begin an odd number of cache lines apart.
+cdef enum: ROW_SAMPLES = 64
+# Samples of a row for each that a tap meets, from which on positions have rows of their own.
+cdef enum: WASTED_SAMPLES = 4
 
 # --- backward_weight ---
 
@@ -91,7 +111,7 @@ cdef enum: FOLD_POSITIONS = 2048
 # 256, 1.4 to 1.8 with 128, 2 to 20 with fewer (64 to 512 channels). Half as many where either side
 # is narrower than NARROW_SIDE (.8 to .95 with 256, 1.2 to 1.3 with 128), and over dw_dot where the
 # stride is 1 (.75 to .9 with 256, 1.2 with 128).
-cdef enum: FEW_POSITIONS = 256, NARROW_SIDE = 48
+cdef enum: FEW_WEIGHT_POSITIONS = 256, NARROW_SIDE = 48
 # Samples with so few positions each, however many samples, because dw_outer packs panels for each:
 # 1.2 to 2.4 times as fast (4 to 32 positions), .9 with 64. dw_dot folds its lanes besides: 1.1 with
 # 64 and .5 with 128 where the stride is 1, 1.4 to 30 up to 128 with a stride.

@@ -4,7 +4,8 @@
  *   correlate       out[r][p] = Σ_t w[t][r] · panel[offset[t] + p]         lanes along p
  *   row             the same for one row and few terms, all positions      lanes along p
  *   gemm            out[p][l] = Σ_t w[t·w_row + l] · x[p·x_row + offset[t]] lanes along l
- *   depthwise       the same with x[p·x_row + offset[t] + l]               lanes along l
+ *   gemm_wide       the same for a position or two and several blocks of l lanes along l
+ *   depthwise       gemm with x[p·x_row + offset[t] + l]                   lanes along l
  *   dw_outer        sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l] lanes along l
  *   dw_dot          sums[a][b][lane] += Σ_p panel[offset[b] + p] · dy_rows[dy_offset[a] + p]
  *                                                                          lanes along p
@@ -200,11 +201,12 @@ static void TILE(row_0)(const void *panel_, const int32_t *offset, ptrdiff_t ter
 
 #define LANE_VECTORS 2 /* more rows load less than more vectors would */
 
-/* A sample goes to all lanes or, if DEPTHWISE, there is one for each. */
+/* A sample goes to all lanes or, if DEPTHWISE, there is one for each. Beyond LANE_VECTORS the
+ * weights of as many vectors are w_block from those before. */
 INLINE void TILE(gemm_rows)(const int DEPTHWISE, const int R, const int V, const REAL *x,
                             ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const REAL *w,
-                            ptrdiff_t w_row, REAL *out, ptrdiff_t out_row, const REAL *bias,
-                            int resume)
+                            ptrdiff_t w_row, ptrdiff_t w_block, REAL *out, ptrdiff_t out_row,
+                            const REAL *bias, int resume)
 {
     const REAL *rows[CC_ROWS];
 
@@ -225,6 +227,19 @@ INLINE void TILE(gemm_rows)(const int DEPTHWISE, const int R, const int V, const
         UNROLL_4 for (ptrdiff_t t = first; t < last; t++) {
             const ptrdiff_t at = offset[t];
             VEC ws[8];
+            if (!DEPTHWISE && V > LANE_VECTORS) { /* samples are what stays in registers */
+                VEC xs[CC_ROWS];
+                UNROLL for (int r = 0; r < R; r++)
+                    xs[r] = V_SET1(rows[r][at]);
+                UNROLL for (int v = 0; v < V; v++) {
+                    ws[v] = V_LOAD(w + v / LANE_VECTORS * w_block + t * w_row
+                                   + v % LANE_VECTORS * LANES);
+                    V_PIN(ws[v]);
+                    UNROLL for (int r = 0; r < R; r++)
+                        sum[r][v] = V_FMA(ws[v], xs[r], sum[r][v]);
+                }
+                continue;
+            }
             UNROLL for (int v = 0; v < V; v++) {
                 ws[v] = V_LOAD(w + t * w_row + v * LANES);
                 V_PIN(ws[v]);
@@ -504,7 +519,7 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
         ptrdiff_t w_row, void *out, ptrdiff_t out_row, const void *bias, int resume)           \
     {                                                                                          \
         TILE(gemm_rows)(0, R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,             \
-                        (const REAL *)w, w_row, (REAL *)out, out_row, (const REAL *)bias,      \
+                        (const REAL *)w, w_row, 0, (REAL *)out, out_row, (const REAL *)bias,   \
                         resume);                                                               \
     }                                                                                          \
     static void TILE(depthwise_##R)(                                                           \
@@ -512,7 +527,7 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
         ptrdiff_t w_row, void *out, ptrdiff_t out_row, const void *bias, int resume)           \
     {                                                                                          \
         TILE(gemm_rows)(1, R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,             \
-                        (const REAL *)w, w_row, (REAL *)out, out_row, (const REAL *)bias,      \
+                        (const REAL *)w, w_row, 0, (REAL *)out, out_row, (const REAL *)bias,   \
                         resume);                                                               \
     }
 #define GEMM_NARROW(R)                                                                         \
@@ -521,8 +536,18 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
         ptrdiff_t w_row, void *out, ptrdiff_t out_row, const void *bias, int resume)           \
     {                                                                                          \
         TILE(gemm_rows)(0, R, LANE_VECTORS / 2, (const REAL *)x, x_row, offset, terms,         \
-                        (const REAL *)w, w_row, (REAL *)out, out_row, (const REAL *)bias,      \
+                        (const REAL *)w, w_row, 0, (REAL *)out, out_row, (const REAL *)bias,   \
                         resume);                                                               \
+    }
+#define GEMM_WIDE(R)                                                                           \
+    static void TILE(gemm_wide_##R)(                                                           \
+        const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const void *w, \
+        ptrdiff_t w_row, ptrdiff_t w_block, void *out, ptrdiff_t out_row, const void *bias,    \
+        int resume)                                                                            \
+    {                                                                                          \
+        TILE(gemm_rows)(0, R, WIDE_BLOCKS(R) * LANE_VECTORS, (const REAL *)x, x_row, offset,   \
+                        terms, (const REAL *)w, w_row, w_block, (REAL *)out, out_row,          \
+                        (const REAL *)bias, resume);                                           \
     }
 #define DW_OUTER(R)                                                                            \
     static void TILE(dw_outer_##R)(const void *panel, const int32_t *offset,                   \
@@ -576,12 +601,18 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
 #define TOGETHER(A, B)                                                                         \
     (CC_LANES / LANES % 4 == 0 && A * B <= 3 ? 4 : CC_LANES / LANES % 2 == 0 && A * B <= 6 ? 2 : 1)
 
+/* gemm_wide: how many blocks of lanes give as many chains as two multiply-adds in a cycle that take
+ * four; with vectors of 512 bits more would not leave a block of weights in the first level. */
+#define FOR_WIDE_ROWS(X) X(1) X(2)
+#define WIDE_BLOCKS(R) ((R) == 1 && sizeof(VEC) <= 32 ? 4 : 2)
+
 #define FOR_ROW_TERMS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
 
 FOR_ROWS(CORRELATE)
 FOR_ROW_TERMS(ROW)
 FOR_ROWS(GEMM)
 FOR_ROWS(GEMM_NARROW)
+FOR_WIDE_ROWS(GEMM_WIDE)
 FOR_ROWS(DW_OUTER)
 FOR_PAIRS(DW_DOT)
 FOR_DEPTHWISE_TERMS(DW_DEPTHWISE)
@@ -590,6 +621,8 @@ FOR_DEPTHWISE_TERMS(DW_DEPTHWISE)
 #define CORRELATE_ENTRY(R) [R] = TILE(correlate_##R),
 #define ROW_ENTRY(T) [T] = TILE(row_##T),
 #define GEMM_ENTRY(R) [R] = TILE(gemm_##R),
+#define GEMM_WIDE_ENTRY(R) [R] = TILE(gemm_wide_##R),
+#define GEMM_WIDE_BLOCKS_ENTRY(R) [R] = WIDE_BLOCKS(R),
 #define DEPTHWISE_ENTRY(R) [R] = TILE(depthwise_##R),
 #define GEMM_NARROW_ENTRY(R) [R] = TILE(gemm_narrow_##R),
 #define DW_OUTER_ENTRY(R) [R] = TILE(dw_outer_##R),
@@ -605,6 +638,8 @@ static const cc_tiles TILE(tiles) = {
     .gemm_rows = ROWS,
     .gemm_lanes = LANE_VECTORS * LANES,
     .gemm = {FOR_ROWS(GEMM_ENTRY)},
+    .gemm_wide_blocks = {FOR_WIDE_ROWS(GEMM_WIDE_BLOCKS_ENTRY)},
+    .gemm_wide = {FOR_WIDE_ROWS(GEMM_WIDE_ENTRY)},
     .depthwise = {FOR_ROWS(DEPTHWISE_ENTRY)},
     .gemm_narrow = {FOR_ROWS(GEMM_NARROW_ENTRY)},
     .dw_outer_rows = ROWS,
@@ -635,6 +670,11 @@ static const cc_tiles TILE(tiles) = {
 #undef ROW_ENTRY
 #undef GEMM
 #undef GEMM_ENTRY
+#undef GEMM_WIDE
+#undef GEMM_WIDE_ENTRY
+#undef GEMM_WIDE_BLOCKS_ENTRY
+#undef FOR_WIDE_ROWS
+#undef WIDE_BLOCKS
 #undef DEPTHWISE_ENTRY
 #undef GEMM_NARROW
 #undef GEMM_NARROW_ENTRY

@@ -23,6 +23,7 @@ enum {
     CC_DOT_ROWS = 3,               /* most rows of dy in dw_dot */
     CC_DOT_TERMS = 8,              /* most terms in dw_dot */
     CC_ROWS = 12,                  /* most rows of a tile */
+    CC_WIDE_ROWS = 2,              /* most rows of gemm_wide */
     CC_TILE = 512                  /* most results of a tile */
 };
 
@@ -41,6 +42,12 @@ typedef void (*cc_row)(const void *panel, const int32_t *offset, ptrdiff_t terms
 typedef void (*cc_gemm)(const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms,
                         const void *w, ptrdiff_t w_row, void *out, ptrdiff_t out_row,
                         const void *bias, int resume);
+
+/* cc_gemm for the lanes of several tiles side by side in `out`, whose weights begin w_block from one
+ * to the next: for so few rows that a tile would wait for each multiply-add to end. */
+typedef void (*cc_gemm_wide)(const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms,
+                             const void *w, ptrdiff_t w_row, ptrdiff_t w_block, void *out,
+                             ptrdiff_t out_row, const void *bias, int resume);
 
 /* sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l], for the lanes l of one tile. */
 typedef void (*cc_dw_outer)(const void *panel, const int32_t *offset, const void *dy_tile,
@@ -82,6 +89,8 @@ typedef struct cc_tiles {
     ptrdiff_t gemm_lanes;
     cc_gemm gemm[CC_ROWS + 1];
     cc_gemm gemm_narrow[CC_ROWS + 1]; /* with half the lanes */
+    ptrdiff_t gemm_wide_blocks[CC_WIDE_ROWS + 1]; /* of gemm_lanes each */
+    cc_gemm_wide gemm_wide[CC_WIDE_ROWS + 1];
     cc_gemm depthwise[CC_ROWS + 1];
     ptrdiff_t dw_outer_rows;
     ptrdiff_t dw_outer_width; /* lanes in a tile */
