@@ -137,6 +137,18 @@ DENSE = {
     # weights on either side of those that are taken together
     **{f"{k} outs of 100 terms": Case(1, 1, 20, k, 280, 5, 1, 2, 1) for k in (144, 160, 176, 336)},
     **{f"length {n}": Case(1, 1, 2, 48, n, 3, 1, 1, 1) for n in (255, 256, 257, 261, 262, 268)},
+    # either side of a strip, whose ends read a panel with the samples between them
+    **{
+        f"length {n}, {s} apart, short": Case(9, 1, 20, 32, n, 5, s, 4, 1)
+        for s in (1, 2)
+        for n in (40, 55, 59, 60, 61, 63, 64, 65, 70, 119, 120, 121, 130)
+    },
+    **{f"padding {p}": Case(3, 1, 20, 32, 100, 9, 1, p, 1) for p in (1, 8, 60, 70)},
+    # either side of the largest panel of a strip
+    **{
+        f"{c} channels at the ends": Case(1, 1, c, 16, 260, 3, 1, 1, 1)
+        for c in (240, 270, 500, 550)
+    },
     "few channels, stride": Case(1, 1, 1, 96, 2000, 10, 5, 0, 1),
     "few channels, stride, padded": Case(2, 1, 2, 64, 900, 9, 2, 4, 1),
     "few results": Case(2, 1, 70, 3, 300, 5, 1, 2, 1),
