@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _backend
-from ._arrays import Array, as_arrays, same_dtype
-from ._execute import as_3d, check_out, empty, one, overlap
+from ._arrays import Array, as_arrays, ndarray, same_dtype
+from ._execute import as_3d, check_out, empty, one
 from ._functional import usual_conv1d, usual_conv_transpose1d
 from ._geometry import IntLike, Padding, integer, resolve_stream
 from ._kernels import BACKWARD_INPUT, FORWARD
@@ -79,8 +79,22 @@ class View(NamedTuple):
     target: Array  # where the chunk goes
     source: Array | None  # what is convolved, if there are outputs
     options: tuple[object, ...]
-    shape: Shape  # of the outputs, if there are none
+    shape: Shape  # of the outputs
+    samples: int
     phase: int  # afterwards
+
+
+def can_be_filled(out: Any, x: Array, view: View) -> bool:
+    """Whether `out` shares no memory with `x`, as far as can be told at once; if there are outputs.
+
+    The rest is checked where it is filled.
+    """
+    return (
+        type(out) is ndarray
+        and view.source is not None
+        and out is not x
+        and out.base is None is x.base
+    )
 
 
 class Group(NamedTuple):
@@ -277,7 +291,9 @@ class Stream:
         """What is no part of the state."""
         self._lock = Lock()
         self._packed: Any = None
-        self._views: dict[tuple[int, int, int], View] = {}
+        self._views: dict[tuple[int, int, Shape], View] = {}
+        self._usual = usual_conv_transpose1d if self._geometry.transposed else usual_conv1d
+        self._dtype = self._weight.dtype
         self._scratch = np.empty(0, self._weight.dtype)
         self._phase = self._phase_at(self._position)
 
@@ -408,7 +424,9 @@ class Stream:
         """What `object` has, but for what can be made again."""
         state: Any = object.__getstate__(self)
         attributes, *slots = state if type(state) is tuple else (state,)
-        left_out = ("_lock", "_packed", "_views", "_scratch", "_phase", "_width")
+        left_out = (
+            *("_lock", "_packed", "_views", "_scratch", "_phase", "_width", "_usual", "_dtype"),
+        )
         attributes = {name: value for name, value in attributes.items() if name not in left_out}
         attributes["_buffer"] = self._at(self._buffer, self._end - self._kept, self._end).copy()
         attributes["_end"] = self._kept
@@ -549,9 +567,8 @@ class Stream:
 
     def _convolve_by(self, source: Array, options: tuple[Any, ...], out: Array | None) -> Array:
         w, b, transposed = self._weight, self._bias, self._geometry.transposed
-        usual = usual_conv_transpose1d if transposed else usual_conv1d
         if self._packed is not None:
-            found = usual.one(source, w, b, self._packed, options, out)
+            found = self._usual.one(source, w, b, self._packed, options, out)
             if found is not None:
                 return found
         function = "Stream"
@@ -669,31 +686,32 @@ class Stream:
         if not self._lock.acquire(False):
             raise RuntimeError("Stream: it is in use by another thread; give each its own clone()")
         try:
-            if lengths is None and rows is None and type(x) is np.ndarray and x.ndim:
-                n = x.shape[self._axis if x.ndim > 1 else -1]
-                if self._end + n > self._width and self._kept + n <= self._width:
-                    self._start_at_front(n)
-                view = self._views.get((self._end, self._phase, n))
-                if (
-                    view is not None
-                    and x.shape == view.target.shape
-                    and x.dtype is self._weight.dtype
-                    and (out is None or (view.source is not None and not overlap(out, x)))
-                ):
-                    view.target[...] = x
-                    if view.source is None:
-                        y = np.empty(view.shape, x.dtype)
-                    else:
-                        y = self._convolve_by(view.source, view.options, out)
-                    self._end += n
-                    self._position += n
-                    self._phase = view.phase
-                    if self._extra:
-                        self._slack = min(self._slack + n, self._extra)
-                    return y
+            if lengths is None and rows is None and type(x) is ndarray and x.dtype is self._dtype:
+                view = self._views.get((self._end, self._phase, x.shape))
+                if view is not None and (out is None or can_be_filled(out, x, view)):
+                    return self._push_again(x, out, view)
             return self._push(x, out, lengths, rows)
         finally:
             self._lock.release()
+
+    def _push_again(self, x: Array, out: Array | None, view: View) -> Array:
+        """A push like one that was made before, for which everything is there."""
+        target, source, options, shape, n, phase = view
+        target[...] = x
+        if source is None:
+            y: Any = np.empty(shape, x.dtype)
+        else:
+            y = self._usual.one(source, self._weight, self._bias, self._packed, options, out)
+            if y is None:
+                y = self._convolve_by(source, options, out)
+        self._end += n
+        self._position += n
+        self._phase = phase
+        if self._extra:
+            self._slack = min(self._slack + n, self._extra)
+        if self._end + n > self._width:  # the next one finds its place
+            self._start_at_front(n)
+        return y  # type: ignore[no-any-return]
 
     def _push(self, x: Any, out: Array | None, lengths: Any, rows: Any) -> Array:
         function = "Stream.push"
@@ -777,7 +795,11 @@ class Stream:
             for piece in pieces:
                 source = self._at(self._buffer, end + piece.start, end + piece.stop)
                 options = self._options(piece.pads, piece.mode)
-            self._views[end, phase, samples] = View(target, source, options, shape, self._phase)
+            self._views[end, phase, chunk.shape] = View(
+                target, source, options, shape, samples, self._phase
+            )
+        if samples and self._end + samples > self._width:  # the next one finds its place
+            self._start_at_front(samples)
         return y
 
     def _push_rows(
