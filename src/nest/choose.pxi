@@ -14,10 +14,12 @@ cdef bint has_few_positions(
 ) noexcept nogil:
     """Whether forward is for few_positions.pxi: the weights weigh more than the signals.
 
-    Panels catch up sooner
-        where lanes of its tiles have no channel;
-        where sums are short, because it stores results a few positions at a time;
-        where no sample is needed twice, which panels copy for each position at a stride;
+    Panels catch up later
+        where signals are shorter than their tiles;
+        where samples overlap from one position to the next at a stride, which panels copy for each;
+    and sooner
+        where lanes of the tiles here have no channel;
+        where sums are short, because results are stored a few positions at a time;
         in double, which takes twice as long to multiply, but not to pack.
     If weights have been packed, panels are as good but where a good part of their tiles would be
     beyond the ends. Complex weights have to lie in long rows, or to load them takes too long.
@@ -25,6 +27,7 @@ cdef bint has_few_positions(
     cdef Py_ssize_t positions = out.shape[0] * out.shape[2], lanes = sum.tiles.gemm_lanes
     cdef Py_ssize_t limit = few_positions_most
     cdef bint overlapped = sum.g.taps > sum.g.stride > 1
+    cdef bint short_signals = out.shape[0] > 1 and out.shape[2] < sum.width
     if sum.transposed or sum.outs < FEW_POSITIONS_OUTS:
         return False
     if limit != FEW_POSITIONS:  # the tests decide
@@ -33,9 +36,10 @@ cdef bint has_few_positions(
         lanes = sum.tiles.narrower.gemm_lanes
     lanes = rounded(sum.outs, lanes)
     limit = limit * sum.outs // lanes * sum.outs // lanes
-    if sum.terms < FEW_POSITIONS_TERMS or sum.g.taps == 1:
+    if sum.g.taps == 1 or sum.terms < FEW_POSITIONS_TERMS and not short_signals:
         limit //= 2
-    elif overlapped and packed_for(w, sum) == NULL:
+    if short_signals or (overlapped and sum.terms >= FEW_POSITIONS_TERMS
+                         and packed_for(w, sum) == NULL):
         limit *= 2
     if size == sizeof(double) or w.pair:
         limit //= 2

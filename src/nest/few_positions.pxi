@@ -245,8 +245,8 @@ cdef Ahead weights_ahead(
     if job.packed != NULL and blocks == 1:
         ahead.first = <const char *> job.packed + job.lanes * job.size * (
             (group * job.blocks + block) * job.terms + term)
-        ahead.rows, ahead.pitch = min(job.terms - term, CC_BLOCK), job.lanes * job.size
-        ahead.bytes = ahead.pitch
+        ahead.pitch = ahead.bytes = 8 * job.lanes * job.size
+        ahead.rows = (min(job.terms - term, CC_BLOCK) + 7) // 8
     elif job.packed == NULL and job.transposable and job.joined:
         ahead.first = (weight_at(&job.w, group * job.outs + block * job.lanes, 0, 0)
                        + term * job.size)
@@ -295,17 +295,24 @@ cdef void multiply_block(
         run += count if job.run == 1 else 1
 
 
-cdef inline void copy_few(const real *numbers, Py_ssize_t count, real *to) noexcept nogil:
-    """to[i] = numbers[i], without a call for each of many short rows."""
-    cdef Py_ssize_t i = 0
-    if count < 4:
-        for i in range(count):
-            to[i] = numbers[i]
-        return
-    while i < count - 4:
-        memcpy(to + i, numbers + i, 4 * sizeof(real))
-        i += 4
-    memcpy(to + (count - 4), numbers + (count - 4), 4 * sizeof(real))
+cdef inline void copy_rows(
+    const real *rows, Py_ssize_t row, Py_ssize_t number, Py_ssize_t count, char *to,
+    Py_ssize_t stride
+) noexcept nogil:
+    """Copy `number` rows of `count` numbers, without a call for each, as they are short."""
+    cdef Py_ssize_t i
+    for number in range(number):
+        i = 0
+        if count < 4:
+            for i in range(count):
+                (<real *> to)[i] = rows[i]
+        else:
+            while i < count - 4:
+                memcpy(<real *> to + i, rows + i, 4 * sizeof(real))
+                i += 4
+            memcpy(<real *> to + (count - 4), rows + (count - 4), 4 * sizeof(real))
+        rows += row
+        to += stride
 
 
 cdef inline Py_ssize_t segment_of(
@@ -328,7 +335,8 @@ cdef void store_totals(
     cdef Py_ssize_t run = first_run, count, some, lane, p, q = 0, n, position
     cdef bint along_channels = not out.pair and (
         max(out.strides[1], -out.strides[1]) < max(out.strides[2], -out.strides[2]))
-    cdef char *results
+    cdef bint contiguous = out.half == NULL and not out.pair and out.strides[2] == sizeof(real)
+    cdef Py_ssize_t width = job.lanes if job.run > job.lanes else job.lanes // job.run * job.run
     while run < last_run:
         n, position = run // job.runs, run % job.runs * job.run
         count = segment_of(job, run, last_run)
@@ -337,19 +345,18 @@ cdef void store_totals(
                             totals + (q + p) * job.totals_row)
         p = 0
         while p < count and not along_channels:
-            if q + p >= staged:  # as many positions as are transposed at once, of several signals
+            if q + p >= staged:  # as many positions as are transposed at once, and whole runs
                 in_stage = q + p
-                staged = min(in_stage + job.lanes, (last_run - first_run) * job.run)
+                staged = min(in_stage + width, (last_run - first_run) * job.run)
                 job.tiles.transpose(totals + in_stage * job.totals_row, job.total_rows,
                                     staged - in_stage, lanes, stage)
             some = min(count - p, staged - (q + p))
-            for lane in range(lanes):
-                results = at(out, n, channel + lane, position + p)
-                if out.half == NULL and out.strides[2] == sizeof(real):
-                    copy_few(stage + (lane * job.lanes + q + p - in_stage), some, <real *> results)
-                else:
-                    store_row[real](out, results, out.strides[2], some,
-                                    stage + (lane * job.lanes + q + p - in_stage))
+            if contiguous:
+                copy_rows(stage + (q + p - in_stage), job.lanes, lanes, some,
+                          at(out, n, channel, position + p), out.strides[1])
+            for lane in range(0 if contiguous else lanes):
+                store_row[real](out, at(out, n, channel + lane, position + p), out.strides[2],
+                                some, stage + (lane * job.lanes + q + p - in_stage))
             p += some
         q += count if job.run == 1 else job.run
         run += count if job.run == 1 else 1
