@@ -4,6 +4,9 @@
  *        REAL_IS_DOUBLE.
  * Gives  REAL, VEC, LANES, REGISTERS, V_SET1(x), V_LOAD(p), V_STORE(p, v), V_ADD(a, b),
  *        V_FMA(a, b, c) = a·b + c, rounded once where the level can,
+ *        PIECE, the numbers in 16 bytes: V_LOAD_PIECES(p, pitch) and V_STORE_PIECES(p, pitch, v)
+ *        take the pieces of a vector from p, p + pitch, ...; V_ZIP_LOW(a, b) and V_ZIP_HIGH(a, b)
+ *        have the numbers of the lower or the upper half of each piece of a and b by turns,
  *        F16_WIDEN(halves, values) and F16_NARROW(values, halves) for F16_LANES of float16; if
  *        the level has no instructions for them F16_LANES is 0, and the two do nothing,
  *        V_PIN(v), which keeps a loaded vector in its register: GCC otherwise folds the load
@@ -35,6 +38,17 @@
 #undef V_FMA
 #undef V_PIN
 #undef V_HERE
+#undef PIECE
+#undef V_LOAD_PIECE
+#undef V_STORE_PIECE
+#undef V_LOAD_PIECES
+#undef V_STORE_PIECES
+#undef V_ZIP_LOW
+#undef V_ZIP_HIGH
+#undef V_WIDE
+#undef V_NARROW
+#undef V_INSERT
+#undef V_EXTRACT
 #undef IF_DOUBLE
 #undef F16_LANES
 #undef F16_WIDEN
@@ -80,6 +94,32 @@
 #else
 #define V_FMA(a, b, c) V_OP(fmadd)(a, b, c)
 #endif
+#define V_ZIP_LOW(a, b) V_OP(unpacklo)(a, b)
+#define V_ZIP_HIGH(a, b) V_OP(unpackhi)(a, b)
+
+#define V_LOAD_PIECE(p) IF_DOUBLE(_mm_loadu_pd, _mm_loadu_ps)(p)
+#define V_STORE_PIECE(p, piece) IF_DOUBLE(_mm_storeu_pd, _mm_storeu_ps)(p, piece)
+#if SIMD == SIMD_AVX512
+#define V_LOAD_PIECES(p, pitch)                                                                  \
+    V_INSERT(V_INSERT(V_INSERT(V_WIDE(V_LOAD_PIECE(p)), V_LOAD_PIECE((p) + (pitch)), 1),         \
+                      V_LOAD_PIECE((p) + 2 * (pitch)), 2),                                       \
+             V_LOAD_PIECE((p) + 3 * (pitch)), 3)
+#define V_STORE_PIECES(p, pitch, v)                                                              \
+    (V_STORE_PIECE(p, V_NARROW(v)), V_STORE_PIECE((p) + (pitch), V_EXTRACT(v, 1)),               \
+     V_STORE_PIECE((p) + 2 * (pitch), V_EXTRACT(v, 2)),                                          \
+     V_STORE_PIECE((p) + 3 * (pitch), V_EXTRACT(v, 3)))
+#define V_WIDE(piece) IF_DOUBLE(_mm512_castpd128_pd512, _mm512_castps128_ps512)(piece)
+#define V_NARROW(v) IF_DOUBLE(_mm512_castpd512_pd128, _mm512_castps512_ps128)(v)
+#define V_INSERT(v, piece, i) IF_DOUBLE(_mm512_insertf64x2, _mm512_insertf32x4)(v, piece, i)
+#define V_EXTRACT(v, i) IF_DOUBLE(_mm512_extractf64x2_pd, _mm512_extractf32x4_ps)(v, i)
+#elif SIMD == SIMD_AVX2
+#define V_LOAD_PIECES(p, pitch)                                                                  \
+    V_OP(insertf128)(IF_DOUBLE(_mm256_castpd128_pd256, _mm256_castps128_ps256)(V_LOAD_PIECE(p)), \
+                     V_LOAD_PIECE((p) + (pitch)), 1)
+#define V_STORE_PIECES(p, pitch, v)                                                              \
+    (V_STORE_PIECE(p, IF_DOUBLE(_mm256_castpd256_pd128, _mm256_castps256_ps128)(v)),             \
+     V_STORE_PIECE((p) + (pitch), V_OP(extractf128)(v, 1)))
+#endif
 
 #elif SIMD == SIMD_NEON
 
@@ -92,6 +132,8 @@
 #define V_STORE(p, v) V_OP(vst1q)(p, v)
 #define V_ADD(a, b) V_OP(vaddq)(a, b)
 #define V_FMA(a, b, c) V_OP(vfmaq)(c, a, b)
+#define V_ZIP_LOW(a, b) V_OP(vzip1q)(a, b)
+#define V_ZIP_HIGH(a, b) V_OP(vzip2q)(a, b)
 
 #else
 
@@ -102,10 +144,21 @@
 #define V_STORE(p, v) (*(p) = (v))
 #define V_ADD(a, b) ((a) + (b))
 #define V_FMA(a, b, c) ((a) * (b) + (c))
+#define V_ZIP_LOW(a, b) (a)
+#define V_ZIP_HIGH(a, b) (b)
 
 #endif
 
 #define LANES ((int)(sizeof(VEC) / sizeof(REAL)))
+#if SIMD == SIMD_NONE
+#define PIECE 1
+#else
+#define PIECE ((int)(16 / sizeof(REAL)))
+#endif
+#ifndef V_LOAD_PIECES /* a vector is one piece */
+#define V_LOAD_PIECES(p, pitch) V_LOAD(p)
+#define V_STORE_PIECES(p, pitch, v) V_STORE(p, v)
+#endif
 
 /* Some halves at once, in the bits of half.h. */
 #if !defined(REAL_IS_DOUBLE) && (SIMD == SIMD_AVX512 || SIMD == SIMD_AVX2)
