@@ -43,7 +43,15 @@ ROWS = (
     "conformer-dw-k31",
     "fir-k101",
     "notes-4-2",
+    # of short.csv
+    "decode-k4",
+    "dw-short-k3",
+    "dw-short-k15-s3",
+    "dw-short-k31",
 )
+
+#: The tables that they are of.
+TABLES = ("workloads", "short")
 
 #: Rows keep so many positions, or packing the weights would hide what the tiles do.
 POSITIONS = 256
@@ -116,6 +124,11 @@ def shortened(row: Row, products: float) -> Row:
     return replace(row, N=samples, L=max(reach - 2 * row.padding, 1))
 
 
+def chosen(options: argparse.Namespace) -> list[Row]:
+    """The rows of all tables that the command line names."""
+    return [row for table in TABLES for row in read_rows(options.only, table, dtype=options.dtype)]
+
+
 def counter(dumps: Path) -> Callable[[Callable[[], object]], int]:
     """A function that tells how many instructions a call takes, once it has run before."""
     dumped = 0
@@ -145,9 +158,7 @@ def count(options: argparse.Namespace) -> None:
         call = ours.prepare(case)
         for _ in range(100):
             call()
-    rows = [
-        shortened(row, options.products) for row in read_rows(options.only, dtype=options.dtype)
-    ]
+    rows = [shortened(row, options.products) for row in chosen(options)]
     for case in cases(rows, options.ops):
         found = {
             "row": case.row.name,
@@ -163,7 +174,7 @@ def main() -> int:
     if options.dumps:
         count(options)
         return 0
-    if not read_rows(options.only):
+    if not chosen(options):
         print(f"no row is called {' or '.join(options.only)}", file=sys.stderr)
         return 2
     valgrind = shutil.which("valgrind")
