@@ -331,11 +331,15 @@ cdef void plan_prepacking(
 
     Signals with their channels last go along lanes if these are filled and there are positions
     enough; but a call may have fewer, or arrays with other strides.
-    Half precision and complex numbers are never summed so.
+    Half precision is summed so in depthwise layers alone, where there are few positions, whatever
+    the layout; complex numbers never are.
     """
     plan_sum(&prepacking.sums[0], tiles, w, g, groups, transposed)
     prepacking.count = 1
-    if channels_last and w.half == NULL and not w.pair:
-        prepacking.sums[1] = prepacking.sums[0]
+    prepacking.sums[1] = prepacking.sums[0]
+    if suits_depthwise(&prepacking.sums[0]) and not w.pair:
+        lay_depthwise(&prepacking.sums[1])
+        prepacking.count = 2
+    elif channels_last and w.half == NULL and not w.pair:
         lay_along_lanes(&prepacking.sums[1])
         prepacking.count += fills_lanes(&prepacking.sums[1])

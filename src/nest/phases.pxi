@@ -175,6 +175,18 @@ cdef void lay_along_lanes(Sum *sum) noexcept nogil:
     sum.size = sum.groups * sum.packed_outs * sum.terms
 
 
+cdef inline bint suits_depthwise(const Sum *sum) noexcept nogil:
+    """Whether a sum by panels is one that depthwise.pxi computes, if there are few positions."""
+    return sum.channels == sum.outs == 1 and sum.groups >= MIN_DEPTHWISE_CHANNELS
+
+
+cdef void lay_depthwise(Sum *sum) noexcept nogil:
+    """As lay_along_lanes, for such a sum: with few channels on tiles with fewer lanes."""
+    if sum.tiles.narrower != NULL and 2 * sum.groups <= sum.tiles.gemm_lanes:
+        sum.tiles = sum.tiles.narrower
+    lay_along_lanes(sum)
+
+
 cdef bint fills_lanes(const Sum *sum) noexcept nogil:
     """Whether channels-last tiles can compute it with at most a quarter of their lanes idle.
 
