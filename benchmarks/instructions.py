@@ -46,7 +46,15 @@ ROWS = (
     "mamba-dw-nlc",
     "w2v2-conv1-nlc",
     "textcnn-nlc",
+    # of short.csv
+    "decode-k4",
+    "dw-short-k3",
+    "dw-short-k15-s3",
+    "dw-short-k31",
 )
+
+#: The tables that they are of.
+TABLES = ("workloads", "short")
 
 #: Rows keep so many positions, or packing the weights would hide what the tiles do.
 POSITIONS = 256
@@ -119,10 +127,11 @@ def shortened(row: Row, products: float) -> Row:
     return replace(row, N=samples, L=max(reach - 2 * row.padding, 1))
 
 
-def chosen_rows(globs: Sequence[str], dtype: str) -> list[Row]:
-    """Rows of the workload table, and those with other options, all with this dtype."""
-    others = [replace(row, dtype=dtype) for row in read_rows(globs, "options")]
-    return read_rows(globs, dtype=dtype) + others
+def chosen(options: argparse.Namespace) -> list[Row]:
+    """The rows of all tables that the command line names; those with other options in its dtype."""
+    rows = [row for table in TABLES for row in read_rows(options.only, table, dtype=options.dtype)]
+    others = read_rows(options.only, "options")
+    return rows + [replace(row, dtype=options.dtype) for row in others]
 
 
 def counter(dumps: Path) -> Callable[[Callable[[], object]], int]:
@@ -154,7 +163,7 @@ def count(options: argparse.Namespace) -> None:
         call = ours.prepare(case)
         for _ in range(100):
             call()
-    rows = [shortened(row, options.products) for row in chosen_rows(options.only, options.dtype)]
+    rows = [shortened(row, options.products) for row in chosen(options)]
     for case in cases(rows, options.ops):
         found = {
             "row": case.row.name,
@@ -170,7 +179,7 @@ def main() -> int:
     if options.dumps:
         count(options)
         return 0
-    if not chosen_rows(options.only, options.dtype):
+    if not chosen(options):
         print(f"no row is called {' or '.join(options.only)}", file=sys.stderr)
         return 2
     valgrind = shutil.which("valgrind")

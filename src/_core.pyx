@@ -79,6 +79,21 @@ cdef extern from "tiles.h" nogil:
         const void *x, Py_ssize_t x_row, const int32_t *offset, Py_ssize_t terms, const void *w,
         Py_ssize_t w_row, Py_ssize_t w_block, void *out, Py_ssize_t out_row, const void *bias,
         bint resume) noexcept
+    ctypedef void (*cc_depthwise_blocks)(
+        const void *x, Py_ssize_t x_row, Py_ssize_t x_block, const int32_t *x_offset,
+        const void *w, Py_ssize_t w_block, const int32_t *w_offset, Py_ssize_t terms, void *out,
+        Py_ssize_t out_row, Py_ssize_t out_block, const void *bias, bint resume,
+        Py_ssize_t blocks) noexcept
+    ctypedef void (*cc_dw_short)(
+        const void *x, Py_ssize_t x_row, Py_ssize_t x_sample, Py_ssize_t tap_pitch, const void *dy,
+        Py_ssize_t dy_row, Py_ssize_t dy_sample, Py_ssize_t positions, Py_ssize_t samples,
+        void *chain, bint begin, void *total) noexcept
+    ctypedef void (*cc_rows_to_lanes)(
+        const void *rows, Py_ssize_t pitch, Py_ssize_t positions, void *lanes,
+        Py_ssize_t block, Py_ssize_t blocks) noexcept
+    ctypedef void (*cc_lanes_to_rows)(
+        const void *lanes, Py_ssize_t block, Py_ssize_t positions, void *rows,
+        Py_ssize_t pitch, Py_ssize_t blocks) noexcept
     ctypedef void (*cc_dw_outer)(
         const void *panel, const int32_t *offset, const void *dy_tile, Py_ssize_t positions,
         void *sums) noexcept
@@ -107,6 +122,10 @@ cdef extern from "tiles.h" nogil:
         const Py_ssize_t *gemm_wide_blocks
         const cc_gemm_wide *gemm_wide
         const cc_gemm *depthwise
+        const cc_depthwise_blocks *depthwise_blocks
+        const cc_dw_short *dw_short
+        cc_rows_to_lanes rows_to_lanes
+        cc_lanes_to_rows lanes_to_rows
         Py_ssize_t dw_outer_rows
         Py_ssize_t dw_outer_width
         cc_dw_outer *dw_outer
@@ -185,6 +204,8 @@ include "nest/channels_last.pxi"
 include "nest/channels_last_weight.pxi"
 include "nest/correlate.pxi"
 include "nest/few_positions.pxi"
+include "nest/depthwise.pxi"
+include "nest/depthwise_weight.pxi"
 include "nest/choose.pxi"
 include "nest/padding_adjoint.pxi"
 include "nest/maps.pxi"
@@ -559,6 +580,12 @@ def use_blocks(variable):
     if blocks_variable is None:
         blocks_variable = variable
     note_limit()
+
+
+def set_depthwise_positions(Py_ssize_t positions):
+    """The most positions of depthwise layers whose lanes run along channels; for the tests."""
+    global depthwise_positions
+    depthwise_positions = positions
 
 
 def set_serial_products(Py_ssize_t products):

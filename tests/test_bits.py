@@ -40,6 +40,11 @@ CASES = {
     **{f"{k} taps": Case(1, 1, 9, 10, 600, k, 1, "same", 3) for k in (1, 15, 29)},
     **{mode: Case(2, 1, 5, 9, 60, 8, 2, 40, 3, mode) for mode in ("reflect", "replicate")},
     "circular": Case(2, 3, 2, 1, 60, 8, 1, 40, 3, "circular"),
+    # lanes along channels
+    "short, depthwise": Case(3, 40, 1, 1, 41, 7, 2, 3, 1),
+    "one short sample, depthwise": Case(1, 40, 1, 1, 30, 5, 1, "same", 2),
+    "steps, depthwise": Case(50, 32, 1, 1, 4, 4, 1, 0, 1),
+    "many taps and few positions, depthwise": Case(2, 17, 1, 1, 70, 200, 1, 130, 1),
     **{name: workload(name) for name in LAYERS},
     **{name: LARGE[name] for name in BLOCKS},
 }
@@ -48,7 +53,15 @@ NOT_FINITE = {
     "NaN and Inf, few rows": Case(2, 1, 3, 2, 900, 5, 1, 2, 1),
 }
 CASES |= NOT_FINITE
-OTHERS = ("rows 6", "rows 7 of phases", "taps 40, every 8", "stride 4", "positions 1000", "reflect")
+OTHERS = (
+    "rows 6",
+    "rows 7 of phases",
+    "short, depthwise",
+    "taps 40, every 8",
+    "stride 4",
+    "positions 1000",
+    "reflect",
+)
 
 
 def dtypes(name):

@@ -28,14 +28,20 @@ HERE = Path(__file__).parent
 # --- calls ---------------------------------------------------------------------------------------
 
 # N, C, L, K, k: the second has more than SMALL_PRODUCTS products and is shared out among threads; the
-# third has few positions for its weights
-SIZES = {"small": (2, 4, 17, 6, 3), "large": (2, 16, 900, 20, 4), "few": (2, 40, 9, 48, 4)}
+# others have few positions, for their weights or in depthwise layers
+SIZES = {
+    "small": (2, 4, 17, 6, 3),
+    "large": (2, 16, 900, 20, 4),
+    "few": (2, 40, 9, 48, 4),
+    "short": (9, 48, 20, 48, 5),
+}
 OPTIONS = {
     "plain": {},
     "strided": {"stride": 2, "padding": 1, "groups": 2},
     "reflect": {"padding": 2, "padding_mode": "reflect"},
     "channels last": {"layout": "NLC", "dilation": 2},
     "each": {"padding": 1},  # sample has a weight of its own
+    "depthwise": {"padding": 2, "groups": 48},  # of the short size
 }
 
 
@@ -160,11 +166,18 @@ def fail_allocations(function):
     cconv1d.set_num_threads(2)
     gc.freeze()  # what there is: collections are quick then
     options = ["plain"] if function in ("convolve", "correlate") else list(OPTIONS)
+    options = [option for option in options if option != "depthwise"]
     if function == "PreparedConv1d":
         options.remove("each")
     kinds = [(option, "float32") for option in options]
-    for size in SIZES if function in ("conv1d", "PreparedConv1d") else ("small", "large"):
-        for option, dtype in [*kinds, ("plain", "float16"), ("plain", "complex64")]:
+    kinds += [("plain", "float16"), ("plain", "complex64")]
+    table = {"small": kinds, "large": kinds, "few": [], "short": []}
+    if function in ("conv1d", "PreparedConv1d"):
+        table["few"] = kinds
+    if function not in ("convolve", "correlate"):
+        table["short"] = [("depthwise", "float32"), ("depthwise", "float16")]
+    for size, kinds in table.items():
+        for option, dtype in kinds:
             call, arrays, outs = calls(function, size, option, dtype)
             for out in (None, *outs[:1]) if option == "plain" else outs[:1]:
                 print(size, option, dtype, "" if out is None else "out", end=" ", flush=True)

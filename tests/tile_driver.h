@@ -215,6 +215,74 @@ static void NAME(transpose)(const cc_tiles *tiles, int count, int positions)
     NAME(compare)(positions * width + 64);
 }
 
+static void NAME(channels)(const cc_tiles *tiles, int rows, int terms, int resume, int biased)
+{
+    const int width = (int)tiles->gemm_lanes, out_row = width + 1, blocks = 2;
+    const int x_row = 7, x_block = 61, w_block = 33, out_block = rows * out_row;
+    REAL bias[2 * 64];
+    NAME(fill)(bias, blocks * width);
+    NAME(start)();
+    for (int b = 0; b < blocks; b++)
+        for (int p = 0; p < rows; p++)
+            for (int l = 0; l < width; l++) {
+                REAL *to = NAME(expected) + b * out_block + p * out_row + l, chain = 0;
+                const REAL *x = NAME(panel) + b * x_block + p * x_row + l;
+                for (int t = 0; t < terms; t++)
+                    chain = FMA(NAME(dy)[b * w_block + offset[t + 9] + l], x[offset[t]], chain);
+                *to = resume ? *to + chain : chain;
+                *to = biased ? *to + bias[b * width + l] : *to;
+            }
+    tiles->depthwise_blocks[rows](NAME(panel), x_row, x_block, offset, NAME(dy), w_block,
+                                  offset + 9, terms, NAME(got), out_row, out_block,
+                                  biased ? bias : NULL, resume, blocks);
+    NAME(compare)(blocks * out_block + 64);
+}
+
+static void NAME(channels_dw)(const cc_tiles *tiles, int taps, int positions, int begin, int end)
+{
+    const int width = (int)tiles->gemm_lanes, samples = 3, count = taps * width;
+    const int x_row = 11, x_sample = 701, tap_pitch = 37, dy_row = 13, dy_sample = 503;
+    NAME(start)();
+    for (int t = 0; t < taps; t++)
+        for (int l = 0; l < width; l++) {
+            REAL chain = begin ? 0 : NAME(expected)[t * width + l];
+            for (int n = 0; n < samples; n++)
+                for (int p = 0; p < positions; p++)
+                    chain = FMA(NAME(dy)[n * dy_sample + p * dy_row + l],
+                                NAME(panel)[n * x_sample + p * x_row + t * tap_pitch + l], chain);
+            if (end)
+                NAME(expected)[count + t * width + l] += chain;
+            else
+                NAME(expected)[t * width + l] = chain;
+        }
+    tiles->dw_short[taps](NAME(panel), x_row, x_sample, tap_pitch, NAME(dy), dy_row,
+                              dy_sample, positions, samples, NAME(got), begin,
+                              end ? NAME(got) + count : NULL);
+    NAME(compare)(2 * count + 64);
+}
+
+static void NAME(lanes)(const cc_tiles *tiles, int positions, int pitch)
+{
+    const int width = (int)tiles->gemm_lanes, blocks = 2, block = positions * width + 5;
+    NAME(start)();
+    for (int b = 0; b < blocks; b++)
+        for (int p = 0; p < positions; p++)
+            for (int l = 0; l < width; l++)
+                NAME(expected)[b * block + p * width + l] =
+                    NAME(panel)[(b * width + l) * pitch + p];
+    tiles->rows_to_lanes(NAME(panel), pitch, positions, NAME(got), block, blocks);
+    NAME(compare)(blocks * block + 64);
+
+    NAME(start)();
+    for (int b = 0; b < blocks; b++)
+        for (int p = 0; p < positions; p++)
+            for (int l = 0; l < width; l++)
+                NAME(expected)[(b * width + l) * pitch + p] =
+                    NAME(panel)[b * block + p * width + l];
+    tiles->lanes_to_rows(NAME(panel), block, positions, NAME(got), pitch, blocks);
+    NAME(compare)(blocks * width * pitch + 64);
+}
+
 static void NAME(check)(const cc_tiles *tiles)
 {
     static const int terms[] = {1, 2, 3, 4, 7, 127, 128, 131, 258};
@@ -258,5 +326,13 @@ static void NAME(check)(const cc_tiles *tiles)
             NAME(transpose)(tiles, (int)tiles->dw_outer_width - positions % 2, positions);
         for (int positions = 1; positions < 100; positions += 7)
             NAME(sums)(tiles, positions);
+        for (int rows = 1; rows <= tiles->gemm_rows; rows++)
+            for (int i = 0; i < 7; i++) {
+                NAME(channels)(tiles, rows, terms[i], i % 2, (i + rows) % 3 == 0);
+                NAME(channels_dw)(tiles, rows, 1 + 4 * i, i % 2, i % 3);
+            }
+        for (int positions = 1; positions < 12; positions++)
+            for (int more = 0; more < 4; more += 3)
+                NAME(lanes)(tiles, positions, positions + more);
     }
 }

@@ -1,4 +1,10 @@
-# Which nest computes, and zeros that are no terms: see zero_padding.pxi.
+# Which nest computes: forward and backward_input (sum_terms), backward_weight (sum_positions); and
+# zeros that are no terms: see zero_padding.pxi.
+
+cdef bint are_few(const View *x, const View *y, Py_ssize_t outputs) noexcept nogil:
+    """Whether depthwise nests compute signals of such lengths, up to so many outputs."""
+    return not x.pair and y.shape[2] <= outputs and x.shape[2] <= MAX_DEPTHWISE_SAMPLES
+
 
 cdef inline Py_ssize_t tiled_positions(
     const Sum *sum, Py_ssize_t signals, Py_ssize_t positions
@@ -60,14 +66,25 @@ cdef bint sum_terms(
     padding mode says. Sums are in numbers of `size` bytes.
     """
     cdef Sum sum
+    cdef Depthwise few_depthwise
     cdef ChannelsLast last
     cdef FewPositions few
+    cdef Py_ssize_t outputs = depthwise_positions
+    cdef bint few_samples = True
+    cdef const View *x = out if transposed else array
+    cdef const View *y = array if transposed else out
     cdef View padded = array[0]
     if out.shape[0] == 0 or out.shape[1] == 0 or out.shape[2] == 0:
         return True
     plan_sum(&sum, tiles, w, g, groups, transposed)
     sum.length = out.shape[2]
     padded.mode = CCONV1D_ZEROS if transposed else g.mode
+    if has_unit_channel_stride(array, size) and has_unit_channel_stride(out, size):
+        outputs //= DEPTHWISE_NLC_SHARE
+        few_samples = array.shape[2] <= outputs
+    if (suits_depthwise(&sum) and few_samples and are_few(x, y, outputs)
+            and plan_depthwise(&few_depthwise, &sum, &padded, w, out, size)):
+        return depthwise(&few_depthwise, w, bias)
     if (has_few_positions(&sum, w, out, size)
             and plan_few_positions(&few, &sum, &padded, w, out, size)):
         return few_positions(&few, &sum, bias)
@@ -103,6 +120,20 @@ cdef bint takes_few_positions(
     return g.output_length <= longest or g.output_length <= few // dy.shape[0]
 
 
+cdef bint takes_depthwise(
+    DepthwiseGradient *few, const cc_tiles *tiles, const View *dy, const View *x, const View *dw,
+    const Geometry *g, Py_ssize_t groups, Py_ssize_t size
+) noexcept nogil:
+    """Whether the depthwise nest computes dw: the shape decides, as the order of sums follows."""
+    cdef Py_ssize_t outputs = depthwise_positions
+    if dy.shape[0] == 1:
+        outputs = min(outputs, DEPTHWISE_ALONE_POSITIONS)
+    return (dw.shape[0] == groups and dw.shape[1] == 1 and dy.shape[0] > 0
+            and (dy.shape[0] == 1 or groups >= MIN_DEPTHWISE_CHANNELS)
+            and are_few(x, dy, outputs)
+            and plan_depthwise_gradient(few, tiles, dy, x, dw, g, size))
+
+
 cdef bint sum_finite_positions(
     const cc_tiles *tiles, const View *dy, const View *x, const View *dw, const Geometry *g,
     Py_ssize_t groups, Py_ssize_t size
@@ -111,7 +142,10 @@ cdef bint sum_finite_positions(
 
     Depthwise signals that have their channels last are summed along channels.
     """
+    cdef DepthwiseGradient few_depthwise
     cdef DepthwiseWeight depthwise
+    if takes_depthwise(&few_depthwise, tiles, dy, x, dw, g, groups, size):
+        return depthwise_gradient(&few_depthwise, False)
     if takes_few_positions(dy, dw, g, groups):
         return few_positions_weight(tiles, dy, x, dw, g, groups, size)
     if plan_depthwise_weight(&depthwise, tiles, dy, x, dw, g, groups, size):
@@ -126,9 +160,14 @@ cdef bint sum_positions(
     """backward_weight; false if memory ran out, with nothing stored."""
     cdef Ends ends = ends_of_outputs(g, x.shape[2], dy.shape[2])
     cdef View finite = nothing
+    cdef DepthwiseGradient few_depthwise
     cdef Arena arena
     cdef uintptr_t start
-    cdef bint done
+    cdef int done
+    if takes_depthwise(&few_depthwise, tiles, dy, x, dw, g, groups, size):
+        done = depthwise_gradient(&few_depthwise, True)
+        if done >= 0:
+            return done
     if g.mode != CCONV1D_ZEROS or not (
             holds_spoilers[float](tiles, dy, ends, 0) if size == sizeof(float) else
             holds_spoilers[double](tiles, dy, ends, 0)):

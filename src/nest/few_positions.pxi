@@ -295,7 +295,7 @@ cdef void multiply_block(
         run += count if job.run == 1 else 1
 
 
-cdef inline void copy_rows(
+cdef inline void copy_stage(
     const real *rows, Py_ssize_t row, Py_ssize_t number, Py_ssize_t count, char *to,
     Py_ssize_t stride
 ) noexcept nogil:
@@ -352,8 +352,8 @@ cdef void store_totals(
                                     staged - in_stage, lanes, stage)
             some = min(count - p, staged - (q + p))
             if contiguous:
-                copy_rows(stage + (q + p - in_stage), job.lanes, lanes, some,
-                          at(out, n, channel, position + p), out.strides[1])
+                copy_stage(stage + (q + p - in_stage), job.lanes, lanes, some,
+                           at(out, n, channel, position + p), out.strides[1])
             for lane in range(0 if contiguous else lanes):
                 store_row[real](out, at(out, n, channel + lane, position + p), out.strides[2],
                                 some, stage + (lane * job.lanes + q + p - in_stage))

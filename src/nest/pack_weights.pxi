@@ -331,12 +331,18 @@ cdef void plan_prepacking(
 
     Signals with their channels last go along lanes if these are filled and there are positions
     enough; but a call may have fewer, or arrays with other strides. forward goes along lanes, too,
-    where positions are few, but not in half precision, which is read as it lies there. Complex
-    numbers are packed by panels only.
+    where positions are few, but not in half precision, which is read as it lies there; depthwise
+    layers do whatever the layout. Complex numbers are packed by panels only.
     """
-    plan_sum(&prepacking.sums[0], tiles, w, g, groups, transposed)
+    cdef Sum *sum = &prepacking.sums[0]
+    plan_sum(sum, tiles, w, g, groups, transposed)
     prepacking.count = 1
-    if not w.pair and (channels_last or not transposed and w.half == NULL):
-        prepacking.sums[1] = prepacking.sums[0]
+    prepacking.sums[1] = sum[0]
+    if w.pair:
+        return
+    if suits_depthwise(sum):
+        lay_depthwise(&prepacking.sums[1])
+        prepacking.count = 2
+    elif channels_last or not transposed and w.half == NULL:
         lay_along_lanes(&prepacking.sums[1])
         prepacking.count += fills_lanes(&prepacking.sums[1], w.half != NULL)

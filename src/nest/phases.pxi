@@ -180,6 +180,18 @@ cdef inline bint has_narrow_rest(const Sum *sum) noexcept nogil:
     return not sum.depthwise and (sum.packed_outs - sum.outs) * 2 >= sum.rows[0].lanes
 
 
+cdef inline bint suits_depthwise(const Sum *sum) noexcept nogil:
+    """Whether a sum by panels is one that depthwise.pxi computes, if there are few positions."""
+    return sum.channels == sum.outs == 1 and sum.groups >= MIN_DEPTHWISE_CHANNELS
+
+
+cdef void lay_depthwise(Sum *sum) noexcept nogil:
+    """As lay_along_lanes, for such a sum: with few channels on tiles with fewer lanes."""
+    if sum.tiles.narrower != NULL and 2 * sum.groups <= sum.tiles.gemm_lanes:
+        sum.tiles = sum.tiles.narrower
+    lay_along_lanes(sum)
+
+
 cdef bint fills_lanes(const Sum *sum, bint halves) noexcept nogil:
     """Whether channels-last tiles can compute it with at most a quarter of their lanes idle.
 

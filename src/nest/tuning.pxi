@@ -6,7 +6,8 @@
 # What is said of times was measured on Zen 3 or a later EPYC at avx2. Some of these numbers take
 # part in the order of sums, so to change them changes bits (tests/bits.txt): MERGED_ROWS, and for
 # the gradients of weight and bias PANEL_BYTES, MIN_PANEL_POSITIONS, IN_PLACE_*, FEW_ROWS and
-# FOLD_POSITIONS, by the ranges of positions that are summed by lanes.
+# FOLD_POSITIONS, by the ranges of positions that are summed by lanes; and MIN_DEPTHWISE_CHANNELS,
+# MAX_DEPTHWISE_SAMPLES, depthwise_positions and DEPTHWISE_ALONE_POSITIONS, by which nest sums.
 
 # --- what fits the caches ---
 
@@ -90,6 +91,32 @@ cdef enum: PART_POSITIONS = 12
 cdef enum: ROW_SAMPLES = 64
 # Samples of a row for each that a tap meets, from which on positions have rows of their own.
 cdef enum: WASTED_SAMPLES = 4
+
+# --- depthwise layers with few positions ---
+
+# Fewer channels leave most lanes of depthwise.pxi idle. With 16 it is 1.6 times as fast as panels
+# at 64 positions and as fast at 200, with 8 as fast at 64 (avx2).
+cdef enum: MIN_DEPTHWISE_CHANNELS = 16
+# Outputs at most, of depthwise.pxi and depthwise_weight.pxi. Against panels, with 16 to 512
+# channels and 1 to 31 taps: 2 to 20 times as fast at 64, 1.2 to 5 at 128, .9 to 1.2 at 256 with
+# stride 1, 1.4 to 8 with more; dw 1.2 to 20 at 128, 1 to 10 at 256 (avx2). Not a constant, because
+# the tests change it.
+cdef Py_ssize_t depthwise_positions = 192
+# A part of that with channels last, where panels are no alternative, and as many samples that are
+# read: 1 to 6 times as fast as channels_last.pxi at 32, .6 to 1.8 at 64.
+cdef enum: DEPTHWISE_NLC_SHARE = 6
+# The gradient of a sample's own weights must not depend on how many samples there are, which are
+# groups then. So with a single sample channels do not count, and it has to be as fast with one of
+# them, which it is up to some 40 outputs.
+cdef enum: DEPTHWISE_ALONE_POSITIONS = 40
+# Samples of a signal at most: transposed, they fit PANEL_BYTES.
+cdef enum: MAX_DEPTHWISE_SAMPLES = 1024
+# A tile reads so many samples in place at most: rows that lie a power of two apart share a set of
+# the first-level cache, which has 8 ways.
+cdef enum: MAX_IN_PLACE_SAMPLES = 16
+# Blocks of channels that lie side by side are copied together, so that whole cache lines are read:
+# dw of 557 channels 2.5 times as fast.
+cdef enum: DEPTHWISE_BLOCKS = 8
 
 # --- backward_weight ---
 

@@ -4,9 +4,9 @@
  *        REAL_IS_DOUBLE.
  * Gives  REAL, VEC, LANES, REGISTERS, V_SET1(x), V_LOAD(p), V_STORE(p, v), V_ADD(a, b),
  *        V_FMA(a, b, c) = a·b + c, rounded once where the level can,
- *        PIECE, how many numbers 128 bits hold, or 1 where a vector is a single number,
- *        V_PIECES(row, at), a vector of pieces: PIECE numbers from row[0] + at on, as many from
- *        row[PIECE] + at, from row[2·PIECE] + at, ...,
+ *        PIECE, the numbers in 128 bits, or 1 where a vector is a single number:
+ *        V_LOAD_PIECES(p, pitch) and V_STORE_PIECES(p, pitch, v) take the pieces of a vector from
+ *        p, p + pitch, ..., and V_PIECES(row, at) from row[0] + at, row[PIECE] + at, ...,
  *        V_ZIP_LOW(a, b) and V_ZIP_HIGH(a, b): of each piece the lower, or upper, half, a number
  *        of a and one of b by turns,
  *        F16_WIDEN(halves, values) and F16_NARROW(values, halves) for F16_LANES of float16; if
@@ -39,13 +39,19 @@
 #undef V_ADD
 #undef V_FMA
 #undef V_PIECES
-#undef V_ZIP_LOW
-#undef V_ZIP_HIGH
-#undef PIECE
-#undef LOAD_PIECE
-#undef V_INSERT
 #undef V_PIN
 #undef V_HERE
+#undef PIECE
+#undef V_LOAD_PIECE
+#undef V_STORE_PIECE
+#undef V_LOAD_PIECES
+#undef V_STORE_PIECES
+#undef V_ZIP_LOW
+#undef V_ZIP_HIGH
+#undef V_WIDE
+#undef V_NARROW
+#undef V_INSERT
+#undef V_EXTRACT
 #undef IF_DOUBLE
 #undef F16_LANES
 #undef F16_WIDEN
@@ -91,27 +97,39 @@
 #else
 #define V_FMA(a, b, c) V_OP(fmadd)(a, b, c)
 #endif
-#define PIECE IF_DOUBLE(2, 4)
-#define LOAD_PIECE(row, i, at)                                                                   \
-    CAT(_mm_loadu, IF_DOUBLE(_pd, _ps))((row)[(i) * PIECE] + (at))
-#if SIMD == SIMD_AVX512
-#define V_INSERT(v, piece, i) CAT(_mm512_insert, IF_DOUBLE(f64x2, f32x4))(v, piece, i)
-#define V_PIECES(row, at)                                                                        \
-    V_INSERT(V_INSERT(V_INSERT(CAT(_mm512_cast, IF_DOUBLE(pd128_pd512, ps128_ps512))(            \
-                                   LOAD_PIECE(row, 0, at)),                                      \
-                               LOAD_PIECE(row, 1, at), 1),                                       \
-                      LOAD_PIECE(row, 2, at), 2),                                                \
-             LOAD_PIECE(row, 3, at), 3)
-#elif SIMD == SIMD_AVX2
-#define V_PIECES(row, at)                                                                        \
-    V_OP(insertf128)(CAT(_mm256_cast, IF_DOUBLE(pd128_pd256, ps128_ps256))(                      \
-                         LOAD_PIECE(row, 0, at)),                                                \
-                     LOAD_PIECE(row, 1, at), 1)
-#else
-#define V_PIECES(row, at) LOAD_PIECE(row, 0, at)
-#endif
 #define V_ZIP_LOW(a, b) V_OP(unpacklo)(a, b)
 #define V_ZIP_HIGH(a, b) V_OP(unpackhi)(a, b)
+
+#define V_LOAD_PIECE(p) IF_DOUBLE(_mm_loadu_pd, _mm_loadu_ps)(p)
+#define V_STORE_PIECE(p, piece) IF_DOUBLE(_mm_storeu_pd, _mm_storeu_ps)(p, piece)
+#if SIMD == SIMD_AVX512
+#define V_LOAD_PIECES(p, pitch)                                                                  \
+    V_INSERT(V_INSERT(V_INSERT(V_WIDE(V_LOAD_PIECE(p)), V_LOAD_PIECE((p) + (pitch)), 1),         \
+                      V_LOAD_PIECE((p) + 2 * (pitch)), 2),                                       \
+             V_LOAD_PIECE((p) + 3 * (pitch)), 3)
+#define V_PIECES(row, at)                                                                        \
+    V_INSERT(V_INSERT(V_INSERT(V_WIDE(V_LOAD_PIECE((row)[0] + (at))),                            \
+                               V_LOAD_PIECE((row)[PIECE] + (at)), 1),                            \
+                      V_LOAD_PIECE((row)[2 * PIECE] + (at)), 2),                                 \
+             V_LOAD_PIECE((row)[3 * PIECE] + (at)), 3)
+#define V_STORE_PIECES(p, pitch, v)                                                              \
+    (V_STORE_PIECE(p, V_NARROW(v)), V_STORE_PIECE((p) + (pitch), V_EXTRACT(v, 1)),               \
+     V_STORE_PIECE((p) + 2 * (pitch), V_EXTRACT(v, 2)),                                          \
+     V_STORE_PIECE((p) + 3 * (pitch), V_EXTRACT(v, 3)))
+#define V_WIDE(piece) IF_DOUBLE(_mm512_castpd128_pd512, _mm512_castps128_ps512)(piece)
+#define V_NARROW(v) IF_DOUBLE(_mm512_castpd512_pd128, _mm512_castps512_ps128)(v)
+#define V_INSERT(v, piece, i) IF_DOUBLE(_mm512_insertf64x2, _mm512_insertf32x4)(v, piece, i)
+#define V_EXTRACT(v, i) IF_DOUBLE(_mm512_extractf64x2_pd, _mm512_extractf32x4_ps)(v, i)
+#elif SIMD == SIMD_AVX2
+#define V_LOAD_PIECES(p, pitch)                                                                  \
+    V_OP(insertf128)(V_WIDE(V_LOAD_PIECE(p)), V_LOAD_PIECE((p) + (pitch)), 1)
+#define V_PIECES(row, at)                                                                        \
+    V_OP(insertf128)(V_WIDE(V_LOAD_PIECE((row)[0] + (at))), V_LOAD_PIECE((row)[PIECE] + (at)), 1)
+#define V_STORE_PIECES(p, pitch, v)                                                              \
+    (V_STORE_PIECE(p, V_NARROW(v)), V_STORE_PIECE((p) + (pitch), V_OP(extractf128)(v, 1)))
+#define V_WIDE(piece) IF_DOUBLE(_mm256_castpd128_pd256, _mm256_castps128_ps256)(piece)
+#define V_NARROW(v) IF_DOUBLE(_mm256_castpd256_pd128, _mm256_castps256_ps128)(v)
+#endif
 
 #elif SIMD == SIMD_NEON
 
@@ -124,8 +142,6 @@
 #define V_STORE(p, v) V_OP(vst1q)(p, v)
 #define V_ADD(a, b) V_OP(vaddq)(a, b)
 #define V_FMA(a, b, c) V_OP(vfmaq)(c, a, b)
-#define PIECE IF_DOUBLE(2, 4)
-#define V_PIECES(row, at) V_LOAD((row)[0] + (at))
 #define V_ZIP_LOW(a, b) V_OP(vzip1q)(a, b)
 #define V_ZIP_HIGH(a, b) V_OP(vzip2q)(a, b)
 
@@ -138,14 +154,22 @@
 #define V_STORE(p, v) (*(p) = (v))
 #define V_ADD(a, b) ((a) + (b))
 #define V_FMA(a, b, c) ((a) * (b) + (c))
-#define PIECE 1
-#define V_PIECES(row, at) ((row)[0][at])
 #define V_ZIP_LOW(a, b) (a)
 #define V_ZIP_HIGH(a, b) (b)
 
 #endif
 
 #define LANES ((int)(sizeof(VEC) / sizeof(REAL)))
+#if SIMD == SIMD_NONE
+#define PIECE 1
+#else
+#define PIECE ((int)(16 / sizeof(REAL)))
+#endif
+#ifndef V_LOAD_PIECES /* a vector is one piece */
+#define V_LOAD_PIECES(p, pitch) V_LOAD(p)
+#define V_PIECES(row, at) V_LOAD((row)[0] + (at))
+#define V_STORE_PIECES(p, pitch, v) V_STORE(p, v)
+#endif
 
 /* Some halves at once, in the bits of half.h. */
 #if !defined(REAL_IS_DOUBLE) && (SIMD == SIMD_AVX512 || SIMD == SIMD_AVX2)

@@ -6,6 +6,10 @@
  *   gemm            out[p][l] = Σ_t w[t·w_row + l] · x[p·x_row + offset[t]] lanes along l
  *   gemm_wide       the same for a position or two and several blocks of l lanes along l
  *   depthwise       gemm with x[p·x_row + offset[t] + l]                   lanes along l
+ *   depthwise_blocks   out[p][l] = Σ_t w[w_offset[t] + l] · x[p·x_row + x_offset[t] + l]
+ *                                                                          lanes along l
+ *   dw_short        chain[t][l] += Σ_{n,p} dy[n, p, l] · x[n, p, t, l]     lanes along l
+ *   rows_to_lanes   lanes[p][l] = rows[l][p], and lanes_to_rows
  *   dw_outer        sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l] lanes along l
  *   dw_dot          sums[a][b][lane] += Σ_p panel[offset[b] + p] · dy_rows[dy_offset[a] + p]
  *                                                                          lanes along p
@@ -258,6 +262,180 @@ INLINE void TILE(gemm_rows)(const int DEPTHWISE, const int R, const int V, const
 
         TILE(close_block)(1, R, V, sum, out, out_row, last == terms ? bias : NULL,
                           resume || first > 0);
+    }
+}
+
+/* One chain of a depthwise layer: a weight and a sample for each lane. */
+INLINE void TILE(depthwise_blocks_rows)(const int R, const int V, const REAL *x, ptrdiff_t x_row,
+                                        ptrdiff_t x_block, const int32_t *x_offset,
+                                        const REAL *w, ptrdiff_t w_block, const int32_t *w_offset,
+                                        ptrdiff_t terms, REAL *out, ptrdiff_t out_row,
+                                        ptrdiff_t out_block, const REAL *bias, int resume,
+                                        ptrdiff_t blocks)
+{
+    for (ptrdiff_t block = 0; block < blocks; block++) {
+        const REAL *rows[CC_ROWS];
+        VEC sum[CC_ROWS][8];
+
+        UNROLL for (int r = 0; r < R; r++) {
+            rows[r] = x + block * x_block + r * x_row;
+            UNROLL for (int v = 0; v < V; v++)
+                sum[r][v] = V_SET1(0);
+        }
+
+        UNROLL_4 for (ptrdiff_t t = 0; t < terms; t++) {
+            const ptrdiff_t at = x_offset[t];
+            const REAL *wt = w + block * w_block + w_offset[t];
+            VEC ws[8];
+            UNROLL for (int v = 0; v < V; v++) {
+                ws[v] = V_LOAD(wt + v * LANES);
+                V_PIN(ws[v]);
+            }
+            UNROLL for (int r = 0; r < R; r++)
+                UNROLL for (int v = 0; v < V; v++)
+                    sum[r][v] = V_FMA(ws[v], V_LOAD(rows[r] + at + v * LANES), sum[r][v]);
+        }
+
+        TILE(close_block)(1, R, V, sum, out + block * out_block, out_row,
+                          bias ? bias + block * V * LANES : NULL, resume);
+    }
+}
+
+/* T taps of its gradient of weights. */
+INLINE void TILE(dw_short_taps)(const int T, const int V, const REAL *x, ptrdiff_t x_row,
+                                    ptrdiff_t x_sample, ptrdiff_t tap_pitch, const REAL *dy,
+                                    ptrdiff_t dy_row, ptrdiff_t dy_sample, ptrdiff_t positions,
+                                    ptrdiff_t samples, REAL *chain, int begin, REAL *total)
+{
+    VEC sum[CC_ROWS][8];
+
+    UNROLL for (int t = 0; t < T; t++)
+        UNROLL for (int v = 0; v < V; v++)
+            sum[t][v] = begin ? V_SET1(0) : V_LOAD(chain + (t * V + v) * LANES);
+
+    for (ptrdiff_t n = 0; n < samples; n++) {
+        const REAL *taps[CC_ROWS];
+        UNROLL for (int t = 0; t < T; t++)
+            taps[t] = x + n * x_sample + t * tap_pitch;
+        for (ptrdiff_t p = 0; p < positions; p++) {
+            VEC dys[8];
+            UNROLL for (int v = 0; v < V; v++) {
+                dys[v] = V_LOAD(dy + n * dy_sample + p * dy_row + v * LANES);
+                V_PIN(dys[v]);
+            }
+            UNROLL for (int t = 0; t < T; t++)
+                UNROLL for (int v = 0; v < V; v++)
+                    sum[t][v] = V_FMA(dys[v], V_LOAD(taps[t] + p * x_row + v * LANES), sum[t][v]);
+        }
+    }
+
+    if (total)
+        UNROLL for (int t = 0; t < T; t++)
+            UNROLL for (int v = 0; v < V; v++)
+                sum[t][v] = V_ADD(V_LOAD(total + (t * V + v) * LANES), sum[t][v]);
+    REAL *to = total ? total : chain;
+    UNROLL for (int t = 0; t < T; t++)
+        UNROLL for (int v = 0; v < V; v++)
+            V_STORE(to + (t * V + v) * LANES, sum[t][v]);
+}
+
+/* The numbers of each piece of PIECE vectors become a column of pieces, and the reverse. */
+INLINE void TILE(transpose_pieces)(VEC v[4])
+{
+#if SIMD != SIMD_NONE
+    if (PIECE == 4) {
+        const VEC a = V_ZIP_LOW(v[0], v[2]), b = V_ZIP_HIGH(v[0], v[2]);
+        const VEC c = V_ZIP_LOW(v[1], v[3]), d = V_ZIP_HIGH(v[1], v[3]);
+        v[0] = V_ZIP_LOW(a, c);
+        v[1] = V_ZIP_HIGH(a, c);
+        v[2] = V_ZIP_LOW(b, d);
+        v[3] = V_ZIP_HIGH(b, d);
+    } else {
+        const VEC a = v[0];
+        v[0] = V_ZIP_LOW(a, v[1]);
+        v[1] = V_ZIP_HIGH(a, v[1]);
+    }
+#else
+    (void)v;
+#endif
+}
+
+/* PIECE positions of a vector of rows: the row j·PIECE + i is the piece j of columns[i]. */
+INLINE void TILE(load_columns)(const REAL *rows, ptrdiff_t pitch, VEC columns[4])
+{
+    UNROLL for (int i = 0; i < PIECE; i++)
+        columns[i] = V_LOAD_PIECES(rows + i * pitch, PIECE * pitch);
+    TILE(transpose_pieces)(columns);
+}
+
+/* A whole piece of fewer positions reads on into the rows that follow, if there are some. */
+static void TILE(few_to_lanes)(const REAL *rows, ptrdiff_t pitch, ptrdiff_t positions, REAL *lanes,
+                               int last)
+{
+    VEC columns[4];
+    if (last || pitch != positions) {
+        for (ptrdiff_t p = 0; p < positions; p++)
+            for (int l = 0; l < LANES; l++)
+                lanes[p * LANE_VECTORS * LANES + l] = rows[l * pitch + p];
+        return;
+    }
+    TILE(load_columns)(rows, pitch, columns);
+    UNROLL for (int p = 0; p < PIECE; p++)
+        if (p < positions)
+            V_STORE(lanes + p * LANE_VECTORS * LANES, columns[p]);
+}
+
+static void TILE(rows_to_lanes)(const void *rows_, ptrdiff_t pitch, ptrdiff_t positions,
+                                void *lanes_, ptrdiff_t block, ptrdiff_t blocks)
+{
+    enum { WIDTH = LANE_VECTORS * LANES };
+    const REAL *rows = (const REAL *)rows_;
+    REAL *lanes = (REAL *)lanes_;
+
+    for (ptrdiff_t b = 0; b < blocks; b++, rows += WIDTH * pitch, lanes += block) {
+        if (positions < PIECE) {
+            UNROLL for (int v = 0; v < LANE_VECTORS; v++)
+                TILE(few_to_lanes)(rows + v * LANES * pitch, pitch, positions, lanes + v * LANES,
+                                   b == blocks - 1 && v == LANE_VECTORS - 1);
+            continue;
+        }
+        for (ptrdiff_t p = 0; p < positions; p += PIECE) {
+            p = p + PIECE <= positions ? p : positions - PIECE; /* some for the second time */
+            UNROLL for (int v = 0; v < LANE_VECTORS; v++) {
+                VEC columns[4];
+                TILE(load_columns)(rows + v * LANES * pitch + p, pitch, columns);
+                UNROLL for (int i = 0; i < PIECE; i++)
+                    V_STORE(lanes + (p + i) * WIDTH + v * LANES, columns[i]);
+            }
+        }
+    }
+}
+
+static void TILE(lanes_to_rows)(const void *lanes_, ptrdiff_t block, ptrdiff_t positions,
+                                void *rows_, ptrdiff_t pitch, ptrdiff_t blocks)
+{
+    enum { WIDTH = LANE_VECTORS * LANES };
+    const REAL *lanes = (const REAL *)lanes_;
+    REAL *rows = (REAL *)rows_;
+
+    for (ptrdiff_t b = 0; b < blocks; b++, rows += WIDTH * pitch, lanes += block) {
+        if (positions < PIECE) {
+            for (int l = 0; l < WIDTH; l++)
+                for (ptrdiff_t p = 0; p < positions; p++)
+                    rows[l * pitch + p] = lanes[p * WIDTH + l];
+            continue;
+        }
+        for (ptrdiff_t p = 0; p < positions; p += PIECE) {
+            p = p + PIECE <= positions ? p : positions - PIECE;
+            UNROLL for (int v = 0; v < LANE_VECTORS; v++) {
+                VEC columns[4];
+                UNROLL for (int i = 0; i < PIECE; i++)
+                    columns[i] = V_LOAD(lanes + (p + i) * WIDTH + v * LANES);
+                TILE(transpose_pieces)(columns);
+                UNROLL for (int i = 0; i < PIECE; i++)
+                    V_STORE_PIECES(rows + (v * LANES + i) * pitch + p, PIECE * pitch, columns[i]);
+            }
+        }
     }
 }
 
@@ -549,6 +727,27 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
                         terms, (const REAL *)w, w_row, w_block, (REAL *)out, out_row,          \
                         (const REAL *)bias, resume);                                           \
     }
+#define DEPTHWISE_BLOCKS(R)                                                                    \
+    static void TILE(depthwise_blocks_##R)(                                                    \
+        const void *x, ptrdiff_t x_row, ptrdiff_t x_block, const int32_t *x_offset,            \
+        const void *w, ptrdiff_t w_block, const int32_t *w_offset, ptrdiff_t terms, void *out, \
+        ptrdiff_t out_row, ptrdiff_t out_block, const void *bias, int resume,                  \
+        ptrdiff_t blocks)                                                                      \
+    {                                                                                          \
+        TILE(depthwise_blocks_rows)(R, LANE_VECTORS, (const REAL *)x, x_row, x_block,          \
+                                    x_offset, (const REAL *)w, w_block, w_offset, terms,       \
+                                    (REAL *)out, out_row, out_block, (const REAL *)bias,       \
+                                    resume, blocks);                                           \
+    }                                                                                          \
+    static void TILE(dw_short_##R)(                                                        \
+        const void *x, ptrdiff_t x_row, ptrdiff_t x_sample, ptrdiff_t tap_pitch,               \
+        const void *dy, ptrdiff_t dy_row, ptrdiff_t dy_sample, ptrdiff_t positions,            \
+        ptrdiff_t samples, void *chain, int begin, void *total)                                \
+    {                                                                                          \
+        TILE(dw_short_taps)(R, LANE_VECTORS, (const REAL *)x, x_row, x_sample, tap_pitch,  \
+                                (const REAL *)dy, dy_row, dy_sample, positions, samples,       \
+                                (REAL *)chain, begin, (REAL *)total);                          \
+    }
 #define DW_OUTER(R)                                                                            \
     static void TILE(dw_outer_##R)(const void *panel, const int32_t *offset,                   \
                                    const void *dy_tile, ptrdiff_t positions, void *sums)       \
@@ -613,6 +812,7 @@ FOR_ROW_TERMS(ROW)
 FOR_ROWS(GEMM)
 FOR_ROWS(GEMM_NARROW)
 FOR_WIDE_ROWS(GEMM_WIDE)
+FOR_ROWS(DEPTHWISE_BLOCKS)
 FOR_ROWS(DW_OUTER)
 FOR_PAIRS(DW_DOT)
 FOR_DEPTHWISE_TERMS(DW_DEPTHWISE)
@@ -625,6 +825,8 @@ FOR_DEPTHWISE_TERMS(DW_DEPTHWISE)
 #define GEMM_WIDE_BLOCKS_ENTRY(R) [R] = WIDE_BLOCKS(R),
 #define DEPTHWISE_ENTRY(R) [R] = TILE(depthwise_##R),
 #define GEMM_NARROW_ENTRY(R) [R] = TILE(gemm_narrow_##R),
+#define DEPTHWISE_BLOCKS_ENTRY(R) [R] = TILE(depthwise_blocks_##R),
+#define DW_SHORT_ENTRY(R) [R] = TILE(dw_short_##R),
 #define DW_OUTER_ENTRY(R) [R] = TILE(dw_outer_##R),
 #define DW_DEPTHWISE_ENTRY(B) [B] = TILE(dw_depthwise_##B),
 #define DW_DOT_ENTRY(A, B) [A][B] = TILE(dw_dot_##A##_##B),
@@ -642,6 +844,10 @@ static const cc_tiles TILE(tiles) = {
     .gemm_wide = {FOR_WIDE_ROWS(GEMM_WIDE_ENTRY)},
     .depthwise = {FOR_ROWS(DEPTHWISE_ENTRY)},
     .gemm_narrow = {FOR_ROWS(GEMM_NARROW_ENTRY)},
+    .depthwise_blocks = {FOR_ROWS(DEPTHWISE_BLOCKS_ENTRY)},
+    .dw_short = {FOR_ROWS(DW_SHORT_ENTRY)},
+    .rows_to_lanes = TILE(rows_to_lanes),
+    .lanes_to_rows = TILE(lanes_to_rows),
     .dw_outer_rows = ROWS,
     .dw_outer_width = LANE_VECTORS * LANES,
     .dw_outer = {FOR_ROWS(DW_OUTER_ENTRY)},
@@ -678,6 +884,9 @@ static const cc_tiles TILE(tiles) = {
 #undef DEPTHWISE_ENTRY
 #undef GEMM_NARROW
 #undef GEMM_NARROW_ENTRY
+#undef DEPTHWISE_BLOCKS
+#undef DEPTHWISE_BLOCKS_ENTRY
+#undef DW_SHORT_ENTRY
 #undef DW_OUTER
 #undef DW_DOT
 #undef DW_DEPTHWISE

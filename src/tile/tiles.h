@@ -49,6 +49,30 @@ typedef void (*cc_gemm_wide)(const void *x, ptrdiff_t x_row, const int32_t *offs
                              const void *w, ptrdiff_t w_row, ptrdiff_t w_block, void *out,
                              ptrdiff_t out_row, const void *bias, int resume);
 
+/* out[p][l] (+)= Σ_t w[w_offset[t] + l] · x[p·x_row + x_offset[t] + l]  (+ bias[l]), one chain of
+ * at most CC_BLOCK terms: `resume` adds it to what `out` holds, and a bias, where there is one, is
+ * added last. The same for some blocks of lanes, one after another, which lie so far apart. */
+typedef void (*cc_depthwise_blocks)(const void *x, ptrdiff_t x_row, ptrdiff_t x_block,
+                                    const int32_t *x_offset, const void *w, ptrdiff_t w_block,
+                                    const int32_t *w_offset, ptrdiff_t terms, void *out,
+                                    ptrdiff_t out_row, ptrdiff_t out_block, const void *bias,
+                                    int resume, ptrdiff_t blocks);
+
+/* chain[t][l] += Σ_{n,p} dy[n·dy_sample + p·dy_row + l]
+ *                        · x[n·x_sample + p·x_row + t·tap_pitch + l],
+ * from zero on with `begin`; where `total` is not NULL the chain ends, and total[t][l] takes it. */
+typedef void (*cc_dw_short)(const void *x, ptrdiff_t x_row, ptrdiff_t x_sample,
+                                ptrdiff_t tap_pitch, const void *dy, ptrdiff_t dy_row,
+                                ptrdiff_t dy_sample, ptrdiff_t positions, ptrdiff_t samples,
+                                void *chain, int begin, void *total);
+
+/* lanes[b·block + p·width + l] = rows[(b·width + l)·pitch + p] for all the lanes l of gemm,
+ * `width`, and some blocks b of them; and the reverse. */
+typedef void (*cc_rows_to_lanes)(const void *rows, ptrdiff_t pitch, ptrdiff_t positions,
+                                 void *lanes, ptrdiff_t block, ptrdiff_t blocks);
+typedef void (*cc_lanes_to_rows)(const void *lanes, ptrdiff_t block, ptrdiff_t positions,
+                                 void *rows, ptrdiff_t pitch, ptrdiff_t blocks);
+
 /* sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l], for the lanes l of one tile. */
 typedef void (*cc_dw_outer)(const void *panel, const int32_t *offset, const void *dy_tile,
                             ptrdiff_t positions, void *sums);
@@ -92,6 +116,10 @@ typedef struct cc_tiles {
     ptrdiff_t gemm_wide_blocks[CC_WIDE_ROWS + 1]; /* of gemm_lanes each */
     cc_gemm_wide gemm_wide[CC_WIDE_ROWS + 1];
     cc_gemm depthwise[CC_ROWS + 1];
+    cc_depthwise_blocks depthwise_blocks[CC_ROWS + 1]; /* rows and lanes as gemm */
+    cc_dw_short dw_short[CC_ROWS + 1];         /* indexed by the number of taps */
+    cc_rows_to_lanes rows_to_lanes;
+    cc_lanes_to_rows lanes_to_rows;
     ptrdiff_t dw_outer_rows;
     ptrdiff_t dw_outer_width; /* lanes in a tile */
     cc_dw_outer dw_outer[CC_ROWS + 1];
