@@ -166,7 +166,8 @@ cdef void add_dw_dot(
     """
     cdef Py_ssize_t t = 0, count, terms_per_shift, depth_of_skew, longer
     cdef int32_t[CC_DOT_ROWS] same
-    if rows > 1 or CC_LANES % step:
+    # a row that meets one tap of a channel, such as all of k = 1, has nothing to share
+    if rows > 1 or CC_LANES % step or terms > 1 and offset[1] - offset[0] != step:
         add_pairs[real](tiles, panel, offset, terms, dy_rows, dy_offset, rows, 0, positions, sums,
                         depth)
         return
@@ -392,7 +393,7 @@ cdef bint backward_weight(
     # dw_dot reads a sample only once or twice, so it reads x in place between the ends. The shape
     # alone decides where these are, so that sums are the same if x must be packed after all.
     job.inner = job.outer = job.x_pitch = 0
-    if job.dw_dot and g.stride == 1 and job.terms.channels <= IN_PLACE_CHANNELS:
+    if job.dw_dot and g.stride == 1:
         job.inner = rounded(max(-lowest_sample(&job.terms), 0), CC_LANES)
         job.outer = min(x.shape[2] - lowest_sample(&job.terms) - (g.taps - 1) * g.step, dy.shape[2])
         job.x_pitch = row_pitch_of(&job.x, job.terms.channels, g.taps * g.step, size)
