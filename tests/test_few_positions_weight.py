@@ -203,6 +203,9 @@ MEMORY = (
     Case(2, 1, 18, 9, 21, 1, 2, 1, 1),
     Case(1, 1, 5, 9, 30, 3, 1, 4, 4),
     Case(40, 1, 3, 2, 30, 9, 2, 0, 1),
+    # not for few: dot products, which read x in place if they can
+    Case(1, 1, 40, 2, 900, 3, 1, 1, 1),
+    Case(1, 1, 40, 1, 900, 1, 1, 0, 1),
 )
 
 

@@ -45,7 +45,7 @@ cdef Ranges dot_ranges(
         ranges.positions //= 2
     ranges.positions = min(ranges.positions, length)
     ranges.inner = ranges.outer = 0
-    if g.stride == 1 and terms.channels <= IN_PLACE_CHANNELS:
+    if g.stride == 1:
         ranges.inner = rounded(max(-lowest_sample(terms), 0), CC_LANES)
         ranges.outer = min(x_length - lowest_sample(terms) - (g.taps - 1) * g.step, length)
         if ranges.outer - ranges.inner < IN_PLACE_POSITIONS:
@@ -212,7 +212,8 @@ cdef void add_dw_dot(
     """
     cdef Py_ssize_t t = 0, count, terms_per_shift, depth_of_skew, longer
     cdef int32_t[CC_DOT_ROWS] same
-    if rows > 1 or CC_LANES % step:
+    # a row that meets one tap of a channel, such as all of k = 1, has nothing to share
+    if rows > 1 or CC_LANES % step or terms > 1 and offset[1] - offset[0] != step:
         add_pairs[real](tiles, panel, offset, terms, dy_rows, dy_offset, rows, 0, positions, sums,
                         depth)
         return

@@ -37,6 +37,7 @@ cdef struct WeightPanels:
     Py_ssize_t x_pitch                  # of what is transposed, or 0 if it must be copied
     Py_ssize_t lines, line_pitch        # positions p, p + lines, ... find their taps in one line
     Py_ssize_t line_step, tap_step      # samples between numbers of a line; numbers between taps
+    bint plain_lines                    # one, of contiguous samples
     bint contiguous                     # the terms of a row of dw, and all meet samples
     bint in_place                       # so the tiles store into dw
     bint dy_in_place                    # the tiles read dy where it lies
@@ -110,6 +111,22 @@ cdef void plan_lines(WeightPanels *job) noexcept nogil:
             job.lines, job.line_step, job.tap_step = 1, 1, g.dilation
             length = (positions - 1) * g.stride + (taps - 1) * g.dilation + 1
     job.line_pitch = row_size(length + SPARE)
+    job.plain_lines = (job.lines == job.line_step == 1 and g.mode == CCONV1D_ZEROS
+                       and job.x.half == NULL and job.x.strides[2] == job.size)
+
+
+cdef inline void copy_line(
+    const View *x, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t first, Py_ssize_t count, real *line
+) noexcept nogil:
+    """copy_row where samples are contiguous and zeros lie beyond the ends: most lines are short."""
+    cdef Py_ssize_t left = min(max(-first, 0), count), i
+    cdef Py_ssize_t right = max(min(x.shape[2] - first, count), left)
+    for i in range(left):
+        line[i] = 0
+    if right > left:
+        memcpy(line + left, at(x, n, channel, first + left), (right - left) * sizeof(real))
+    for i in range(right, count):
+        line[i] = 0
 
 
 cdef void copy_lines(
@@ -119,6 +136,10 @@ cdef void copy_lines(
     """The samples of a channel that some taps meet at some positions, those of each in a line."""
     cdef const Geometry *g = job.g
     cdef Py_ssize_t line, last, first = position * g.stride + tap * g.dilation - g.pad_left
+    if job.plain_lines:
+        copy_line[real](&job.x, n, channel, first,
+                        (positions - 1) * g.stride + (taps - 1) * job.tap_step + 1, lines)
+        return
     for line in range(min(job.lines, positions)):
         last = (positions - 1 - line) // job.lines
         last *= g.period if job.tap_step == 1 else g.stride
