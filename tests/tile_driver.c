@@ -39,7 +39,7 @@ static int random_bits(void) /* 16 of them */
 
 static long compared, wrong;
 
-enum { SAMPLES = 8192, RESULTS = 2048 };
+enum { SAMPLES = 8192, RESULTS = 4288 };
 static int32_t offset[400], dy_offset[CC_DOT_ROWS];
 
 #define REAL float

@@ -193,6 +193,8 @@ static void NAME(check)(const cc_tiles *tiles)
                     NAME(dw_dot)(tiles, a, b, positions % 2 * CC_LANES, positions);
         for (int count = 1; count <= tiles->dw_outer_width; count++)
             NAME(transpose)(tiles, count, 1 + count % 50);
+        for (int positions = CC_BLOCK - 1; positions <= CC_BLOCK + 3; positions++)
+            NAME(transpose)(tiles, (int)tiles->dw_outer_width - positions % 2, positions);
         for (int positions = 1; positions < 100; positions += 7)
             NAME(sums)(tiles, positions);
     }

@@ -4,6 +4,11 @@
  *        REAL_IS_DOUBLE.
  * Gives  REAL, VEC, LANES, REGISTERS, V_SET1(x), V_LOAD(p), V_STORE(p, v), V_ADD(a, b),
  *        V_FMA(a, b, c) = a·b + c, rounded once where the level can,
+ *        PIECE, how many numbers 128 bits hold, or 1 where a vector is a single number,
+ *        V_PIECES(row, at), a vector of pieces: PIECE numbers from row[0] + at on, as many from
+ *        row[PIECE] + at, from row[2·PIECE] + at, ...,
+ *        V_ZIP_LOW(a, b) and V_ZIP_HIGH(a, b): of each piece the lower, or upper, half, a number
+ *        of a and one of b by turns,
  *        F16_WIDEN(halves, values) and F16_NARROW(values, halves) for F16_LANES of float16; if
  *        the level has no instructions for them F16_LANES is 0, and the two do nothing,
  *        V_PIN(v), which keeps a loaded vector in its register: GCC otherwise folds the load
@@ -33,6 +38,12 @@
 #undef V_STORE
 #undef V_ADD
 #undef V_FMA
+#undef V_PIECES
+#undef V_ZIP_LOW
+#undef V_ZIP_HIGH
+#undef PIECE
+#undef LOAD_PIECE
+#undef V_INSERT
 #undef V_PIN
 #undef V_HERE
 #undef IF_DOUBLE
@@ -80,6 +91,27 @@
 #else
 #define V_FMA(a, b, c) V_OP(fmadd)(a, b, c)
 #endif
+#define PIECE IF_DOUBLE(2, 4)
+#define LOAD_PIECE(row, i, at)                                                                   \
+    CAT(_mm_loadu, IF_DOUBLE(_pd, _ps))((row)[(i) * PIECE] + (at))
+#if SIMD == SIMD_AVX512
+#define V_INSERT(v, piece, i) CAT(_mm512_insert, IF_DOUBLE(f64x2, f32x4))(v, piece, i)
+#define V_PIECES(row, at)                                                                        \
+    V_INSERT(V_INSERT(V_INSERT(CAT(_mm512_cast, IF_DOUBLE(pd128_pd512, ps128_ps512))(            \
+                                   LOAD_PIECE(row, 0, at)),                                      \
+                               LOAD_PIECE(row, 1, at), 1),                                       \
+                      LOAD_PIECE(row, 2, at), 2),                                                \
+             LOAD_PIECE(row, 3, at), 3)
+#elif SIMD == SIMD_AVX2
+#define V_PIECES(row, at)                                                                        \
+    V_OP(insertf128)(CAT(_mm256_cast, IF_DOUBLE(pd128_pd256, ps128_ps256))(                      \
+                         LOAD_PIECE(row, 0, at)),                                                \
+                     LOAD_PIECE(row, 1, at), 1)
+#else
+#define V_PIECES(row, at) LOAD_PIECE(row, 0, at)
+#endif
+#define V_ZIP_LOW(a, b) V_OP(unpacklo)(a, b)
+#define V_ZIP_HIGH(a, b) V_OP(unpackhi)(a, b)
 
 #elif SIMD == SIMD_NEON
 
@@ -92,6 +124,10 @@
 #define V_STORE(p, v) V_OP(vst1q)(p, v)
 #define V_ADD(a, b) V_OP(vaddq)(a, b)
 #define V_FMA(a, b, c) V_OP(vfmaq)(c, a, b)
+#define PIECE IF_DOUBLE(2, 4)
+#define V_PIECES(row, at) V_LOAD((row)[0] + (at))
+#define V_ZIP_LOW(a, b) V_OP(vzip1q)(a, b)
+#define V_ZIP_HIGH(a, b) V_OP(vzip2q)(a, b)
 
 #else
 
@@ -102,6 +138,10 @@
 #define V_STORE(p, v) (*(p) = (v))
 #define V_ADD(a, b) ((a) + (b))
 #define V_FMA(a, b, c) ((a) * (b) + (c))
+#define PIECE 1
+#define V_PIECES(row, at) ((row)[0][at])
+#define V_ZIP_LOW(a, b) (a)
+#define V_ZIP_HIGH(a, b) (b)
 
 #endif
 

@@ -278,30 +278,54 @@ INLINE void TILE(dw_outer_rows)(const int R, const int V, const REAL *panel,
         }
 }
 
+/* LANES rows, PIECE positions at a time. The vectors are loaded in pieces, each from a row so many
+ * lanes ahead that squares within the pieces are all that is left to transpose. */
+INLINE void TILE(transpose_lanes)(const REAL *const *row, ptrdiff_t positions, REAL *to)
+{
+    enum { WIDTH = LANE_VECTORS * LANES };
+    ptrdiff_t p = 0;
+
+    while (p < positions && positions >= PIECE) {
+        VEC v[PIECE];
+        if (p > positions - PIECE) /* some positions for the second time */
+            p = positions - PIECE;
+        UNROLL for (int i = 0; i < PIECE; i++)
+            v[i] = V_PIECES(row + i, p);
+        UNROLL for (int size = 1; size < PIECE; size *= 2) {
+            VEC before[PIECE];
+            UNROLL for (int i = 0; i < PIECE; i++)
+                before[i] = v[i];
+            UNROLL for (int i = 0; i < PIECE / 2; i++) {
+                v[2 * i] = V_ZIP_LOW(before[i], before[i + PIECE / 2]);
+                v[2 * i + 1] = V_ZIP_HIGH(before[i], before[i + PIECE / 2]);
+            }
+        }
+        UNROLL for (int i = 0; i < PIECE; i++)
+            V_STORE(to + (p + i) * WIDTH, v[i]);
+        p += PIECE;
+    }
+    for (; p < positions; p++)
+        for (int l = 0; l < LANES; l++)
+            to[p * WIDTH + l] = row[l][p];
+}
+
 static void TILE(transpose)(const void *rows_, const int32_t *offset, ptrdiff_t count,
                             ptrdiff_t positions, void *transposed_panel_)
 {
-    enum { WIDTH = LANE_VECTORS * LANES, STEP = 4 };
+    static const REAL zeros[CC_BLOCK]; /* a row that is not there */
+    enum { WIDTH = LANE_VECTORS * LANES };
     const REAL *rows = (const REAL *)rows_;
     REAL *transposed_panel = (REAL *)transposed_panel_;
-    ptrdiff_t l = 0;
 
-    if (count < WIDTH) /* the lanes of rows that are not there, in whole vectors */
-        memset(transposed_panel, 0, (size_t)positions * WIDTH * sizeof(REAL));
-    for (; l + STEP <= count; l += STEP) { /* a few rows at once, which become one store */
-        const REAL *a = rows + offset[l], *b = rows + offset[l + 1];
-        const REAL *c = rows + offset[l + 2], *d = rows + offset[l + 3];
-        for (ptrdiff_t p = 0; p < positions; p++) {
-            REAL *to = transposed_panel + p * WIDTH + l;
-            to[0] = a[p];
-            to[1] = b[p];
-            to[2] = c[p];
-            to[3] = d[p];
+    for (ptrdiff_t p = 0; p < positions; p += CC_BLOCK) {
+        const ptrdiff_t some = positions - p > CC_BLOCK ? CC_BLOCK : positions - p;
+        for (int first = 0; first < WIDTH; first += LANES) {
+            const REAL *row[LANES];
+            for (int l = 0; l < LANES; l++)
+                row[l] = first + l < count ? rows + offset[first + l] + p : zeros;
+            TILE(transpose_lanes)(row, some, transposed_panel + p * WIDTH + first);
         }
     }
-    for (; l < count; l++)
-        for (ptrdiff_t p = 0; p < positions; p++)
-            transposed_panel[p * WIDTH + l] = rows[offset[l] + p];
 }
 
 /* Sums of CC_LANES partial sums each, by folding the upper half onto the lower one. */
