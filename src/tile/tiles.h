@@ -42,6 +42,13 @@ typedef void (*cc_gemm)(const void *x, ptrdiff_t x_row, const int32_t *offset, p
                         const void *w, ptrdiff_t w_row, void *out, ptrdiff_t out_row,
                         const void *bias, int resume);
 
+/* chain[p][l] += Σ_t w[w_offset[t] + l] · x[p·x_row + offset[t]], where after each number of terms
+ * in `ends` the chain is added to total[p][l] and begins anew. Chains and totals are `row` numbers
+ * apart from p to the next. So terms may be left out, whose places in the blocks others keep. */
+typedef void (*cc_chains)(const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms,
+                          const void *w, const int32_t *w_offset, const int32_t *ends,
+                          ptrdiff_t blocks, void *chain, void *total, ptrdiff_t row);
+
 /* sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l], for the lanes l of one tile. */
 typedef void (*cc_dw_outer)(const void *panel, const int32_t *offset, const void *dy_tile,
                             ptrdiff_t positions, void *sums);
@@ -60,6 +67,12 @@ typedef void (*cc_fold_lanes)(void *sums, ptrdiff_t count);
 typedef void (*cc_transpose)(const void *rows, const int32_t *offset, ptrdiff_t count,
                              ptrdiff_t positions, void *transposed_panel);
 
+/* out[l / width · out_lanes + b·out_block + p·width + l % width] = rows[b·block + l·row + p] for
+ * l < count, else 0 up to a multiple of `width`, the lanes of `transpose`, for some blocks b. */
+typedef void (*cc_transpose_blocks)(const void *rows, ptrdiff_t row, ptrdiff_t count,
+                                    ptrdiff_t block, ptrdiff_t blocks, ptrdiff_t positions,
+                                    void *out, ptrdiff_t out_block, ptrdiff_t out_lanes);
+
 /* *total += Σ_p dy[p] */
 typedef void (*cc_sum_row)(const void *dy, ptrdiff_t positions, void *total);
 
@@ -74,10 +87,13 @@ typedef struct cc_tiles {
     ptrdiff_t gemm_lanes;
     cc_gemm gemm[CC_ROWS + 1];
     cc_gemm depthwise[CC_ROWS + 1];
+    cc_chains chains[CC_ROWS + 1];      /* of gemm_lanes lanes */
+    cc_chains half_chains[CC_ROWS + 1]; /* of half as many */
     ptrdiff_t dw_outer_rows;
     ptrdiff_t dw_outer_width; /* lanes in a tile */
     cc_dw_outer dw_outer[CC_ROWS + 1];
     cc_transpose transpose;
+    cc_transpose_blocks transpose_blocks;
     ptrdiff_t dw_dot_terms[CC_DOT_ROWS + 1]; /* b at most, for each number of rows a */
     cc_dw_dot dw_dot[CC_DOT_ROWS + 1][CC_DOT_TERMS + 1];
     cc_fold_lanes fold_lanes;
