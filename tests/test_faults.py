@@ -27,8 +27,9 @@ from cconv1d import Gradients
 HERE = Path(__file__).parent
 # --- calls ---------------------------------------------------------------------------------------
 
-# N, C, L, K, k: the second has more than SMALL_PRODUCTS products and is shared out among threads
-SIZES = {"small": (2, 4, 17, 6, 3), "large": (2, 16, 900, 20, 4)}
+# N, C, L, K, k: the second has more than SMALL_PRODUCTS products and is shared out among threads,
+# the third few positions for its weights
+SIZES = {"small": (2, 4, 17, 6, 3), "large": (2, 16, 900, 20, 4), "short": (2, 48, 9, 80, 5)}
 OPTIONS = {
     "plain": {},
     "strided": {"stride": 2, "padding": 1, "groups": 2},

@@ -124,6 +124,10 @@ cdef inline bint negated(const View *w, Py_ssize_t i, Py_ssize_t j) noexcept nog
     return ((i ^ j) & w.pair) != 0 and (i & 1) == w.conjugate
 
 
+cdef inline Py_ssize_t magnitude(Py_ssize_t stride) noexcept nogil:
+    return stride if stride >= 0 else -stride
+
+
 cdef View part_of(
     const View *view, Py_ssize_t first, Py_ssize_t count, Py_ssize_t first_channel,
     Py_ssize_t channels, Py_ssize_t position, Py_ssize_t width
