@@ -22,7 +22,7 @@ cdef bint has_few_positions(
         most //= 2 if terms >= 32 else 4
     if 3 * sum.outs < sum.tiles.gemm_lanes:
         most //= 2   # lanes are idle
-    elif g.stride > 1 and length <= 256 // dy.shape[0]:
+    elif g.stride > 1 and (length <= 256 // dy.shape[0] or g.residues >= sum.tiles.gemm_lanes):
         most *= 4    # panels store strided results through a stage
     return min(length, ceiling(dx.shape[2], g.stride)) <= most
 

@@ -271,8 +271,12 @@ cdef void take_weights(
     cdef real *row
     cdef real *packed
     cdef const char *weight
+    cdef LaneBlock[FEW_BLOCKS] blocks
+    cdef Plane[FEW_BLOCKS] planes
     cdef LaneBlock block = lane_block(job, first_block), last = lane_block(job, end_block - 1)
-    cdef Plane plane
+    for number in range(end_block - first_block):
+        blocks[number] = lane_block(job, first_block + number)
+        planes[number] = plane_of(job, blocks[number].plane)
     if (not job.along_taps and plain and not side_by_side
             and w.strides[0] % size == 0 and w.strides[1] % size == 0):
         lanes, taps = last.first + last.lanes - block.first, job.taps
@@ -292,15 +296,13 @@ cdef void take_weights(
     for o in range(count):
         channel = first + o
         if bytes > 0 and first_channel + o + 1 < job.channels:
-            cc_prefetch(weight_at(w, channel + 1, block.channel, 0), bytes)
-        for number in range(first_block, end_block):
-            block = lane_block(job, number)
-            packed = weights + (number - first_block) * job.weights_size + (
-                o * job.taps * job.lanes)
+            cc_prefetch(weight_at(w, channel + 1, blocks[0].channel, 0), bytes)
+        for number in range(end_block - first_block):
+            block = blocks[number]
+            packed = weights + number * job.weights_size + o * job.taps * job.lanes
             if job.along_taps:
-                plane = plane_of(job, block.plane)
-                weight = weight_at(w, channel, block.channel, plane.residue)
-                copy_taps[real](job, &block, &plane, weight + block.first * size, packed)
+                weight = weight_at(w, channel, block.channel, planes[number].residue)
+                copy_taps[real](job, &block, &planes[number], weight + block.first * size, packed)
             elif side_by_side:
                 copy_lanes(weight_at(w, channel, block.first, job.first_tap), block.lanes * size,
                            packed)
