@@ -94,6 +94,10 @@ cdef extern from "tiles.h" nogil:
     ctypedef void (*cc_lanes_to_rows)(
         const void *lanes, Py_ssize_t block, Py_ssize_t positions, void *rows,
         Py_ssize_t pitch, Py_ssize_t blocks) noexcept
+    ctypedef void (*cc_chains)(
+        const void *x, Py_ssize_t x_row, const int32_t *offset, Py_ssize_t terms, const void *w,
+        const int32_t *w_offset, const int32_t *ends, Py_ssize_t blocks, void *chain, void *total,
+        Py_ssize_t row) noexcept
     ctypedef void (*cc_dw_outer)(
         const void *panel, const int32_t *offset, const void *dy_tile, Py_ssize_t positions,
         void *sums) noexcept
@@ -108,6 +112,9 @@ cdef extern from "tiles.h" nogil:
     ctypedef void (*cc_transpose)(
         const void *rows, const int32_t *offset, Py_ssize_t count, Py_ssize_t positions,
         void *transposed_panel) noexcept
+    ctypedef void (*cc_transpose_blocks)(
+        const void *rows, Py_ssize_t row, Py_ssize_t count, Py_ssize_t block, Py_ssize_t blocks,
+        Py_ssize_t positions, void *out, Py_ssize_t out_block, Py_ssize_t out_lanes) noexcept
     ctypedef void (*cc_sum_row)(const void *dy, Py_ssize_t positions, void *total) noexcept
     ctypedef struct cc_tiles:
         Py_ssize_t correlate_rows
@@ -126,10 +133,13 @@ cdef extern from "tiles.h" nogil:
         const cc_dw_short *dw_short
         cc_rows_to_lanes rows_to_lanes
         cc_lanes_to_rows lanes_to_rows
+        const cc_chains *chains
+        const cc_chains *half_chains
         Py_ssize_t dw_outer_rows
         Py_ssize_t dw_outer_width
         cc_dw_outer *dw_outer
         cc_transpose transpose
+        cc_transpose_blocks transpose_blocks
         Py_ssize_t *dw_dot_terms
         cc_dw_dot dw_dot[CC_DOT_ROWS + 1][CC_DOT_TERMS + 1]
         Py_ssize_t dw_depthwise_terms
@@ -206,6 +216,7 @@ include "nest/correlate.pxi"
 include "nest/few_positions.pxi"
 include "nest/depthwise.pxi"
 include "nest/depthwise_weight.pxi"
+include "nest/few_positions_input.pxi"
 include "nest/choose.pxi"
 include "nest/padding_adjoint.pxi"
 include "nest/maps.pxi"
@@ -608,6 +619,15 @@ def set_few_positions(Py_ssize_t positions):
     global few_positions_most
     before = few_positions_most
     few_positions_most = positions
+    return before
+
+
+def set_few_input_positions(Py_ssize_t positions):
+    """few_positions_input takes signals of dy up to so long, where it can: the tests set it to 0,
+    or to many. What it was before."""
+    global few_input_positions
+    before = few_input_positions
+    few_input_positions = positions
     return before
 
 

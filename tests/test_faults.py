@@ -172,9 +172,8 @@ def fail_allocations(function):
     kinds = [(option, "float32") for option in options]
     kinds += [("plain", "float16"), ("plain", "complex64")]
     table = {"small": kinds, "large": kinds, "few": [], "short": []}
-    if function in ("conv1d", "PreparedConv1d"):
-        table["few"] = kinds
     if function not in ("convolve", "correlate"):
+        table["few"] = kinds
         table["short"] = [("depthwise", "float32"), ("depthwise", "float16")]
     for size, kinds in table.items():
         for option, dtype in kinds:

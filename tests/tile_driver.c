@@ -40,7 +40,7 @@ static int random_bits(void) /* 16 of them */
 static long compared, wrong;
 
 enum { SAMPLES = 8192, RESULTS = 5120 };
-static int32_t offset[400], dy_offset[CC_DOT_ROWS];
+static int32_t offset[400], w_offset[400], dy_offset[CC_DOT_ROWS];
 
 #define REAL float
 #define BITS uint32_t

@@ -100,6 +100,39 @@ static void NAME(gemm_wide)(const cc_tiles *tiles, int rows, int terms, int resu
     NAME(compare)(rows * row + 64);
 }
 
+/* Chains behind the totals: `open` goes on with them and leaves the last one. */
+static void NAME(chains)(const cc_tiles *tiles, int half, int rows, int terms, int open)
+{
+    const int lanes = (int)tiles->gemm_lanes / (half ? 2 : 1), row = lanes + 3;
+    REAL *got = NAME(got), *expected = NAME(expected);
+    int32_t ends[8];
+    int blocks = 0;
+    NAME(start)();
+    for (int t = 0; t < 400; t++)
+        w_offset[t] = random_bits() % (32 * 400 - lanes);
+    for (int end = terms % 3; end <= terms && blocks < 6; end += 1 + terms / 4)
+        ends[blocks++] = end;
+    if (!open)
+        ends[blocks++] = terms;
+    for (int r = 0; r < rows; r++)
+        for (int l = 0; l < lanes; l++) {
+            REAL *total = expected + r * row + l, *chain = total + RESULTS / 2;
+            for (int block = 0, t = 0; block <= blocks; block++) {
+                for (; t < (block < blocks ? ends[block] : terms); t++)
+                    *chain = FMA(NAME(weights)[w_offset[t] + l],
+                                 NAME(panel)[r * 7 + offset[t]], *chain);
+                if (block < blocks) {
+                    *total += *chain;
+                    *chain = 0;
+                }
+            }
+        }
+    (half ? tiles->half_chains : tiles->chains)[rows](
+        NAME(panel), 7, offset, terms, NAME(weights), w_offset, ends, blocks, got + RESULTS / 2,
+        got, row);
+    NAME(compare)(RESULTS / 2 + rows * row + 64);
+}
+
 static void NAME(row)(const cc_tiles *tiles, int terms, int positions, int biased)
 {
     const REAL bias = NAME(number)();
@@ -185,6 +218,22 @@ static REAL NAME(folded)(const REAL *lanes)
         for (int i = 0; i < half; i++)
             sums[i] += sums[i + half];
     return sums[0];
+}
+
+static void NAME(transpose_blocks)(const cc_tiles *tiles, int count, int positions)
+{
+    enum { BLOCKS = 3, ROW = 61, BLOCK = 1700 };
+    const int width = (int)tiles->dw_outer_width, out_block = positions * width + 5;
+    const int out_lanes = BLOCKS * out_block, lanes = (count + width - 1) / width * width;
+    NAME(start)();
+    for (int b = 0; b < BLOCKS; b++)
+        for (int l = 0; l < lanes; l++)
+            for (int p = 0; p < positions; p++)
+                NAME(expected)[l / width * out_lanes + b * out_block + p * width + l % width]
+                    = l < count ? NAME(panel)[b * BLOCK + l * ROW + p] : 0;
+    tiles->transpose_blocks(NAME(panel), ROW, count, BLOCK, BLOCKS, positions, NAME(got),
+                            out_block, out_lanes);
+    NAME(compare)(RESULTS);
 }
 
 static void NAME(sums)(const cc_tiles *tiles, int positions)
@@ -310,6 +359,9 @@ static void NAME(check)(const cc_tiles *tiles)
         for (int rows = 1; rows <= CC_WIDE_ROWS; rows++)
             for (int i = 0; i < 8; i++) /* which reach as far as the weights do */
                 NAME(gemm_wide)(tiles, rows, terms[i], i % 2, (i + rows) % 3 == 0);
+        for (int rows = 1; rows <= tiles->gemm_rows; rows++)
+            for (int i = 0; i < 18; i++)
+                NAME(chains)(tiles, i % 2, rows, terms[i / 2], (i / 2 + rows) % 2);
         for (int t = 1; t <= CC_ROW_TERMS_MAX; t++)
             for (int more = 0; more < 90; more += 7)
                 NAME(row)(tiles, t, (int)tiles->row_least + more, more % 2);
@@ -324,6 +376,9 @@ static void NAME(check)(const cc_tiles *tiles)
             NAME(transpose)(tiles, count, 1 + count % 50);
         for (int positions = CC_BLOCK - 1; positions <= CC_BLOCK + 3; positions++)
             NAME(transpose)(tiles, (int)tiles->dw_outer_width - positions % 2, positions);
+        for (int positions = 1; positions <= 9; positions++)
+            for (int count = 1; count <= tiles->dw_outer_width + 3; count += 1 + count / 7)
+                NAME(transpose_blocks)(tiles, count, positions);
         for (int positions = 1; positions < 100; positions += 7)
             NAME(sums)(tiles, positions);
         for (int rows = 1; rows <= tiles->gemm_rows; rows++)

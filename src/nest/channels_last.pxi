@@ -337,10 +337,6 @@ cdef inline Py_ssize_t sample_pitch(
     return job.lanes if job.reach else job.array.strides[2] // size
 
 
-cdef inline Py_ssize_t ceiling(Py_ssize_t amount, Py_ssize_t step) noexcept nogil:
-    return (amount + step - 1) // step if amount > 0 else -(-amount // step)
-
-
 cdef void channels_last_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef const ChannelsLast *job = <const ChannelsLast *> context
     if job.size == sizeof(float):

@@ -56,6 +56,33 @@ cdef bint has_few_positions(
             or 8 * positions < 7 * tiled_positions(sum, out.shape[0], out.shape[2]))
 
 
+cdef bint has_few_input_positions(
+    const Sum *sum, const View *dy, const View *w, const View *dx
+) noexcept nogil:
+    """Whether backward_input has few positions for its weights, so that few_positions_input is the
+    faster one. See FEW_INPUT_POSITIONS for what was measured.
+
+    Weights that were packed before go by panels, which takes .3 to .9 of the time then, unless most
+    of their taps meet nothing.
+    """
+    cdef const Geometry *g = sum.g
+    cdef Py_ssize_t taps = residue_taps(g, 0), terms = sum.channels * taps, length = dy.shape[2]
+    cdef Py_ssize_t most = few_input_positions
+    if not sum.transposed or sum.ordered or most == 0:
+        return False
+    if terms >= 32 and 3 * length <= 2 * (taps - 1) * g.step:
+        return True  # most taps of a result meet no sample
+    if packed_for(w, sum) != NULL and most == FEW_INPUT_POSITIONS:
+        return False
+    if terms < 64:   # a sum is soon done, but waits in scratch before it is stored
+        most //= 2 if terms >= 32 else 4
+    if 3 * sum.outs < sum.tiles.gemm_lanes:
+        most //= 2   # lanes are idle
+    elif g.stride > 1 and (length <= 256 // dy.shape[0] or g.residues >= sum.tiles.gemm_lanes):
+        most *= 4    # panels store strided results through a stage
+    return min(length, ceiling(dx.shape[2], g.stride)) <= most
+
+
 cdef bint sum_terms(
     const cc_tiles *tiles, const View *array, const View *w, const View *bias, const View *out,
     const Geometry *g, Py_ssize_t groups, bint transposed, Py_ssize_t size
@@ -69,6 +96,7 @@ cdef bint sum_terms(
     cdef Depthwise few_depthwise
     cdef ChannelsLast last
     cdef FewPositions few
+    cdef FewInput few_input
     cdef Py_ssize_t outputs = depthwise_positions
     cdef bint few_samples = True
     cdef const View *x = out if transposed else array
@@ -88,6 +116,9 @@ cdef bint sum_terms(
     if (has_few_positions(&sum, w, out, size)
             and plan_few_positions(&few, &sum, &padded, w, out, size)):
         return few_positions(&few, &sum, bias)
+    if (has_few_input_positions(&sum, &padded, w, out)
+            and plan_few_input(&few_input, &sum, &padded, w, out, bias, size)):
+        return few_positions_input(&few_input, &sum, &padded, bias)
     if plan_channels_last(&last, &sum, &padded, w, out, size):
         return channels_last(&last, w, bias)
     return correlate(&sum, &padded, w, bias, out, size)

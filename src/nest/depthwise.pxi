@@ -100,16 +100,6 @@ cdef inline Py_ssize_t stored_size(const View *view, Py_ssize_t size) noexcept n
     return sizeof(uint16_t) if view.half != NULL else size
 
 
-cdef inline void copy_lanes(real *to, const real *row, Py_ssize_t lanes) noexcept nogil:
-    """A block's lanes, without a call if they are vectors."""
-    cdef Py_ssize_t size = lanes * sizeof(real), i
-    if size % COPY_BYTES:
-        memcpy(to, row, size)
-        return
-    for i from 0 <= i < size by COPY_BYTES:
-        memcpy(<char *> to + i, <const char *> row + i, COPY_BYTES)
-
-
 cdef void load_samples(
     const cc_tiles *tiles, const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t count,
     Py_ssize_t first, Py_ssize_t samples, real *to, Py_ssize_t block, real *line
@@ -129,7 +119,8 @@ cdef void load_samples(
                     memset(to + count, 0, (lanes - count) * sizeof(real))
             else:
                 for b in range(blocks):
-                    copy_lanes[real](to + b * block, <const real *> sample + b * lanes, lanes)
+                    copy_short(to + b * block, <const real *> sample + b * lanes,
+                               lanes * sizeof(real))
             sample += array.strides[2]
             to += lanes
         return
@@ -182,7 +173,8 @@ cdef void load_lanes(
         row = to
         for b in range((count + lanes - 1) // lanes):
             if 0 <= place < length:
-                copy_lanes[real](row + i * lanes, row + (place - first) * lanes, lanes)
+                copy_short(row + i * lanes, row + (place - first) * lanes,
+                           lanes * sizeof(real))
             else:
                 memset(row + i * lanes, 0, lanes * sizeof(real))
             row += block

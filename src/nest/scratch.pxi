@@ -14,6 +14,10 @@ cdef inline Py_ssize_t rounded(Py_ssize_t size, Py_ssize_t multiple) noexcept no
     return (size + multiple - 1) // multiple * multiple
 
 
+cdef inline Py_ssize_t ceiling(Py_ssize_t amount, Py_ssize_t step) noexcept nogil:
+    return (amount + step - 1) // step if amount > 0 else -(-amount // step)
+
+
 cdef inline void *carve(uintptr_t *next, Py_ssize_t size) noexcept nogil:
     """The piece that begins at `next`, which is then where the one after it does.
 

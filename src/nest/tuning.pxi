@@ -118,6 +118,27 @@ cdef enum: MAX_IN_PLACE_SAMPLES = 16
 # dw of 557 channels 2.5 times as fast.
 cdef enum: DEPTHWISE_BLOCKS = 8
 
+# --- backward_input of few positions ---
+
+# Where sums of backward_input have at most so many positions, or as has_few_positions says,
+# few_positions_input computes them: 325 random layers with signals of up to 130 samples were 1.0 to
+# 50 times as fast as by panels on Zen 3, but for 14 of them, .73 to .95. Not a constant, because
+# the tests set it to 0, or so high that all is computed so that can be.
+cdef enum: FEW_INPUT_POSITIONS = 24
+cdef Py_ssize_t few_input_positions = FEW_INPUT_POSITIONS
+# Sums of a block of lanes, with the chains that go on, in a thread's scratch, and those of the
+# blocks that are computed together.
+cdef enum: FEW_SUMS_BYTES = 512 * 1024, TOGETHER_SUMS_BYTES = 256 * 1024
+# Weights that are transposed together: they stay in the second-level cache.
+cdef enum: FEW_WEIGHT_BYTES = 128 * 1024
+# Blocks of lanes that are computed together, as their weights lie side by side in memory: up to
+# 2.5 times as fast with four as with one where each has a cache line of a page.
+cdef enum: FEW_BLOCKS = 4
+# What a transposition takes of a row at a time.
+cdef enum: PIECE_BYTES = 16
+# Samples of dy in the panel of a whole call, if it is larger than the weights.
+cdef enum: FEW_PANEL_BYTES = 1024 * 1024
+
 # --- backward_weight ---
 
 # With fewer rows than this on either side, lanes run along positions (dot products), because a

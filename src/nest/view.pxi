@@ -124,6 +124,10 @@ cdef inline bint negated(const View *w, Py_ssize_t i, Py_ssize_t j) noexcept nog
     return ((i ^ j) & w.pair) != 0 and (i & 1) == w.conjugate
 
 
+cdef inline Py_ssize_t magnitude(Py_ssize_t stride) noexcept nogil:
+    return stride if stride >= 0 else -stride
+
+
 cdef View part_of(
     const View *view, Py_ssize_t first, Py_ssize_t count, Py_ssize_t first_channel,
     Py_ssize_t channels, Py_ssize_t position, Py_ssize_t width
@@ -172,6 +176,16 @@ cdef inline bint has_adjacent_channels(const View *view, Py_ssize_t size) noexce
 
 # Halves that are not contiguous are gathered into, or scattered from, a buffer of HALVES.
 cdef enum: HALVES = 256
+
+
+cdef inline void copy_short(void *to, const void *first, Py_ssize_t size) noexcept nogil:
+    """memcpy, without a call where it is some times COPY_BYTES: a few vectors."""
+    cdef Py_ssize_t i
+    if size % COPY_BYTES:
+        memcpy(to, first, size)
+        return
+    for i from 0 <= i < size by COPY_BYTES:
+        memcpy(<char *> to + i, <const char *> first + i, COPY_BYTES)
 
 
 cdef inline void load_row(

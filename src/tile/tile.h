@@ -10,12 +10,14 @@
  *                                                                          lanes along l
  *   dw_short        chain[t][l] += Σ_{n,p} dy[n, p, l] · x[n, p, t, l]     lanes along l
  *   rows_to_lanes   lanes[p][l] = rows[l][p], and lanes_to_rows
+ *   chains          gemm with w[w_offset[t] + l], chains and totals        lanes along l
  *   dw_outer        sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l] lanes along l
  *   dw_dot          sums[a][b][lane] += Σ_p panel[offset[b] + p] · dy_rows[dy_offset[a] + p]
  *                                                                          lanes along p
  *   dw_depthwise    chains[p % CC_LANES][b][l] += dy[p·dy_row + l] · x[p·x_row + offset[b] + l]
  *                                                                          lanes along l
  *   transpose       transposed_panel[p][l] = rows[offset[l] + p]
+ *   transpose_blocks  the same for many small blocks whose rows are evenly spaced
  *   sum_row         total += Σ_p dy[p]                                     lanes along p
  *
  * Phases: zero the accumulators; one multiply-add per accumulator and term, each chain
@@ -303,9 +305,9 @@ INLINE void TILE(depthwise_blocks_rows)(const int R, const int V, const REAL *x,
 
 /* T taps of its gradient of weights. */
 INLINE void TILE(dw_short_taps)(const int T, const int V, const REAL *x, ptrdiff_t x_row,
-                                    ptrdiff_t x_sample, ptrdiff_t tap_pitch, const REAL *dy,
-                                    ptrdiff_t dy_row, ptrdiff_t dy_sample, ptrdiff_t positions,
-                                    ptrdiff_t samples, REAL *chain, int begin, REAL *total)
+                                ptrdiff_t x_sample, ptrdiff_t tap_pitch, const REAL *dy,
+                                ptrdiff_t dy_row, ptrdiff_t dy_sample, ptrdiff_t positions,
+                                ptrdiff_t samples, REAL *chain, int begin, REAL *total)
 {
     VEC sum[CC_ROWS][8];
 
@@ -439,6 +441,51 @@ static void TILE(lanes_to_rows)(const void *lanes_, ptrdiff_t block, ptrdiff_t p
     }
 }
 
+/* Terms that lie anywhere and blocks that end anywhere: a chain may have begun before these terms,
+ * and another call may go on with it. */
+INLINE void TILE(chain_rows)(const int R, const int V, const REAL *x, ptrdiff_t x_row,
+                             const int32_t *offset, ptrdiff_t terms, const REAL *w,
+                             const int32_t *w_offset, const int32_t *ends, ptrdiff_t blocks,
+                             REAL *chain, REAL *total, ptrdiff_t row)
+{
+    const REAL *rows[CC_ROWS];
+    VEC sum[CC_ROWS][8];
+    ptrdiff_t t = 0;
+
+    UNROLL for (int r = 0; r < R; r++) {
+        rows[r] = x + r * x_row;
+        UNROLL for (int v = 0; v < V; v++)
+            sum[r][v] = V_LOAD(chain + r * row + v * LANES);
+    }
+    for (ptrdiff_t block = 0; block <= blocks; block++) {
+        const ptrdiff_t last = block < blocks ? ends[block] : terms;
+        UNROLL_4 for (; t < last; t++) {
+            const ptrdiff_t at = offset[t];
+            const REAL *wt = w + w_offset[t];
+            VEC ws[8];
+            UNROLL for (int v = 0; v < V; v++) {
+                ws[v] = V_LOAD(wt + v * LANES);
+                V_PIN(ws[v]);
+            }
+            UNROLL for (int r = 0; r < R; r++) {
+                const VEC xs = V_SET1(rows[r][at]);
+                UNROLL for (int v = 0; v < V; v++)
+                    sum[r][v] = V_FMA(ws[v], xs, sum[r][v]);
+            }
+        }
+        if (block < blocks)
+            UNROLL for (int r = 0; r < R; r++)
+                UNROLL for (int v = 0; v < V; v++) {
+                    REAL *to = total + r * row + v * LANES;
+                    V_STORE(to, V_ADD(V_LOAD(to), sum[r][v]));
+                    sum[r][v] = V_SET1(0);
+                }
+    }
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int v = 0; v < V; v++)
+            V_STORE(chain + r * row + v * LANES, sum[r][v]);
+}
+
 INLINE void TILE(dw_outer_rows)(const int R, const int V, const REAL *panel,
                                 const int32_t *offset, const REAL *dy_tile, ptrdiff_t positions,
                                 REAL *sums)
@@ -520,6 +567,41 @@ static void TILE(transpose)(const void *rows_, const int32_t *offset, ptrdiff_t 
                 row[l] = first + l < count ? rows + offset[first + l] + p : zeros;
             TILE(transpose_lanes)(row, some, transposed_panel + p * WIDTH + first);
         }
+    }
+}
+
+static void TILE(transpose_blocks)(const void *rows_, ptrdiff_t row_, ptrdiff_t count,
+                                   ptrdiff_t block, ptrdiff_t blocks, ptrdiff_t positions,
+                                   void *out_, ptrdiff_t out_block, ptrdiff_t out_lanes)
+{
+    static const REAL zeros[CC_BLOCK]; /* a row that is not there */
+    enum { WIDTH = LANE_VECTORS * LANES };
+    const REAL *rows = (const REAL *)rows_;
+    REAL *out = (REAL *)out_;
+
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        const REAL *first_row = rows + b * block;
+        for (ptrdiff_t first = 0; first < count; first += LANES) {
+            REAL *to = out + first / WIDTH * out_lanes + b * out_block + first % WIDTH;
+            for (ptrdiff_t p = 0; p < positions; p += CC_BLOCK) {
+                const ptrdiff_t some = positions - p > CC_BLOCK ? CC_BLOCK : positions - p;
+                const REAL *row[LANES];
+                if (first + LANES <= count)
+                    UNROLL for (int l = 0; l < LANES; l++)
+                        row[l] = first_row + (first + l) * row_ + p;
+                else
+                    for (int l = 0; l < LANES; l++)
+                        row[l] = first + l < count ? first_row + (first + l) * row_ + p : zeros;
+                if (b + 1 < blocks && first + LANES <= count) /* it lies in another page */
+                    UNROLL for (int l = 0; l < LANES; l++)
+                        cc_prefetch((const char *)(row[l] + block), 1);
+                TILE(transpose_lanes)(row, some, to + p * WIDTH);
+            }
+        }
+        for (ptrdiff_t l = (count + LANES - 1) / LANES * LANES; l % WIDTH; l += LANES)
+            for (ptrdiff_t p = 0; p < positions; p++)
+                V_STORE(out + l / WIDTH * out_lanes + b * out_block + p * WIDTH + l % WIDTH,
+                        V_SET1(0));
     }
 }
 
@@ -739,14 +821,33 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
                                     (REAL *)out, out_row, out_block, (const REAL *)bias,       \
                                     resume, blocks);                                           \
     }                                                                                          \
-    static void TILE(dw_short_##R)(                                                        \
+    static void TILE(dw_short_##R)(                                                            \
         const void *x, ptrdiff_t x_row, ptrdiff_t x_sample, ptrdiff_t tap_pitch,               \
         const void *dy, ptrdiff_t dy_row, ptrdiff_t dy_sample, ptrdiff_t positions,            \
         ptrdiff_t samples, void *chain, int begin, void *total)                                \
     {                                                                                          \
-        TILE(dw_short_taps)(R, LANE_VECTORS, (const REAL *)x, x_row, x_sample, tap_pitch,  \
-                                (const REAL *)dy, dy_row, dy_sample, positions, samples,       \
-                                (REAL *)chain, begin, (REAL *)total);                          \
+        TILE(dw_short_taps)(R, LANE_VECTORS, (const REAL *)x, x_row, x_sample, tap_pitch,      \
+                            (const REAL *)dy, dy_row, dy_sample, positions, samples,           \
+                            (REAL *)chain, begin, (REAL *)total);                              \
+    }
+#define CHAINS(R)                                                                              \
+    static void TILE(chains_##R)(const void *x, ptrdiff_t x_row, const int32_t *offset,        \
+                                 ptrdiff_t terms, const void *w, const int32_t *w_offset,      \
+                                 const int32_t *ends, ptrdiff_t blocks, void *chain,           \
+                                 void *total, ptrdiff_t row)                                   \
+    {                                                                                          \
+        TILE(chain_rows)(R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,               \
+                         (const REAL *)w, w_offset, ends, blocks, (REAL *)chain,               \
+                         (REAL *)total, row);                                                  \
+    }                                                                                          \
+    static void TILE(half_chains_##R)(const void *x, ptrdiff_t x_row, const int32_t *offset,   \
+                                      ptrdiff_t terms, const void *w, const int32_t *w_offset, \
+                                      const int32_t *ends, ptrdiff_t blocks, void *chain,      \
+                                      void *total, ptrdiff_t row)                              \
+    {                                                                                          \
+        TILE(chain_rows)(R, LANE_VECTORS / 2, (const REAL *)x, x_row, offset, terms,           \
+                         (const REAL *)w, w_offset, ends, blocks, (REAL *)chain,               \
+                         (REAL *)total, row);                                                  \
     }
 #define DW_OUTER(R)                                                                            \
     static void TILE(dw_outer_##R)(const void *panel, const int32_t *offset,                   \
@@ -813,6 +914,7 @@ FOR_ROWS(GEMM)
 FOR_ROWS(GEMM_NARROW)
 FOR_WIDE_ROWS(GEMM_WIDE)
 FOR_ROWS(DEPTHWISE_BLOCKS)
+FOR_ROWS(CHAINS)
 FOR_ROWS(DW_OUTER)
 FOR_PAIRS(DW_DOT)
 FOR_DEPTHWISE_TERMS(DW_DEPTHWISE)
@@ -827,6 +929,8 @@ FOR_DEPTHWISE_TERMS(DW_DEPTHWISE)
 #define GEMM_NARROW_ENTRY(R) [R] = TILE(gemm_narrow_##R),
 #define DEPTHWISE_BLOCKS_ENTRY(R) [R] = TILE(depthwise_blocks_##R),
 #define DW_SHORT_ENTRY(R) [R] = TILE(dw_short_##R),
+#define CHAINS_ENTRY(R) [R] = TILE(chains_##R),
+#define HALF_CHAINS_ENTRY(R) [R] = TILE(half_chains_##R),
 #define DW_OUTER_ENTRY(R) [R] = TILE(dw_outer_##R),
 #define DW_DEPTHWISE_ENTRY(B) [B] = TILE(dw_depthwise_##B),
 #define DW_DOT_ENTRY(A, B) [A][B] = TILE(dw_dot_##A##_##B),
@@ -848,6 +952,8 @@ static const cc_tiles TILE(tiles) = {
     .dw_short = {FOR_ROWS(DW_SHORT_ENTRY)},
     .rows_to_lanes = TILE(rows_to_lanes),
     .lanes_to_rows = TILE(lanes_to_rows),
+    .chains = {FOR_ROWS(CHAINS_ENTRY)},
+    .half_chains = {FOR_ROWS(HALF_CHAINS_ENTRY)},
     .dw_outer_rows = ROWS,
     .dw_outer_width = LANE_VECTORS * LANES,
     .dw_outer = {FOR_ROWS(DW_OUTER_ENTRY)},
@@ -857,6 +963,7 @@ static const cc_tiles TILE(tiles) = {
     .dw_depthwise = {FOR_DEPTHWISE_TERMS(DW_DEPTHWISE_ENTRY)},
     .fold_lanes = TILE(fold_lanes),
     .transpose = TILE(transpose),
+    .transpose_blocks = TILE(transpose_blocks),
     .sum_row = TILE(sum_row),
 #ifdef NARROWER
     .narrower = &NARROWER_TILE(tiles),
@@ -887,6 +994,9 @@ static const cc_tiles TILE(tiles) = {
 #undef DEPTHWISE_BLOCKS
 #undef DEPTHWISE_BLOCKS_ENTRY
 #undef DW_SHORT_ENTRY
+#undef CHAINS
+#undef CHAINS_ENTRY
+#undef HALF_CHAINS_ENTRY
 #undef DW_OUTER
 #undef DW_DOT
 #undef DW_DEPTHWISE

@@ -61,10 +61,10 @@ typedef void (*cc_depthwise_blocks)(const void *x, ptrdiff_t x_row, ptrdiff_t x_
 /* chain[t][l] += Σ_{n,p} dy[n·dy_sample + p·dy_row + l]
  *                        · x[n·x_sample + p·x_row + t·tap_pitch + l],
  * from zero on with `begin`; where `total` is not NULL the chain ends, and total[t][l] takes it. */
-typedef void (*cc_dw_short)(const void *x, ptrdiff_t x_row, ptrdiff_t x_sample,
-                                ptrdiff_t tap_pitch, const void *dy, ptrdiff_t dy_row,
-                                ptrdiff_t dy_sample, ptrdiff_t positions, ptrdiff_t samples,
-                                void *chain, int begin, void *total);
+typedef void (*cc_dw_short)(const void *x, ptrdiff_t x_row, ptrdiff_t x_sample, ptrdiff_t tap_pitch,
+                            const void *dy, ptrdiff_t dy_row, ptrdiff_t dy_sample,
+                            ptrdiff_t positions, ptrdiff_t samples, void *chain, int begin,
+                            void *total);
 
 /* lanes[b·block + p·width + l] = rows[(b·width + l)·pitch + p] for all the lanes l of gemm,
  * `width`, and some blocks b of them; and the reverse. */
@@ -72,6 +72,13 @@ typedef void (*cc_rows_to_lanes)(const void *rows, ptrdiff_t pitch, ptrdiff_t po
                                  void *lanes, ptrdiff_t block, ptrdiff_t blocks);
 typedef void (*cc_lanes_to_rows)(const void *lanes, ptrdiff_t block, ptrdiff_t positions,
                                  void *rows, ptrdiff_t pitch, ptrdiff_t blocks);
+
+/* chain[p][l] += Σ_t w[w_offset[t] + l] · x[p·x_row + offset[t]], where after each number of terms
+ * in `ends` the chain is added to total[p][l] and begins anew. Chains and totals are `row` numbers
+ * apart from p to the next. So terms may be left out, whose places in the blocks others keep. */
+typedef void (*cc_chains)(const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms,
+                          const void *w, const int32_t *w_offset, const int32_t *ends,
+                          ptrdiff_t blocks, void *chain, void *total, ptrdiff_t row);
 
 /* sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l], for the lanes l of one tile. */
 typedef void (*cc_dw_outer)(const void *panel, const int32_t *offset, const void *dy_tile,
@@ -99,6 +106,12 @@ typedef void (*cc_fold_lanes)(void *sums, ptrdiff_t count);
 typedef void (*cc_transpose)(const void *rows, const int32_t *offset, ptrdiff_t count,
                              ptrdiff_t positions, void *transposed_panel);
 
+/* out[l / width · out_lanes + b·out_block + p·width + l % width] = rows[b·block + l·row + p] for
+ * l < count, else 0 up to a multiple of `width`, the lanes of `transpose`, for some blocks b. */
+typedef void (*cc_transpose_blocks)(const void *rows, ptrdiff_t row, ptrdiff_t count,
+                                    ptrdiff_t block, ptrdiff_t blocks, ptrdiff_t positions,
+                                    void *out, ptrdiff_t out_block, ptrdiff_t out_lanes);
+
 /* *total += Σ_p dy[p] */
 typedef void (*cc_sum_row)(const void *dy, ptrdiff_t positions, void *total);
 
@@ -117,13 +130,16 @@ typedef struct cc_tiles {
     cc_gemm_wide gemm_wide[CC_WIDE_ROWS + 1];
     cc_gemm depthwise[CC_ROWS + 1];
     cc_depthwise_blocks depthwise_blocks[CC_ROWS + 1]; /* rows and lanes as gemm */
-    cc_dw_short dw_short[CC_ROWS + 1];         /* indexed by the number of taps */
+    cc_dw_short dw_short[CC_ROWS + 1];                 /* indexed by the number of taps */
     cc_rows_to_lanes rows_to_lanes;
     cc_lanes_to_rows lanes_to_rows;
+    cc_chains chains[CC_ROWS + 1];      /* of gemm_lanes lanes */
+    cc_chains half_chains[CC_ROWS + 1]; /* of half as many */
     ptrdiff_t dw_outer_rows;
     ptrdiff_t dw_outer_width; /* lanes in a tile */
     cc_dw_outer dw_outer[CC_ROWS + 1];
     cc_transpose transpose;
+    cc_transpose_blocks transpose_blocks;
     ptrdiff_t dw_dot_terms[CC_DOT_ROWS + 1]; /* b at most, for each number of rows a */
     cc_dw_dot dw_dot[CC_DOT_ROWS + 1][CC_DOT_TERMS + 1];
     ptrdiff_t dw_depthwise_terms; /* b at most */
