@@ -27,8 +27,8 @@ from cconv1d import Gradients
 HERE = Path(__file__).parent
 # --- calls ---------------------------------------------------------------------------------------
 
-# N, C, L, K, k: the second has more than SMALL_PRODUCTS products and is shared out among threads; the
-# third has few positions for its weights
+# N, C, L, K, k: the second has more than SMALL_PRODUCTS products and is shared out among threads;
+# the third has few positions for its weights
 SIZES = {"small": (2, 4, 17, 6, 3), "large": (2, 16, 900, 20, 4), "few": (2, 40, 9, 48, 4)}
 OPTIONS = {
     "plain": {},
