@@ -75,6 +75,8 @@ SIZES = {
     **{f"{n} taps": case(channels=2, taps=n, length=n + 3) for n in (127, 128, 129, 300, 513)},
     **{f"{n} for 1 position": case(outs=n, length=3, channels=50) for n in (63, 64, 65, 130, 257)},
     **{f"{n} for 2 positions": case(outs=n, length=4, channels=50) for n in (31, 33, 65, 130)},
+    "one tap for 1 position": case(batch=5, channels=140, taps=1, length=1),
+    "one tap of many that meets a sample": case(3, 2, 50, 9, 1, 9, 3, 4, 1),
     "stride": case(stride=3, taps=7, length=50, batch=2),
     "stride beyond the taps": case(stride=40, taps=3, length=200, batch=2),
     "stride and one tap": case(stride=5, taps=1, length=101, channels=40),

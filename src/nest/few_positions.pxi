@@ -180,6 +180,15 @@ cdef void copy_samples_of_span(
     cdef const Geometry *g = job.g
     cdef Py_ssize_t taps = g.taps, run, channel, first, last, sample, count
     for run in range(first_run, last_run):
+        sample = run % job.runs * job.run * g.stride + job.taps[0] * g.dilation - g.pad_left
+        if job.row == 1 and 0 <= sample < job.array.shape[2] and not job.array.pair:
+            # a number of each channel
+            channel = t0 // taps
+            load_row[real](&job.array, at(&job.array, run // job.runs,
+                                          group * job.channels + channel, sample),
+                           job.array.strides[1], (t1 - 1) // taps + 1 - channel, panel)
+            panel += job.run_pitch
+            continue
         for channel in range(t0 // taps, (t1 - 1) // taps + 1):
             first = living_before(job, max(t0 - channel * taps, 0))
             last = living_before(job, t1 - channel * taps)
