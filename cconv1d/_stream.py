@@ -526,8 +526,11 @@ class Stream:
         elif position == 0:
             spans = [(False, 0, last, samples)]
         else:
-            middle = g.known(position + self._lead(position))
-            spans = [(True, first, middle, self._lead(position)), (False, middle, last, samples)]
+            middle = g.known(position + self._overhang(position))
+            spans = [
+                (True, first, middle, self._overhang(position)),
+                (False, middle, last, samples),
+            ]
         return tuple(
             self._piece(joined, position, start, count, stop, 0)
             for joined, start, count, stop in spans
@@ -550,7 +553,7 @@ class Stream:
         mode = g.mode if pads[0] and not g.transposed else "zeros"
         return Piece(joined, sample - position, stop, pads, mode, end - start)
 
-    def _lead(self, position: int) -> int:
+    def _overhang(self, position: int) -> int:
         """How much of a long chunk is copied: what windows that begin before it may read."""
         g = self._geometry
         if g.mode == "reflect":
@@ -773,7 +776,7 @@ class Stream:
             check_out(function, "out", out, shape, chunk.dtype, {"x": x})
         joined = samples
         if samples > self._joined:
-            joined = self._lead(position) if position else 0
+            joined = self._overhang(position) if position else 0
         if self._end + joined > self._width:
             self._start_at_front(joined)
         end = self._end
@@ -817,7 +820,7 @@ class Stream:
         room = 0
         for group in groups:
             long = group.samples > self._joined
-            room = max(room, self._lead(group.position) if long else group.samples)
+            room = max(room, self._overhang(group.position) if long else group.samples)
         self._start_at_front(room)
         kept, end = self._kept, self._end
         y = empty(function, shape, chunk.dtype) if out is None else self._borrow(shape)
