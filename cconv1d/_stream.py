@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _backend
 from ._arrays import Array, as_arrays, ndarray, same_dtype
-from ._execute import as_3d, check_out, empty, one
+from ._execute import as_3d, check_out, empty, one, overlap
 from ._functional import usual_conv1d, usual_conv_transpose1d
 from ._geometry import IntLike, Padding, integer, resolve_stream
 from ._kernels import BACKWARD_INPUT, FORWARD
@@ -85,7 +85,7 @@ class View(NamedTuple):
 
 
 def can_be_filled(out: Any, x: Array, view: View) -> bool:
-    """Whether `out` shares no memory with `x`, as far as can be told at once; if there are outputs.
+    """Whether `out` shares no memory with `x`, if there are outputs.
 
     The rest is checked where it is filled.
     """
@@ -93,7 +93,7 @@ def can_be_filled(out: Any, x: Array, view: View) -> bool:
         type(out) is ndarray
         and view.source is not None
         and out is not x
-        and out.base is None is x.base
+        and (out.base is None is x.base or not overlap(out, x))
     )
 
 
