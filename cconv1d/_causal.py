@@ -260,10 +260,10 @@ def masked_windows(call: Call, run: Run, x: Array, states: Array | None) -> tupl
     """
     assert run.mask is not None
     reach, count = call.reach, len(run.mask)
-    lead = run.start - reach
-    row = x[0, :, max(lead, 0) : run.start + count]
-    if lead < 0:
-        first = np.zeros((len(row), -lead), row.dtype) if states is None else states[0, :, lead:]
+    begin = run.start - reach
+    row = x[0, :, max(begin, 0) : run.start + count]
+    if begin < 0:
+        first = np.zeros((len(row), -begin), row.dtype) if states is None else states[0, :, begin:]
         row = np.concatenate((first, row), axis=1)
     windows = np.lib.stride_tricks.sliding_window_view(row, reach + 1, axis=1)
     windows = np.where(run.mask[:, np.newaxis], windows.swapaxes(0, 1), row.dtype.type(0))

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _backend
 from ._arrays import Array, as_arrays, ndarray, same_dtype
-from ._execute import as_3d, check_out, empty, one
+from ._execute import as_3d, check_out, empty, one, overlap
 from ._functional import usual_conv1d, usual_conv_transpose1d
 from ._geometry import IntLike, Padding, integer, resolve_stream
 from ._kernels import BACKWARD_INPUT, FORWARD
@@ -85,7 +85,7 @@ class View(NamedTuple):
 
 
 def can_be_filled(out: Any, x: Array, view: View) -> bool:
-    """Whether `out` shares no memory with `x`, as far as can be told at once; if there are outputs.
+    """Whether `out` shares no memory with `x`, if there are outputs.
 
     The rest is checked where it is filled.
     """
@@ -93,7 +93,7 @@ def can_be_filled(out: Any, x: Array, view: View) -> bool:
         type(out) is ndarray
         and view.source is not None
         and out is not x
-        and out.base is None is x.base
+        and (out.base is None is x.base or not overlap(out, x))
     )
 
 
@@ -526,8 +526,11 @@ class Stream:
         elif position == 0:
             spans = [(False, 0, last, samples)]
         else:
-            middle = g.known(position + self._lead(position))
-            spans = [(True, first, middle, self._lead(position)), (False, middle, last, samples)]
+            middle = g.known(position + self._overhang(position))
+            spans = [
+                (True, first, middle, self._overhang(position)),
+                (False, middle, last, samples),
+            ]
         return tuple(
             self._piece(joined, position, start, count, stop, 0)
             for joined, start, count, stop in spans
@@ -550,7 +553,7 @@ class Stream:
         mode = g.mode if pads[0] and not g.transposed else "zeros"
         return Piece(joined, sample - position, stop, pads, mode, end - start)
 
-    def _lead(self, position: int) -> int:
+    def _overhang(self, position: int) -> int:
         """How much of a long chunk is copied: what windows that begin before it may read."""
         g = self._geometry
         if g.mode == "reflect":
@@ -773,7 +776,7 @@ class Stream:
             check_out(function, "out", out, shape, chunk.dtype, {"x": x})
         joined = samples
         if samples > self._joined:
-            joined = self._lead(position) if position else 0
+            joined = self._overhang(position) if position else 0
         if self._end + joined > self._width:
             self._start_at_front(joined)
         end = self._end
@@ -817,7 +820,7 @@ class Stream:
         room = 0
         for group in groups:
             long = group.samples > self._joined
-            room = max(room, self._lead(group.position) if long else group.samples)
+            room = max(room, self._overhang(group.position) if long else group.samples)
         self._start_at_front(room)
         kept, end = self._kept, self._end
         y = empty(function, shape, chunk.dtype) if out is None else self._borrow(shape)

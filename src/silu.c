@@ -1,19 +1,26 @@
 /* See silu.h. One text for all levels: compilers make vectors of the loops, as many lanes as the
- * level has. FMA is not among the instructions, or a compiler might fuse what others do not. */
+ * level has. Multiply-adds are not fused, as the build allows no contraction (setup.py): not every
+ * level has them. */
 #include "silu.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "debug.h"
+
 #if defined(__GNUC__)
 #ifndef __clang__
-/* Which flags of exceptions are raised is nobody's concern; with it, GCC makes no vectors. */
+/* GCC makes no vectors where someone may ask which floating-point exceptions were raised. */
 #pragma GCC optimize("no-trapping-math")
 #endif
 #define INLINE static inline __attribute__((always_inline))
 #else
 #define INLINE static __forceinline
+#endif
+
+#ifdef _MSC_VER
+#define restrict __restrict
 #endif
 
 /* Added to a double of moderate size, it leaves no room for a fraction: the sum's lowest bits are
@@ -133,14 +140,10 @@ INLINE double silu_slope(double given, int wide)
 
 #define ROW(name) {#name, name##_f32, name##_f64, name##_backward_f32, name##_backward_f64}
 
-#ifdef _MSC_VER
-#define restrict __restrict
-#endif
-
 LEVEL(baseline, )
 #if defined(__GNUC__) && defined(__x86_64__)
 LEVEL(avx2, __attribute__((target("avx2"))))
-LEVEL(avx512, __attribute__((target("avx512f,avx512dq,avx512vl,prefer-vector-width=512"))))
+LEVEL(avx512, __attribute__((target("avx512f,avx512dq,avx512vl"))))
 #endif
 
 static const cc_silu levels[] = {

@@ -59,7 +59,7 @@ def test_no_warnings(name: str, standard: str, tmp_path: Path) -> None:
     strict = [name, f"-std={standard}", *STRICT, "-pthread", f"-I{SOURCE}"]
     sources = sorted(SOURCE.rglob("*.c"))
     sources = [source for source in sources if source.name != "_core.c"]  # Cython's
-    assert [source.name for source in sources] == ["cpus.c", "pool.c", "tiles.c"]
+    assert [source.name for source in sources] == ["cpus.c", "pool.c", "silu.c", "tiles.c"]
     for source in sources:
         for debug in [], ["-DCC_DEBUG"]:
             # The tiles take half a minute to compile: test_tiles sees what the optimizer warns of.
