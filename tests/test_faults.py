@@ -27,8 +27,8 @@ from cconv1d import Gradients
 HERE = Path(__file__).parent
 # --- calls ---------------------------------------------------------------------------------------
 
-# N, C, L, K, k: the second has more than SMALL_PRODUCTS products and is shared out among threads; the
-# others have few positions, for their weights or in depthwise layers
+# N, C, L, K, k: the second has more than SMALL_PRODUCTS products and is shared out among threads;
+# the others have few positions, for their weights or in depthwise layers
 SIZES = {
     "small": (2, 4, 17, 6, 3),
     "large": (2, 16, 900, 20, 4),
