@@ -87,6 +87,11 @@ CASES = {
     "stride longer than the kernel": Case(2, 1, 3, 40, 60, 10, 14, 3, 1),
     "lanes along taps": Case(1, 1, 2, 30, 300, 64, 32, 0, 1),
     "lanes along taps of two lengths": Case(2, 2, 2, 30, 400, 100, 64, 32, 1),
+    # two lengths, and of the longer taps a result more in each sample: for 8, 16 and 32 lanes
+    **{
+        f"lanes along taps, a result more, stride {s}": Case(3, 1, 5, 3, 127, 127, s, 0, 1)
+        for s in (17, 48, 80)
+    },
     "padding and a long kernel": Case(2, 1, 12, 30, 5, 128, 64, 64, 1),
     "dilation": Case(2, 1, 20, 30, 11, 16, 1, 60, 8),
     "dilation and stride": Case(3, 1, 9, 30, 40, 9, 6, 10, 4),

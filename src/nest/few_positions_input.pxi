@@ -491,6 +491,7 @@ cdef void store_taps(
                                     totals + lane + first)
                 lane += count
             totals += job.lanes
+        totals += (job.sums_rows - (plane.end - plane.first)) * job.lanes  # of a longer plane
 
 
 cdef void few_input_lanes(
