@@ -354,6 +354,11 @@ cdef bint has_unit_channel_stride(const View *view, Py_ssize_t size) noexcept no
             and view.strides[2] % size == 0)
 
 
+cdef inline bint has_lanes_in_place(const View *view, Py_ssize_t size) noexcept nogil:
+    """Whether they are, as the tiles compute with them: in numbers of `size` bytes."""
+    return view.half == NULL and has_unit_channel_stride(view, size)
+
+
 cdef bint plan_channels_last(
     ChannelsLast *job, const Sum *sum, const View *array, const View *w, const View *out,
     Py_ssize_t size

@@ -107,7 +107,7 @@ cdef bint sum_terms(
     plan_sum(&sum, tiles, w, g, groups, transposed)
     sum.length = out.shape[2]
     padded.mode = CCONV1D_ZEROS if transposed else g.mode
-    if has_unit_channel_stride(array, size) and has_unit_channel_stride(out, size):
+    if has_lanes_in_place(array, size) and has_lanes_in_place(out, size):
         outputs //= DEPTHWISE_NLC_SHARE
         few_samples = array.shape[2] <= outputs
     if (suits_depthwise(&sum) and few_samples and are_few(x, y, outputs)

@@ -369,7 +369,7 @@ cdef void depthwise_blocks(
                              job.first_sample, job.samples, <real *> own.panel, x_block,
                              <real *> own.line)
         in_place = (count == blocks * job.lanes
-                    and has_unit_channel_stride(out, sizeof(real)))
+                    and has_lanes_in_place(out, sizeof(real)))
         results, pitch, out_block = <real *> own.stage, job.lanes, out.shape[2] * job.lanes
         if in_place:
             results, out_block = <real *> at(out, n, block * job.lanes, 0), job.lanes
@@ -467,7 +467,7 @@ cdef bint plan_depthwise(
         return False
     job.samples -= job.first_sample
     # In place, offsets fit int32, and the rows are few enough for the caches wherever they lie.
-    job.in_place = (not job.padded and has_unit_channel_stride(array, size)
+    job.in_place = (not job.padded and has_lanes_in_place(array, size)
                     and job.sum.outs % job.lanes == 0 and job.samples <= MAX_IN_PLACE_SAMPLES
                     and max(pitch, -pitch) < INT32_MAX // MAX_IN_PLACE_SAMPLES)
     job.x_pitch = pitch if job.in_place else job.lanes
@@ -475,7 +475,7 @@ cdef bint plan_depthwise(
     job.x_row = job.x_pitch * min(job.samples, 1 if sum.transposed else sum.g.stride)
     if job.in_place:
         job.first_sample = job.samples = 0
-    row = job.samples + (0 if has_unit_channel_stride(out, size) else out.shape[2])
+    row = job.samples + (0 if has_lanes_in_place(out, size) else out.shape[2])
     most = STRIP_BYTES // (max(row, 1) * job.lanes * size)
     if array.strides[1] == stored_size(array, size):
         most = max(most, DEPTHWISE_BLOCKS)
