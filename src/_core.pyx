@@ -117,6 +117,7 @@ cdef extern from "tiles.h" nogil:
         Py_ssize_t positions, void *out, Py_ssize_t out_block, Py_ssize_t out_lanes) noexcept
     ctypedef void (*cc_sum_row)(const void *dy, Py_ssize_t positions, void *total) noexcept
     ctypedef struct cc_tiles:
+        bint fused
         Py_ssize_t correlate_rows
         Py_ssize_t *correlate_width
         cc_correlate *correlate

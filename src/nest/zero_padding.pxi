@@ -44,7 +44,12 @@ cdef inline Ends ends_of_outputs(
 
 # --- forward and backward_input ----------------------------------------------------------------
 
-cdef inline real fused(real a, real b, real c) noexcept nogil:
+cdef inline real multiply_add(const cc_tiles *tiles, real a, real b, real c) noexcept nogil:
+    """As the tiles do."""
+    cdef real product
+    if not tiles.fused:
+        product = a * b
+        return product + c
     if real is float:
         return fmaf(a, b, c)
     else:
@@ -79,7 +84,7 @@ cdef real sum_samples(
                 if negated(w, channel, row) if sum.transposed else negated(w, row, channel):
                     weight = -weight
                 load_row[real](array, at(array, n, array_channel, sample), 0, 1, &x)
-                chain = fused[real](weight, x, chain)
+                chain = multiply_add[real](sum.tiles, weight, x, chain)
     return total + chain
 
 

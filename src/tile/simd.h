@@ -3,7 +3,7 @@
  * Takes  SIMD, one of the sections named below;
  *        REAL_IS_DOUBLE.
  * Gives  REAL, VEC, LANES, REGISTERS, V_SET1(x), V_LOAD(p), V_STORE(p, v), V_ADD(a, b),
- *        V_FMA(a, b, c) = a·b + c, rounded once where the level can,
+ *        V_FMA(a, b, c) = a·b + c, and V_FUSED, whether it is rounded once,
  *        PIECE, the numbers in 128 bits, or 1 where a vector is a single number:
  *        V_LOAD_PIECES(p, pitch) and V_STORE_PIECES(p, pitch, v) take the pieces of a vector from
  *        p, p + pitch, ..., and V_PIECES(row, at) from row[0] + at, row[PIECE] + at, ...,
@@ -38,6 +38,7 @@
 #undef V_STORE
 #undef V_ADD
 #undef V_FMA
+#undef V_FUSED
 #undef V_PIECES
 #undef V_PIN
 #undef V_HERE
@@ -160,6 +161,7 @@
 #endif
 
 #define LANES ((int)(sizeof(VEC) / sizeof(REAL)))
+#define V_FUSED (SIMD != SIMD_NONE && SIMD != SIMD_SSE2)
 #if SIMD == SIMD_NONE
 #define PIECE 1
 #else

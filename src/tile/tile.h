@@ -936,6 +936,7 @@ FOR_DEPTHWISE_TERMS(DW_DEPTHWISE)
 #define DW_DOT_ENTRY(A, B) [A][B] = TILE(dw_dot_##A##_##B),
 
 static const cc_tiles TILE(tiles) = {
+    .fused = V_FUSED,
     .correlate_rows = ROWS,
     .correlate_width = {FOR_ROWS(WIDTH_ENTRY)},
     .correlate = {FOR_ROWS(CORRELATE_ENTRY)},

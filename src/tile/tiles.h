@@ -117,6 +117,7 @@ typedef void (*cc_sum_row)(const void *dy, ptrdiff_t positions, void *total);
 
 /* Tables are indexed by the number of rows, from 1 to the largest that the level has. */
 typedef struct cc_tiles {
+    int fused; /* whether a multiply-add is rounded once */
     ptrdiff_t correlate_rows;
     ptrdiff_t correlate_width[CC_ROWS + 1]; /* positions in a tile */
     cc_correlate correlate[CC_ROWS + 1];
