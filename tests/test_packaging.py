@@ -62,7 +62,7 @@ def test_sdist_holds_what_a_build_needs(sdist: Path, tmp_path: Path) -> None:
 def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert wheel.stat().st_size < 1_000_000
     with zipfile.ZipFile(wheel) as archive:
-        assert sum(entry.file_size for entry in archive.infolist()) < 2_000_000
+        assert sum(entry.file_size for entry in archive.infolist()) < 2_500_000
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     (extension,) = (name for name in names if name.endswith((".so", ".pyd")))
     assert extension.startswith("cconv1d/_core.")

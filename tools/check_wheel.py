@@ -1,6 +1,6 @@
 """Check what a wheel holds: python tools/check_wheel.py WHEEL...
 
-Under 1 MB, under 2 MB unpacked, one compiled module and no source of one, and of the module
+Under 1 MB, under 2.5 MB unpacked, one compiled module and no source of one, and of the module
 nothing exported but its init function (read with nm, so not on Windows).
 """
 
@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-WHEEL_LIMIT, UNPACKED_LIMIT = 1_000_000, 2_000_000
+WHEEL_LIMIT, UNPACKED_LIMIT = 1_000_000, 2_500_000
 SOURCES = (".c", ".cpp", ".pyx", ".pxi")
 
 
