@@ -36,7 +36,13 @@ if DEBUG:
 
 extension = Extension(
     "cconv1d._core",
-    sources=["src/_core.pyx", "src/pool/cpus.c", "src/pool/pool.c", "src/tile/tiles.c"],
+    sources=[
+        "src/_core.pyx",
+        "src/fft/roots.c",
+        "src/pool/cpus.c",
+        "src/pool/pool.c",
+        "src/tile/tiles.c",
+    ],
     depends=[*sorted(glob("src/**/*.h", recursive=True)), "cconv1d/include/cconv1d.h"],
     include_dirs=["src", "src/pool", "src/tile", "cconv1d/include", numpy.get_include()],
     # Built with any NumPy, it runs with all from 2.0 on.
