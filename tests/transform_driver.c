@@ -7,7 +7,6 @@
 #include "tiles.h"
 
 #include <math.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +55,18 @@ int main(void)
         check_f64(log_points);
     }
     check_f32(CC_MAX_LOG_POINTS);
+    for (int i = 0; i < cc_level_count; i++)
+        if (cc_levels[i].supported()) {
+            const int fuses = cc_levels[i].name[0] != 'b';
+            products_f32(cc_levels[i].f32_transforms, fuses);
+            products_f64(cc_levels[i].f64_transforms, fuses);
+            each_f32(cc_levels[i].f32_transforms);
+            each_f64(cc_levels[i].f64_transforms);
+            for (int log_points = CC_MIN_LOG_POINTS_ACROSS; log_points <= 10; log_points++) {
+                across_f32(cc_levels[i].f32_transforms, log_points);
+                across_f64(cc_levels[i].f64_transforms, log_points);
+            }
+        }
     puts(wrong ? "FAILED" : "all transforms right");
     return wrong != 0;
 }

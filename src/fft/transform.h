@@ -340,27 +340,122 @@ static void TILE(inverse_transform)(const void *roots, int log_points, const voi
                signal + points, (const REAL *)spectrum, stride, &scale);
 }
 
-/* A tile of A × B packets, summed over at most CC_CHAIN products. */
-INLINE void TILE(multiply_tile)(const int A, const int B, const REAL *a, ptrdiff_t a_item,
-                                ptrdiff_t a_step, const REAL *b, ptrdiff_t b_item,
-                                ptrdiff_t b_step, ptrdiff_t summands, REAL *out,
-                                ptrdiff_t out_item, ptrdiff_t out_step, int resume)
+/* --- the same with lanes across signals ------------------------------------------------------ */
+
+/* All nodes of a depth, which split into 4 or 2 ways of m numbers. A number is a packet. */
+INLINE void TILE(depth_across)(const int INVERSE, const int WAYS, const REAL *roots, int depth,
+                               int depths, ptrdiff_t m, REAL *numbers, const REAL *scale)
 {
-    VEC re[4][4], im[4][4];
+    const int below = depth > depths - 2 ? 2 * (depth - (depths - 2)) : 0;
+    const ptrdiff_t nodes = (ptrdiff_t)1 << 2 * depth, packet = 2 * LANES;
+    const REAL *all = TILE(roots_of)(roots, depth);
+    const VEC factor = V_SET1(scale ? *scale : 1);
+    for (ptrdiff_t node = 0; node < nodes; node++) {
+        const ptrdiff_t child = node & (((ptrdiff_t)1 << below) - 1);
+        const REAL *root = all + child * (nodes >> below) + (node >> below);
+        VEC w[6];
+        UNROLL for (int i = 0; i < 2 * WAYS - 2; i++)
+            w[i] = V_SET1(scale ? root[i * nodes] * *scale : root[i * nodes]);
+        for (ptrdiff_t j = 0; j < m; j++, numbers += packet) {
+            VEC r[4], i[4];
+            UNROLL for (int q = 0; q < WAYS; q++) {
+                r[q] = V_LOAD(numbers + q * m * packet);
+                i[q] = V_LOAD(numbers + q * m * packet + LANES);
+            }
+            if (WAYS == 2 && !INVERSE)
+                TILE(split_2)(r, i, w);
+            else if (WAYS == 2)
+                TILE(join_2)(r, i, w);
+            else if (!INVERSE)
+                TILE(split_4)(r, i, 1, w);
+            else
+                TILE(join_4)(r, i, 1, w, scale ? &factor : NULL);
+            UNROLL for (int q = 0; q < WAYS; q++) {
+                V_STORE(numbers + q * m * packet, r[q]);
+                V_STORE(numbers + q * m * packet + LANES, i[q]);
+            }
+        }
+        numbers += (WAYS - 1) * m * packet;
+    }
+}
+
+static void TILE(forward_across)(const void *roots_, int log_points, const void *signals_,
+                                 void *numbers_, void *spectra_, ptrdiff_t stride)
+{
+    const ptrdiff_t points = (ptrdiff_t)1 << log_points, packet = 2 * LANES;
+    const REAL *roots = (const REAL *)roots_, *signals = (const REAL *)signals_;
+    REAL *numbers = (REAL *)numbers_, *spectra = (REAL *)spectra_;
+    const int depths = log_points / 2;
+    for (ptrdiff_t j = 0; j < points; j += LANES)
+        for (int part = 0; part < 2; part++) {
+            VEC rows[LANES];
+            UNROLL for (int lane = 0; lane < LANES; lane++)
+                rows[lane] = V_LOAD(signals + (2 * lane + part) * points + j);
+            TILE(transpose_square)(rows);
+            UNROLL for (int t = 0; t < LANES; t++)
+                V_STORE(numbers + (j + t) * packet + part * LANES, rows[t]);
+        }
+    for (int depth = 0; depth < depths; depth++)
+        TILE(depth_across)(0, 4, roots, depth, depths, points >> 2 * (depth + 1), numbers, NULL);
+    if (log_points % 2)
+        TILE(depth_across)(0, 2, roots, depths, depths, 1, numbers, NULL);
+    for (ptrdiff_t f = 0; f < points; f++, spectra += stride, numbers += packet) {
+        V_STORE(spectra, V_LOAD(numbers));
+        V_STORE(spectra + LANES, V_LOAD(numbers + LANES));
+    }
+}
+
+static void TILE(inverse_across)(const void *roots_, int log_points, const void *spectra_,
+                                 ptrdiff_t stride, void *numbers_, void *signals_)
+{
+    const ptrdiff_t points = (ptrdiff_t)1 << log_points, packet = 2 * LANES;
+    const REAL *roots = (const REAL *)roots_, *spectra = (const REAL *)spectra_;
+    const REAL scale = (REAL)1 / (REAL)points;
+    REAL *numbers = (REAL *)numbers_, *signals = (REAL *)signals_;
+    const int depths = log_points / 2;
+    for (ptrdiff_t f = 0; f < points; f++, spectra += stride) {
+        V_STORE(numbers + f * packet, V_LOAD(spectra));
+        V_STORE(numbers + f * packet + LANES, V_LOAD(spectra + LANES));
+    }
+    if (log_points % 2)
+        TILE(depth_across)(1, 2, roots, depths, depths, 1, numbers, NULL);
+    for (int depth = depths - 1; depth >= 0; depth--)
+        TILE(depth_across)(1, 4, roots, depth, depths, points >> 2 * (depth + 1), numbers,
+                           depth ? NULL : &scale);
+    for (ptrdiff_t j = 0; j < points; j += LANES)
+        for (int part = 0; part < 2; part++) {
+            VEC rows[LANES];
+            UNROLL for (int t = 0; t < LANES; t++)
+                rows[t] = V_LOAD(numbers + (j + t) * packet + part * LANES);
+            TILE(transpose_square)(rows);
+            UNROLL for (int lane = 0; lane < LANES; lane++)
+                V_STORE(signals + (2 * lane + part) * points + j, rows[lane]);
+        }
+}
+
+/* --- products ---------------------------------------------------------------------------------- */
+
+/* A tile of A × B packets, of at most CC_CHAIN products each. With EACH the rows of a are single
+ * numbers of a packet, which all lanes of b meet. */
+INLINE void TILE(multiply_tile)(const int EACH, const int A, const int B, const REAL *a,
+                                const cc_packets *as, const REAL *b, const cc_packets *bs,
+                                ptrdiff_t summands, REAL *out, const cc_packets *outs, int add)
+{
+    VEC re[4][2], im[4][2];
     UNROLL for (int i = 0; i < A; i++)
         UNROLL for (int j = 0; j < B; j++)
             re[i][j] = im[i][j] = V_SET1(0);
     for (ptrdiff_t s = 0; s < summands; s++) {
-        VEC br[4], bi[4];
+        VEC br[2], bi[2];
         UNROLL for (int j = 0; j < B; j++) {
-            br[j] = V_LOAD(b + j * b_item + s * b_step);
-            bi[j] = V_LOAD(b + j * b_item + s * b_step + LANES);
+            br[j] = V_LOAD(b + j * bs->row);
+            bi[j] = V_LOAD(b + j * bs->row + LANES);
             V_PIN(br[j]);
             V_PIN(bi[j]);
         }
         UNROLL for (int i = 0; i < A; i++) {
-            VEC ar = V_LOAD(a + i * a_item + s * a_step);
-            VEC ai = V_LOAD(a + i * a_item + s * a_step + LANES);
+            VEC ar = EACH ? V_SET1(a[i]) : V_LOAD(a + i * as->row);
+            VEC ai = EACH ? V_SET1(a[i + LANES]) : V_LOAD(a + i * as->row + LANES);
             V_PIN(ar);
             V_PIN(ai);
             UNROLL for (int j = 0; j < B; j++) {
@@ -372,55 +467,73 @@ INLINE void TILE(multiply_tile)(const int A, const int B, const REAL *a, ptrdiff
                 im[i][j] = V_FNMA(ai, br[j], im[i][j]);
             }
         }
+        a += as->step;
+        b += bs->step;
     }
     UNROLL for (int i = 0; i < A; i++)
         UNROLL for (int j = 0; j < B; j++) {
-            REAL *o = out + i * out_item + j * out_step;
-            V_STORE(o, resume ? V_ADD(V_LOAD(o), re[i][j]) : re[i][j]);
-            V_STORE(o + LANES, resume ? V_ADD(V_LOAD(o + LANES), im[i][j]) : im[i][j]);
+            REAL *o = out + i * outs->row + j * outs->step;
+            V_STORE(o, add ? V_ADD(V_LOAD(o), re[i][j]) : re[i][j]);
+            V_STORE(o + LANES, add ? V_ADD(V_LOAD(o + LANES), im[i][j]) : im[i][j]);
         }
 }
 
-#define MULTIPLY_A (REGISTERS == 32 ? 4 : 2)
-#define MULTIPLY_B 2
-
-static void TILE(multiply)(const cc_packets *a_, ptrdiff_t a_items, const cc_packets *b_,
-                           ptrdiff_t b_items, ptrdiff_t summands, void *out_, ptrdiff_t out_item,
-                           ptrdiff_t out_step, int resume)
+/* All columns of some rows of one packet. */
+INLINE void TILE(multiply_rows)(const int EACH, const int A, const REAL *a, const cc_packets *as,
+                                const REAL *b, const cc_packets *bs, ptrdiff_t b_rows,
+                                ptrdiff_t summands, REAL *out, const cc_packets *outs, int add)
 {
-    const ptrdiff_t a_item = a_->item, a_step = a_->step, b_item = b_->item, b_step = b_->step;
-    for (ptrdiff_t s = 0; s < summands; s += CC_CHAIN) {
-        const ptrdiff_t chain = summands - s < CC_CHAIN ? summands - s : CC_CHAIN;
-        for (ptrdiff_t i = 0; i < a_items;) {
-            const REAL *a = (const REAL *)a_->packets + i * a_item + s * a_step;
-            const ptrdiff_t rest = a_items - i;
-            const int rows = rest >= MULTIPLY_A ? MULTIPLY_A : rest >= 2 ? 2 : 1;
-            for (ptrdiff_t j = 0; j < b_items; j += MULTIPLY_B) {
-                const REAL *b = (const REAL *)b_->packets + j * b_item + s * b_step;
-                REAL *out = (REAL *)out_ + i * out_item + j * out_step;
-                const int one = b_items - j == 1, again = resume || s > 0;
-#define MULTIPLY(A, B)                                                                           \
-    TILE(multiply_tile)(A, B, a, a_item, a_step, b, b_item, b_step, chain, out, out_item,        \
-                        out_step, again)
-                if (MULTIPLY_A == 4 && rows == 4) {
-                    if (one)
-                        MULTIPLY(4, 1);
-                    else
-                        MULTIPLY(4, 2);
-                } else if (rows == 2) {
-                    if (one)
-                        MULTIPLY(2, 1);
-                    else
-                        MULTIPLY(2, 2);
-                } else if (one)
-                    MULTIPLY(1, 1);
-                else
-                    MULTIPLY(1, 2);
-#undef MULTIPLY
-            }
-            i += rows;
+    ptrdiff_t j = 0;
+    for (; j + 2 <= b_rows; j += 2)
+        TILE(multiply_tile)(EACH, A, 2, a, as, b + j * bs->row, bs, summands, out + j * outs->step,
+                            outs, add);
+    if (j < b_rows)
+        TILE(multiply_tile)(EACH, A, 1, a, as, b + j * bs->row, bs, summands, out + j * outs->step,
+                            outs, add);
+}
+
+/* Where row i of a begins. */
+INLINE ptrdiff_t TILE(row_of)(const int EACH, const cc_packets *as, ptrdiff_t i)
+{
+    return EACH ? i / LANES * as->row + i % LANES : i * as->row;
+}
+
+INLINE void TILE(multiply_any)(const int EACH, const cc_packets *as_, ptrdiff_t a_rows,
+                               const cc_packets *bs_, ptrdiff_t b_rows, ptrdiff_t summands,
+                               const cc_packets *outs_, ptrdiff_t packets, int resume)
+{
+    enum { A = LANES == 1 ? 1 : LANES == 2 || REGISTERS < 32 ? 2 : 4 };
+    const cc_packets copies[3] = {*as_, *bs_, *outs_}; /* which no store may change */
+    const cc_packets *as = copies, *bs = copies + 1, *outs = copies + 2;
+    for (ptrdiff_t f = 0; f < packets; f++)
+        for (ptrdiff_t s = 0; s < summands; s += CC_CHAIN) {
+            const ptrdiff_t chain = summands - s < CC_CHAIN ? summands - s : CC_CHAIN;
+            const REAL *a = (const REAL *)as->numbers + f * as->next + s * as->step;
+            const REAL *b = (const REAL *)bs->numbers + f * bs->next + s * bs->step;
+            REAL *out = (REAL *)outs->numbers + f * outs->next;
+            const int add = resume || s > 0;
+            ptrdiff_t i = 0;
+            for (; i + A <= a_rows; i += A)
+                TILE(multiply_rows)(EACH, A, a + TILE(row_of)(EACH, as, i), as, b, bs, b_rows,
+                                    chain, out + i * outs->row, outs, add);
+            for (; i < a_rows; i++)
+                TILE(multiply_rows)(EACH, 1, a + TILE(row_of)(EACH, as, i), as, b, bs, b_rows,
+                                    chain, out + i * outs->row, outs, add);
         }
-    }
+}
+
+static void TILE(multiply)(const cc_packets *as, ptrdiff_t a_rows, const cc_packets *bs,
+                           ptrdiff_t b_rows, ptrdiff_t summands, const cc_packets *outs,
+                           ptrdiff_t packets, int resume)
+{
+    TILE(multiply_any)(0, as, a_rows, bs, b_rows, summands, outs, packets, resume);
+}
+
+static void TILE(multiply_each)(const cc_packets *as, ptrdiff_t a_rows, const cc_packets *bs,
+                                ptrdiff_t b_rows, ptrdiff_t summands, const cc_packets *outs,
+                                ptrdiff_t packets, int resume)
+{
+    TILE(multiply_any)(1, as, a_rows, bs, b_rows, summands, outs, packets, resume);
 }
 
 static int TILE(finish)(void *signal_, ptrdiff_t count, const void *bias)
@@ -449,10 +562,15 @@ static int TILE(finish)(void *signal_, ptrdiff_t count, const void *bias)
 }
 
 static const cc_transforms TILE(transforms) = {
-    LANES, TILE(forward_transform), TILE(inverse_transform), TILE(multiply), TILE(finish),
+    LANES,
+    TILE(forward_transform),
+    TILE(inverse_transform),
+    TILE(multiply),
+    TILE(forward_across),
+    TILE(inverse_across),
+    TILE(multiply_each),
+    TILE(finish),
 };
 
-#undef MULTIPLY_A
-#undef MULTIPLY_B
 #undef SUBTREE
 #undef ZIP_INDEX

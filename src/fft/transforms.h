@@ -18,9 +18,10 @@
 #include <stddef.h>
 
 enum {
-    CC_MIN_LOG_POINTS = 8,  /* of M: every level has lanes for so many points */
-    CC_MAX_LOG_POINTS = 20, /* the roots of so many take 8 MB in float32 */
-    CC_CHAIN = 64           /* products in one chain of cc_multiply: 2 multiply-adds for each */
+    CC_MIN_LOG_POINTS = 8,        /* of M: every level has lanes for so many points */
+    CC_MIN_LOG_POINTS_ACROSS = 4, /* the same with lanes across signals */
+    CC_MAX_LOG_POINTS = 20,       /* the roots of so many take 8 MB in float32 */
+    CC_CHAIN = 64 /* products in one chain of cc_multiply, of two multiply-adds each */
 };
 
 /* `signal`, whose 2·M numbers are overwritten, becomes M / lanes packets, one every `stride`
@@ -31,17 +32,28 @@ typedef void (*cc_forward_transform)(const void *roots, int log_points, void *si
 typedef void (*cc_inverse_transform)(const void *roots, int log_points, const void *spectrum,
                                      ptrdiff_t stride, void *signal);
 
-/* Where packets lie: item i, summand s at i·item + s·step, in numbers. */
+/* Packets of many spectra: number f of what has two indices at f·next + first·row + second·step. */
 typedef struct {
-    const void *packets;
-    ptrdiff_t item, step;
+    void *numbers;
+    ptrdiff_t next, row, step;
 } cc_packets;
 
-/* out[i·out_item + j·out_step] (+)= Σ_s conj(a[i, s]) · b[j, s], all of them packets: chains of
+/* out[i, j] (+)= Σ_s conj(a[i, s]) · b[j, s] for the first `packets` packets of spectra: chains of
  * CC_CHAIN products, whose sums are added in order, first to what is there if `resume`. */
-typedef void (*cc_multiply)(const cc_packets *a, ptrdiff_t a_items, const cc_packets *b,
-                            ptrdiff_t b_items, ptrdiff_t summands, void *out, ptrdiff_t out_item,
-                            ptrdiff_t out_step, int resume);
+typedef void (*cc_multiply)(const cc_packets *a, ptrdiff_t a_rows, const cc_packets *b,
+                            ptrdiff_t b_rows, ptrdiff_t summands, const cc_packets *out,
+                            ptrdiff_t packets, int resume);
+
+/* The same for as many signals as there are lanes, which follow each other, 2·M numbers each: a packet
+ * holds the numbers of all signals at one root, so there are M packets. Of any points from
+ * 2^CC_MIN_LOG_POINTS_ACROSS on. `numbers` is room for as many as the signals have. */
+typedef void (*cc_forward_across)(const void *roots, int log_points, const void *signals,
+                                  void *numbers, void *spectra, ptrdiff_t stride);
+typedef void (*cc_inverse_across)(const void *roots, int log_points, const void *spectra,
+                                  ptrdiff_t stride, void *numbers, void *signals);
+
+/* cc_multiply for a whose rows are the lanes of packets, `row` from one packet to the next: each
+ * number of them meets all lanes of b. */
 
 /* signal[i] += bias for all i < count; returns whether all are finite. */
 typedef int (*cc_finish)(void *signal, ptrdiff_t count, const void *bias);
@@ -51,6 +63,9 @@ typedef struct {
     cc_forward_transform forward;
     cc_inverse_transform inverse;
     cc_multiply multiply;
+    cc_forward_across forward_across;
+    cc_inverse_across inverse_across;
+    cc_multiply multiply_each;
     cc_finish finish;
 } cc_transforms;
 
