@@ -8,7 +8,8 @@ of the padded input.  Each map is one line per tap:
     backward_input    dx[window(j)] += w[j]ᴴ @ dy
     backward_weight   dw[j]         = Σ_n dy @ x[window(j)]ᴴ
 
-where ``@`` sums over the channels of a group (for backward_weight: over positions), and
+or, with method "fft", a product of spectra of the padded input and the dilated weight, and the way
+back.  Here ``@`` sums over the channels of a group (for backward_weight: over positions), and
 ᴴ conjugates complex data, which is PyTorch's convention for gradients.
 
 Arrays come as (batch, channels, positions) and (out channels, channels per group, taps);
@@ -19,6 +20,7 @@ modulo 2^n as NumPy's do.  They say nothing of overflow or NaN, as the compiled 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -83,6 +85,35 @@ def _padded(x: Array, g: Geometry, taps: int) -> Array:
     return padded
 
 
+# --- by transforms, which take no stride but 1 ----------------------------------------------------
+
+
+def _spectrum(array: Array, g: Geometry, taps: int) -> Array:
+    """Of rows that are no longer than the padded input: no two of its samples meet."""
+    length = g.output_length + (taps - 1) * g.dilation
+    transform = np.fft.fft if array.dtype.kind == "c" else np.fft.rfft
+    return transform(array, length)
+
+
+def _from_spectrum(spectrum: Array, g: Geometry, taps: int, like: Array) -> Array:
+    length = g.output_length + (taps - 1) * g.dilation
+    transform = np.fft.ifft if like.dtype.kind == "c" else np.fft.irfft
+    return transform(spectrum, length)
+
+
+def _dilated(w: Array, g: Geometry, groups: int) -> Array:
+    """(out channels, channels, taps) by group, with zeros between the taps."""
+    apart = np.zeros((*w.shape[:2], (w.shape[2] - 1) * g.dilation + 1), w.dtype)
+    apart[..., :: g.dilation] = w
+    return apart.reshape(groups, w.shape[0] // groups, *apart.shape[1:])
+
+
+def _mended(total: Array, direct: Callable[[], Array]) -> Array:
+    """With what is not finite computed directly."""
+    finite = np.isfinite(total)
+    return total if finite.all() else np.where(finite, total, direct())
+
+
 @silent
 def forward(
     x: Array,
@@ -100,9 +131,21 @@ def forward(
     w = w.conj() if conjugate else w
     dtype = _accumulator(y.dtype)
     padded = _padded(_by_group(x, groups), g, w.shape[-1])
-    total = np.zeros((x.shape[0], groups, w.shape[0] // groups, g.output_length), dtype)
-    for j, tap in enumerate(_weights_by_group(w.astype(dtype, copy=False), groups)):
-        total += tap @ padded[..., _window(j, g)]
+    w = w.astype(dtype, copy=False)
+
+    def direct() -> Array:
+        total = np.zeros((x.shape[0], groups, w.shape[0] // groups, g.output_length), dtype)
+        for j, tap in enumerate(_weights_by_group(w, groups)):
+            total += tap @ padded[..., _window(j, g)]
+        return total
+
+    def by_fft() -> Array:
+        taps = w.shape[2]
+        kernels = _spectrum(_dilated(w.conj(), g, groups), g, taps).conj()
+        spectrum = np.einsum("gocf,ngcf->ngof", kernels, _spectrum(padded, g, taps))
+        return _from_spectrum(spectrum, g, taps, padded)[..., : g.output_length]
+
+    total = _mended(by_fft(), direct) if g.method else direct()
     if b is not None:
         total += b.astype(dtype, copy=False).reshape(groups, -1, 1)
     y[...] = total.astype(y.dtype, copy=False).reshape(y.shape)
@@ -128,9 +171,21 @@ def backward_input(
     dtype = _accumulator(dx.dtype)
     dy = _by_group(dy.astype(dtype, copy=False), groups)
     total = np.zeros((dx.shape[0], groups, dx.shape[1] // groups, dx.shape[2]), dtype)
-    padded = _zeros_around(total, g, w.shape[-1])
-    for j, tap in enumerate(_weights_by_group(w.astype(dtype, copy=False), groups)):
-        padded[..., _window(j, g)] += tap.conj().swapaxes(-1, -2) @ dy
+    w = w.astype(dtype, copy=False)
+
+    def direct() -> Array:
+        padded = _zeros_around(total, g, w.shape[-1])
+        for j, tap in enumerate(_weights_by_group(w, groups)):
+            padded[..., _window(j, g)] += tap.conj().swapaxes(-1, -2) @ dy
+        return padded
+
+    def by_fft() -> Array:
+        taps = w.shape[2]
+        kernels = _spectrum(_dilated(w.conj(), g, groups), g, taps)
+        spectrum = np.einsum("gocf,ngof->ngcf", kernels, _spectrum(dy, g, taps))
+        return _from_spectrum(spectrum, g, taps, dy)
+
+    padded = _mended(by_fft(), direct) if g.method else direct()
     if g.mode:
         np.add.at(total, (..., _sources(padded, g)), padded)  # type: ignore[arg-type]
     else:
@@ -152,9 +207,21 @@ def backward_weight(
     dtype = _accumulator(dw.dtype)
     padded = _padded(_by_group(x, groups), g, dw.shape[-1]).conj()
     dy = _by_group(dy.astype(dtype, copy=False), groups)
-    total = np.empty(dw.shape, dtype)
-    for j, tap in enumerate(_weights_by_group(total, groups)):
-        tap[...] = (dy @ padded[..., _window(j, g)].swapaxes(-1, -2)).sum(axis=0, dtype=dtype)
+
+    def direct() -> Array:
+        total = np.empty(dw.shape, dtype)
+        for j, tap in enumerate(_weights_by_group(total, groups)):
+            tap[...] = (dy @ padded[..., _window(j, g)].swapaxes(-1, -2)).sum(axis=0, dtype=dtype)
+        return total
+
+    def by_fft() -> Array:
+        taps = dw.shape[2]
+        outputs = _spectrum(dy.conj(), g, taps).conj()
+        spectrum = np.einsum("ngof,ngcf->gocf", outputs, _spectrum(padded, g, taps))
+        lags = _from_spectrum(spectrum, g, taps, padded)[..., : taps * g.dilation : g.dilation]
+        return lags[..., :taps].reshape(dw.shape)
+
+    total = _mended(by_fft(), direct) if g.method else direct()
     dw[...] = (total.conj() if conjugate else total).astype(dw.dtype, copy=False)
 
 

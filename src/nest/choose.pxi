@@ -15,9 +15,11 @@ cdef bint sum_terms(
     cdef int done
     if out.shape[0] == 0 or out.shape[1] == 0 or out.shape[2] == 0:
         return True
+    padded.mode = CCONV1D_ZEROS if transposed else g.mode
+    if g.method == FFT and w.shape[0] > 0 and w.shape[1] > 0:
+        return overlap_save(tiles, &padded, w, bias, out, g, groups, transposed, size)
     plan_sum(&sum, tiles, w, g, groups, transposed)
     sum.length = out.shape[2]
-    padded.mode = CCONV1D_ZEROS if transposed else g.mode
     if plan_channels_last(&last, &sum, &padded, w, out, size):
         done = channels_last(&last, w, bias)
         if done >= 0:

@@ -18,6 +18,9 @@ cdef bint apply_map(
     cdef const cc_tiles *tiles = level.f32 if size == sizeof(float) else level.f64
     if map == BACKWARD_BIAS:
         return backward_bias(tiles, first, out, size)
+    if (map == BACKWARD_WEIGHT and g.method == FFT and first.shape[0] > 0
+            and out.shape[0] > 0 and out.shape[1] > 0):
+        return overlap_save_weight(tiles, first, second, out, g, groups, size)
     if map == BACKWARD_WEIGHT:
         return backward_weight(tiles, first, second, out, g, groups, size)
     if map == BACKWARD_INPUT:

@@ -1,0 +1,263 @@
+# backward_weight by transforms of blocks that overlap (method "fft"), at stride 1.
+#
+#     dw[row, c, j] = Σ_{n,t,i} dy[n, row, d·t + i] · x[n, c, d·(t + j) + i − pad_left]
+#
+# Takes  Views of dy, x and dw with any strides and formats.
+# Gives  dw; false if memory ran out.
+#
+# A block of dy has B − k + 1 positions of a residue i modulo the dilation d, and then zeros up to
+# B = 2·M; that of x the B samples that they meet. Products of their spectra are summed over blocks,
+# residues and samples, so there is one way back for each pair of channels.
+#
+# Loops, outermost first: sets of groups whose sums fit a budget; batches of blocks; chunks of the
+# pool: first channels of blocks to spectra, then packets, whose products are summed.
+#
+# Gradients that come out not finite are computed again by backward_weight.
+
+# Spectra that are summed, and those of a batch of blocks. Bits depend on the batch.
+cdef enum: WEIGHT_SUMS_BYTES = 4 * 1024 * 1024, BATCH_BYTES = 1024 * 1024
+
+
+cdef struct OverlapSaveWeight:
+    const cc_transforms *transforms
+    const cc_tiles *tiles
+    const void *roots
+    int log_points, threads
+    View dy, x, dw
+    const Geometry *g
+    Py_ssize_t groups, outs, channels
+    Py_ssize_t size, packet, packets
+    Blocks blocks                       # of the positions of dy
+    Py_ssize_t units, batch             # blocks of all residues and samples; in a batch
+    Py_ssize_t first_unit, some_units   # the batch
+    Py_ssize_t group, some, most_groups  # the set of groups
+    cc_packets dys, xs, sums            # [packet][channel][unit]; [packet][row][channel]
+    Py_ssize_t dys_size, xs_size, sums_size  # numbers, of a group
+    Py_ssize_t parts                    # that packets are shared out to
+    void *gradients                     # [row][channel][tap] of all groups, as real numbers
+    unsigned char *spoiled              # [row][channel]: not finite
+    uintptr_t signals                   # a signal of each thread
+    Py_ssize_t signal_size
+
+
+cdef uintptr_t carve_overlap_save_weight(OverlapSaveWeight *job, uintptr_t next) noexcept nogil:
+    cdef Py_ssize_t pairs = job.groups * job.outs * job.channels
+    job.gradients = carve(&next, pairs * job.g.taps * job.size)
+    job.spoiled = <unsigned char *> carve(&next, pairs)
+    job.dys.numbers = carve(&next, job.most_groups * job.dys_size * job.size)
+    job.xs.numbers = carve(&next, job.most_groups * job.xs_size * job.size)
+    job.sums.numbers = carve(&next, job.most_groups * job.sums_size * job.size)
+    job.signals, job.signal_size = next, rounded((2 * job.size) << job.log_points, 64)
+    return next + job.threads * job.signal_size
+
+
+cdef void transform_channel(
+    const OverlapSaveWeight *job, Py_ssize_t chunk, int worker, real *signal
+) noexcept nogil:
+    """One channel of dy, or of x, in all blocks of the batch."""
+    cdef Py_ssize_t channel = chunk % (job.outs + job.channels)
+    cdef Py_ssize_t group = chunk // (job.outs + job.channels)
+    cdef Py_ssize_t dilation = job.blocks.dilation, i, n, residue, unit
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, count = length
+    cdef bint of_dy = channel < job.outs
+    cdef const cc_packets *spectra = &job.dys if of_dy else &job.xs
+    cdef real *numbers = <real *> spectra.numbers
+    cdef const View *array = &job.dy if of_dy else &job.x
+    cdef Block block
+    if of_dy:
+        numbers += group * job.dys_size
+        group = (job.group + group) * job.outs
+    else:
+        numbers += group * job.xs_size
+        channel -= job.outs
+        group = (job.group + group) * job.channels
+    for i in range(job.some_units):
+        unit = job.first_unit + i
+        residue = unit % job.blocks.residues
+        block = block_of(&job.blocks, residue, unit // job.blocks.residues % job.blocks.most)
+        n = unit // (job.blocks.residues * job.blocks.most)
+        if of_dy:  # positions, and then zeros
+            count = max(block.count, 0)
+            memset(signal + count, 0, (length - count) * sizeof(real))
+        else:
+            block.sample -= job.g.pad_left
+        if count > 0:
+            copy_row[real](array, n, group + channel, block.sample, dilation, count, signal)
+        job.transforms.forward(job.roots, job.log_points, signal, numbers + channel * spectra.row
+                               + i * spectra.step, spectra.next)
+
+
+cdef void transform_channel_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const OverlapSaveWeight *job = <const OverlapSaveWeight *> context
+    cdef uintptr_t signal = job.signals + worker * job.signal_size
+    if job.size == sizeof(float):
+        transform_channel[float](job, chunk, worker, <float *> signal)
+    else:
+        transform_channel[double](job, chunk, worker, <double *> signal)
+
+
+cdef void add_products_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    """The products of some packets of a group, summed over the batch."""
+    cdef const OverlapSaveWeight *job = <const OverlapSaveWeight *> context
+    cdef Py_ssize_t group = chunk // job.parts, part = chunk % job.parts, size = job.size
+    cdef Py_ssize_t first = part * job.packets // job.parts
+    cdef Py_ssize_t end = (part + 1) * job.packets // job.parts
+    cdef cc_packets dys = job.dys, xs = job.xs, sums = job.sums
+    dys.numbers = <char *> dys.numbers + (group * job.dys_size + first * dys.next) * size
+    xs.numbers = <char *> xs.numbers + (group * job.xs_size + first * xs.next) * size
+    sums.numbers = <char *> sums.numbers + (group * job.sums_size + first * sums.next) * size
+    job.transforms.multiply(&dys, job.outs, &xs, job.channels, job.some_units, &sums, end - first,
+                            job.first_unit > 0)
+
+
+cdef void invert_row(
+    const OverlapSaveWeight *job, Py_ssize_t chunk, int worker, real *signal
+) noexcept nogil:
+    """The gradients of one row of weights."""
+    cdef Py_ssize_t row = chunk % job.outs, group = chunk // job.outs, channel, pair
+    cdef const real *spectra = (<const real *> job.sums.numbers + group * job.sums_size
+                                + row * job.sums.row)
+    for channel in range(job.channels):
+        job.transforms.inverse(job.roots, job.log_points, spectra + channel * job.sums.step,
+                               job.sums.next, signal)
+        pair = ((job.group + group) * job.outs + row) * job.channels + channel
+        job.spoiled[pair] = not job.transforms.finish(signal, job.g.taps, NULL)
+        memcpy(<real *> job.gradients + pair * job.g.taps, signal, job.g.taps * sizeof(real))
+
+
+cdef void invert_row_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const OverlapSaveWeight *job = <const OverlapSaveWeight *> context
+    cdef uintptr_t signal = job.signals + worker * job.signal_size
+    if job.size == sizeof(float):
+        invert_row[float](job, chunk, worker, <float *> signal)
+    else:
+        invert_row[double](job, chunk, worker, <double *> signal)
+
+
+cdef View real_channels(const View *view, Py_ssize_t channel, Py_ssize_t count) noexcept nogil:
+    """One channel, or one part of a complex one, of all samples."""
+    cdef View part = view[0]
+    part.data = at(view, 0, channel, 0)
+    part.shape[1] = count
+    part.pair = 0
+    return part
+
+
+cdef bint sum_spoiled_gradients(
+    const OverlapSaveWeight *job, const View *gradients
+) noexcept nogil:
+    """What came out not finite, to `gradients` of real numbers; false if memory ran out."""
+    cdef Py_ssize_t row, channel, end
+    cdef View dy, x, dw
+    cdef Geometry g = job.g[0]
+    g.method = DIRECT
+    for row in range(gradients.shape[0]):
+        end = 0
+        while end < job.channels:
+            channel, end = end, end + 1
+            if not job.spoiled[row * job.channels + channel]:
+                continue
+            # neighbours together, but not parts of complex numbers, which lie elsewhere
+            while (end < job.channels and job.spoiled[row * job.channels + end]
+                   and not job.x.pair):
+                end += 1
+            if cc_pool_cancelled(0):
+                return True
+            dy = real_channels(&job.dy, row, 1)
+            x = real_channels(&job.x, row // job.outs * job.channels + channel, end - channel)
+            dw = part_of(gradients, row, 1, channel, end - channel, 0, job.g.taps)
+            if not backward_weight(job.tiles, &dy, &x, &dw, &g, 1, job.size):
+                return False
+    return True
+
+
+cdef void store_gradients(
+    const View *dw, const real *gradients
+) noexcept nogil:
+    cdef Py_ssize_t row, channel
+    for row in range(dw.shape[0]):
+        for channel in range(dw.shape[1]):
+            store_row[real](dw, at(dw, row, channel, 0), dw.strides[2], dw.shape[2],
+                            gradients + (row * dw.shape[1] + channel) * dw.shape[2])
+
+
+cdef bint overlap_save_weight(
+    const cc_tiles *tiles, const View *dy, const View *x, const View *dw, const Geometry *g,
+    Py_ssize_t groups, Py_ssize_t size
+) noexcept nogil:
+    """What backward_weight computes, at stride 1; false if memory ran out, with nothing stored."""
+    cdef OverlapSaveWeight job
+    cdef Py_ssize_t span = g.taps - 1, bytes, group, unit, i
+    cdef View gradients = nothing
+    cdef Arena arena
+    cdef uintptr_t start
+    cdef bint done = True
+    job.transforms, job.tiles = transforms_of(tiles), tiles
+    job.g, job.groups, job.size = g, groups, size
+    job.dy, job.x, job.dw = dy[0], x[0], dw[0]
+    job.x.mode = g.mode
+    job.outs, job.channels = dw.shape[0] // groups, dw.shape[1]
+    job.log_points = block_points(g.taps, job.channels, job.outs)
+    job.roots = cc_roots(job.log_points, size)
+    if job.roots == NULL:
+        return False
+    job.packet = 2 * job.transforms.lanes
+    job.packets = ((<Py_ssize_t> 2) << job.log_points) // job.packet
+    job.blocks = cut_blocks(dy.shape[2], 0, g.dilation,
+                            ((<Py_ssize_t> 2) << job.log_points) - span, 0)
+    job.units = dy.shape[0] * job.blocks.residues * job.blocks.most
+    bytes = (2 * size << job.log_points)
+    job.batch = max(8, min(CC_CHAIN, BATCH_BYTES // ((job.outs + job.channels) * bytes)))
+    job.batch = min(job.batch, job.units)
+    job.dys.step = job.xs.step = job.sums.step = job.packet
+    job.dys.row = job.xs.row = job.batch * job.packet
+    job.sums.row = job.channels * job.packet
+    job.dys.next = odd_lines(job.outs * job.dys.row, size)
+    job.xs.next = odd_lines(job.channels * job.xs.row, size)
+    job.sums.next = odd_lines(job.outs * job.sums.row, size)
+    job.dys_size, job.xs_size = job.packets * job.dys.next, job.packets * job.xs.next
+    job.sums_size = job.packets * job.sums.next
+    job.most_groups = max(1, min(groups, WEIGHT_SUMS_BYTES // (
+        size * (job.dys_size + job.xs_size + job.sums_size))))
+    job.threads = threads_for(dw.shape[0] * dw.shape[1], dy.shape[0] * dy.shape[2])
+    job.threads = <int> min(job.threads, job.most_groups * max(job.packets, job.outs))
+    job.parts = max(1, min(BLOCK_CHUNKS_PER_THREAD * job.threads // job.most_groups, job.packets))
+
+    start = arena_open(&arena, carve_overlap_save_weight(&job, 0))
+    if start == 0:
+        return False
+    carve_overlap_save_weight(&job, start)
+    for group from 0 <= group < groups by job.most_groups:
+        job.group = group
+        job.some = min(job.most_groups, groups - job.group)
+        for unit from 0 <= unit < job.units by job.batch:
+            if cc_pool_cancelled(0):
+                break
+            job.first_unit = unit
+            job.some_units = min(job.batch, job.units - job.first_unit)
+            cc_pool_run(transform_channel_chunk, &job, job.some * (job.outs + job.channels),
+                        job.threads)
+            cc_pool_run(add_products_chunk, &job, job.some * job.parts, job.threads)
+        cc_pool_run(invert_row_chunk, &job, job.some * job.outs, job.threads)
+    if not cc_pool_cancelled(0):
+        gradients.data = <char *> job.gradients
+        gradients.shape[0], gradients.shape[1] = dw.shape[0], dw.shape[1]
+        gradients.shape[2] = dw.shape[2]
+        gradients.strides[2] = size
+        gradients.strides[1] = dw.shape[2] * size
+        gradients.strides[0] = dw.shape[1] * gradients.strides[1]
+        for i in range(dw.shape[0] * dw.shape[1]):
+            if job.spoiled[i]:
+                done = sum_spoiled_gradients(&job, &gradients)
+                break
+        if done and not cc_pool_cancelled(0):
+            if dw.pair and size == sizeof(float):
+                join_parts[float](dw, <const float *> job.gradients)
+            elif dw.pair:
+                join_parts[double](dw, <const double *> job.gradients)
+            elif size == sizeof(float):
+                store_gradients[float](dw, <const float *> job.gradients)
+            else:
+                store_gradients[double](dw, <const double *> job.gradients)
+    arena_close(&arena)
+    return done
