@@ -13,9 +13,13 @@
 # its residue. M follows from taps and channels of a group alone. So the bits of a result depend on
 # nothing but the samples of its block and the weights.
 #
+# Lanes run along roots where M is large enough (CC_MIN_LOG_POINTS), and across blocks where it is
+# not: then the weights of as many rows as there are lanes are a packet, each number of which meets
+# all lanes of blocks.
+#
 # Loops, outermost first: sets of groups whose spectra of weights fit a budget; chunks of the pool
-# (group, some blocks); for these all channels of `in` to spectra, sums of their products with the
-# weights' to spectra of results, and these back.
+# (group, some blocks); for these all channels of `in` to spectra; for some rows of results the sums
+# of products with the weights' spectra, and these back.
 #
 # A number that is not finite makes all results of its block NaN, or a weight all of its row. What
 # comes out not finite is computed again by panels, so that NaN and Inf reach what they should.
@@ -24,8 +28,10 @@
 cdef enum: WEIGHT_SPECTRA_BYTES = 4 * 1024 * 1024
 # Spectra that one thread has of samples and results. They stay in the second-level cache, unless
 # the weights' do not, which then must be read for several blocks at once.
-cdef enum: SPECTRA_BYTES = 192 * 1024, MANY_SPECTRA_BYTES = 4 * 1024 * 1024
-cdef enum: MOST_BLOCKS_AT_ONCE = 16
+cdef enum: SPECTRA_BYTES = 192 * 1024, MANY_SPECTRA_BYTES = 2 * 1024 * 1024
+cdef enum: MOST_BLOCKS_AT_ONCE = 64
+# Rows of results whose spectra are summed before they go back; a multiple of all numbers of lanes.
+cdef enum: ROWS_AT_ONCE = 32
 # Chunks of the pool for one thread.
 cdef enum: BLOCK_CHUNKS_PER_THREAD = 4
 
@@ -44,19 +50,35 @@ cdef const cc_transforms *transforms_of(const cc_tiles *tiles) noexcept nogil:
 cdef int block_points(Py_ssize_t taps, Py_ssize_t channels, Py_ssize_t outs) noexcept nogil:
     """log2 of M, for the taps, and the channels of a group on both sides.
 
-    Of 10^6 samples 2·M from 4 to 16 times the taps are equal within 10 %. Many channels want it
-    small, as each has a spectrum for each channel of the other side; and so do the longest
-    kernels, which often meet signals no longer than they are.
+    Long blocks give more results for a sample that is transformed; short ones have fewer roots, at
+    which each channel has a number for each of the other side. For 64 to 64 channels and 9 taps,
+    M of 16, 32, 64 and 256 take 8.5, 7.1, 8.6 and 12 ms, 31 taps 8.2 with 64 or 128 and 10.5 with
+    256; for 256 to 256 channels and 9 taps 16 is best. One channel of 10^6 samples and 127 taps
+    takes 2.4, 2.3, 2.0 and 2.1 ms with 256 to 2048, but 768 channels of 2048 samples 4.4, 5.4 and
+    7.0 with 256 to 1024. The longest kernels often meet signals no longer than they are.
+    (Zen 3, avx2, one thread.)
     """
     cdef int log_points = CC_MIN_LOG_POINTS
-    cdef Py_ssize_t points = 2 * taps
-    if channels * outs < 8 and taps <= 512:
-        points = 4 * taps
-    elif taps > 8192:
+    cdef Py_ssize_t points = 2 * taps, pairs = channels * outs
+    if taps > 512:
         points = taps
+    elif pairs < 8:
+        points = 4 * taps
+    elif pairs >= 64 and taps <= 64:
+        log_points = CC_MIN_LOG_POINTS_ACROSS
+        points = 4 * taps if pairs < 1024 else 3 * taps if pairs < 16384 else 3 * taps // 2
     while (<Py_ssize_t> 1 << log_points) < points and log_points < CC_MAX_LOG_POINTS:
         log_points += 1
     return log_points
+
+
+cdef void prefetch_blocks(View *array, Py_ssize_t hop) noexcept nogil:
+    """Let copy_row, which asks for what lies some channels ahead, ask for blocks ahead instead.
+
+    Where there is one channel nobody else reads its distance from the next.
+    """
+    if array.shape[1] == 1:
+        array.strides[1] = hop * array.strides[2]
 
 
 cdef struct Blocks:
@@ -124,13 +146,16 @@ cdef struct OverlapSave:
     bint transposed, biased
     Py_ssize_t groups, channels, outs
     Py_ssize_t size             # of a number, in bytes
+    bint across                 # lanes are blocks, or rows of weights
+    Py_ssize_t lanes            # that signals are taken by: 1 unless across
     Py_ssize_t packet, packets  # numbers in a packet, packets in a spectrum
     Blocks blocks
     Py_ssize_t units            # blocks of all residues and signals
-    Py_ssize_t at_once          # of them
+    Py_ssize_t at_once          # of them, a multiple of the lanes
+    Py_ssize_t rows_at_once
     Py_ssize_t group, some      # the set of groups, of at most `most_groups`
     Py_ssize_t most_groups
-    cc_packets weights          # of a group: [packet][row][channel]
+    cc_packets weights          # of a group: [packet][row][channel], or [packet][channel][row]
     Py_ssize_t group_size       # numbers of these
     Py_ssize_t input_next, result_next
     void *biases                # [row] of all groups
@@ -140,15 +165,17 @@ cdef struct OverlapSave:
 
 
 cdef struct OverlapSaveScratch:
-    void *signal
+    void *signal   # one for each of the lanes that signals are taken by
+    void *numbers  # of transforms with lanes across signals
     void *inputs   # [packet][unit][channel]
-    void *results  # [packet][unit][row]
+    void *results  # [packet][unit][row], of some rows
 
 
 cdef uintptr_t carve_own_overlap_save(
     const OverlapSave *job, OverlapSaveScratch *own, uintptr_t next
 ) noexcept nogil:
-    own.signal = carve(&next, (2 * job.size) << job.log_points)
+    own.signal = carve(&next, job.lanes * (2 * job.size) << job.log_points)
+    own.numbers = carve(&next, (job.lanes * (2 * job.size) << job.log_points) if job.across else 0)
     own.inputs = carve(&next, job.packets * job.input_next * job.size)
     own.results = carve(&next, job.packets * job.result_next * job.size)
     return next
@@ -188,19 +215,54 @@ cdef void load_taps(
     memset(signal + taps, 0, (((<Py_ssize_t> 2) << job.log_points) - taps) * sizeof(real))
 
 
-cdef void transform_row(
+cdef void transform_weights(
     const OverlapSave *job, Py_ssize_t chunk, int worker, real *unused
 ) noexcept nogil:
-    """The weights of one row of results."""
+    """The weights of one row of results; or of one channel, with lanes across rows."""
     cdef OverlapSaveScratch own
-    cdef Py_ssize_t channel, row = chunk % job.outs, group = chunk // job.outs
+    cdef Py_ssize_t chunks = job.channels if job.across else job.outs
+    cdef Py_ssize_t group = chunk // chunks, one = chunk % chunks, other, first, lane
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points
     cdef real *spectra = <real *> job.weights.numbers + group * job.group_size
+    cdef real *signal
+    group = (job.group + group) * job.outs
     carve_own_overlap_save(job, &own, job.workers + worker * job.worker_size)
-    for channel in range(job.channels):
-        load_taps[real](job, (job.group + group) * job.outs + row, channel, <real *> own.signal)
-        job.transforms.forward(job.roots, job.log_points, own.signal, spectra
-                               + row * job.weights.row + channel * job.weights.step,
-                               job.weights.next)
+    signal = <real *> own.signal
+    if not job.across:
+        for other in range(job.channels):
+            load_taps[real](job, group + one, other, signal)
+            job.transforms.forward(job.roots, job.log_points, signal, spectra
+                                   + one * job.weights.row + other * job.weights.step,
+                                   job.weights.next)
+        return
+    for first from 0 <= first < job.outs by job.lanes:
+        for lane in range(job.lanes):
+            if first + lane < job.outs:
+                load_taps[real](job, group + first + lane, one, signal + lane * length)
+            else:
+                memset(signal + lane * length, 0, length * sizeof(real))
+        job.transforms.forward_across(job.roots, job.log_points, signal, own.numbers, spectra
+                                      + one * job.weights.step + first // job.lanes
+                                      * job.weights.row, job.weights.next)
+
+
+cdef inline void store_results(
+    const OverlapSave *job, Py_ssize_t row, const Py_ssize_t *units, const Block *blocks,
+    Py_ssize_t first, Py_ssize_t count, real *signal
+) noexcept nogil:
+    """A row of some blocks from the first of them on, whose signals follow each other."""
+    cdef Py_ssize_t i, length = (<Py_ssize_t> 2) << job.log_points
+    cdef Py_ssize_t stride = job.out.strides[2] * job.blocks.dilation
+    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most
+    cdef const real *bias = NULL
+    if job.biased:
+        bias = <const real *> job.biases + row
+    for i in range(first, first + count):
+        job.spoiled[row * job.units + units[i]] = not job.transforms.finish(
+            signal + blocks[i].first, blocks[i].count, bias)
+        store_row[real](&job.out, at(&job.out, units[i] // per_sample, row, blocks[i].output),
+                        stride, blocks[i].count, signal + blocks[i].first)
+        signal += length
 
 
 cdef void transform_blocks(
@@ -210,59 +272,75 @@ cdef void transform_blocks(
     cdef OverlapSaveScratch own
     cdef const cc_transforms *transforms = job.transforms
     cdef Py_ssize_t group = chunk % job.some, first = chunk // job.some * job.at_once
-    cdef Py_ssize_t dilation = job.blocks.dilation, count = 0, unit, n, residue, i, channel, row
-    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points
+    cdef Py_ssize_t residues = job.blocks.residues, per_sample = residues * job.blocks.most
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, count = 0, unit, i, channel
+    cdef Py_ssize_t columns, column, lane, inside, first_row, rows
     cdef Py_ssize_t[MOST_BLOCKS_AT_ONCE] units
     cdef Block[MOST_BLOCKS_AT_ONCE] blocks
     cdef cc_packets weights = job.weights, inputs, results
-    cdef real *signal
-    cdef const real *bias = NULL
+    cdef real *spectrum
     carve_own_overlap_save(job, &own, job.workers + worker * job.worker_size)
-    signal = <real *> own.signal
     weights.numbers = <real *> job.weights.numbers + group * job.group_size
     inputs.numbers, inputs.next, inputs.step = own.inputs, job.input_next, job.packet
     inputs.row = job.channels * job.packet
     results.numbers, results.next, results.row = own.results, job.result_next, job.packet
-    results.step = job.outs * job.packet
+    results.step = job.rows_at_once * job.packet
     group += job.group
     for unit in range(first, min(first + job.at_once, job.units)):
-        residue = unit % job.blocks.residues
-        blocks[count] = block_of(&job.blocks, residue,
-                                 unit // job.blocks.residues % job.blocks.most)
-        if blocks[count].count <= 0:
-            continue
+        blocks[count] = block_of(&job.blocks, unit % residues,
+                                 unit // residues % job.blocks.most)
         units[count] = unit
-        n = unit // (job.blocks.residues * job.blocks.most)
-        for channel in range(job.channels):
-            copy_row[real](&job.array, n, group * job.channels + channel, blocks[count].sample,
-                           dilation, length, signal)
-            transforms.forward(job.roots, job.log_points, signal, <real *> own.inputs
-                               + count * inputs.row + channel * inputs.step, inputs.next)
-        count += 1
+        count += blocks[count].count > 0
     if count == 0:
         return
-    transforms.multiply(&weights, job.outs, &inputs, count, job.channels, &results, job.packets,
-                        False)
-    for i in range(count):
-        n = units[i] // (job.blocks.residues * job.blocks.most)
-        for row in range(group * job.outs, (group + 1) * job.outs):
-            transforms.inverse(job.roots, job.log_points, <real *> own.results + i * results.step
-                               + (row - group * job.outs) * results.row, results.next, signal)
-            if job.biased:
-                bias = <const real *> job.biases + row
-            job.spoiled[row * job.units + units[i]] = not transforms.finish(
-                signal + blocks[i].first, blocks[i].count, bias)
-            store_row[real](&job.out, at(&job.out, n, row, blocks[i].output),
-                            job.out.strides[2] * dilation, blocks[i].count,
-                            signal + blocks[i].first)
+    columns = (count + job.lanes - 1) // job.lanes
+    for column in range(columns):
+        inside = min(job.lanes, count - column * job.lanes)
+        for channel in range(job.channels):
+            for lane in range(inside):
+                i = column * job.lanes + lane
+                copy_row[real](&job.array, units[i] // per_sample, group * job.channels + channel,
+                               blocks[i].sample, job.blocks.dilation, length,
+                               <real *> own.signal + lane * length)
+            spectrum = <real *> own.inputs + column * inputs.row + channel * inputs.step
+            if job.across:
+                memset(<real *> own.signal + inside * length, 0,
+                       (job.lanes - inside) * length * sizeof(real))
+                transforms.forward_across(job.roots, job.log_points, own.signal, own.numbers,
+                                          spectrum, inputs.next)
+            else:
+                transforms.forward(job.roots, job.log_points, own.signal, spectrum, inputs.next)
+    for first_row from 0 <= first_row < job.outs by job.rows_at_once:
+        rows = min(job.rows_at_once, job.outs - first_row)
+        if job.across:
+            transforms.multiply_each(&weights, rows, &inputs, columns, job.channels, &results,
+                                     job.packets, False)
+        else:
+            transforms.multiply(&weights, rows, &inputs, columns, job.channels, &results,
+                                job.packets, False)
+        weights.numbers = (<real *> weights.numbers
+                           + job.rows_at_once // job.lanes * weights.row)
+        for column in range(columns):
+            for i in range(rows):
+                spectrum = (<real *> own.results + column * results.step + i * results.row)
+                if job.across:
+                    transforms.inverse_across(job.roots, job.log_points, spectrum, results.next,
+                                              own.numbers, own.signal)
+                else:
+                    transforms.inverse(job.roots, job.log_points, spectrum, results.next,
+                                       own.signal)
+                store_results[real](job, group * job.outs + first_row + i, &units[0], &blocks[0],
+                                    column * job.lanes, min(job.lanes, count
+                                                            - column * job.lanes),
+                                    <real *> own.signal)
 
 
-cdef void transform_row_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+cdef void transform_weights_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef const OverlapSave *job = <const OverlapSave *> context
     if job.size == sizeof(float):
-        transform_row[float](job, chunk, worker, NULL)
+        transform_weights[float](job, chunk, worker, NULL)
     else:
-        transform_row[double](job, chunk, worker, NULL)
+        transform_weights[double](job, chunk, worker, NULL)
 
 
 cdef void transform_blocks_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -386,7 +464,7 @@ cdef bint overlap_save(
 ) noexcept nogil:
     """What sum_terms computes, at stride 1; false if memory ran out, with nothing stored."""
     cdef OverlapSave job
-    cdef Py_ssize_t group, row, span = g.taps - 1, bytes, blocks_of_group, spoiled
+    cdef Py_ssize_t group, row, rows, span = g.taps - 1, bytes, blocks_of_group, spoiled
     cdef Arena arena
     cdef uintptr_t start
     job.transforms, job.tiles, job.g, job.size = transforms_of(tiles), tiles, g, size
@@ -398,31 +476,44 @@ cdef bint overlap_save(
     job.roots = cc_roots(job.log_points, size)
     if job.roots == NULL:
         return False
+    job.across = job.log_points < CC_MIN_LOG_POINTS
+    job.lanes = job.transforms.lanes if job.across else 1
     job.packet = 2 * job.transforms.lanes
-    job.packets = ((<Py_ssize_t> 2) << job.log_points) // job.packet
+    job.packets = (job.lanes << (job.log_points + 1)) // job.packet
     job.blocks = cut_blocks(out.shape[2], span * g.dilation - g.pad_left if transposed
                             else g.pad_left, g.dilation,
                             ((<Py_ssize_t> 2) << job.log_points) - span, span)
     job.units = out.shape[0] * job.blocks.residues * job.blocks.most
 
+    prefetch_blocks(&job.array, job.blocks.hop * g.dilation)
+
     # Blocks at once and groups in a set: no bits depend on them.
     job.threads = threads_for(out.shape[0] * out.shape[1] * out.shape[2],
                               16 * (job.channels + job.outs))
-    bytes = (job.channels + job.outs) * (2 * size << job.log_points)
+    job.rows_at_once = min(job.outs, ROWS_AT_ONCE)
+    bytes = (job.channels + job.rows_at_once) * (2 * size << job.log_points)
     job.at_once = SPECTRA_BYTES // bytes
     if job.channels * job.outs * (2 * size << job.log_points) > SPECTRA_BYTES:
         job.at_once = MANY_SPECTRA_BYTES // bytes
-    job.at_once = max(1, min(job.at_once, MOST_BLOCKS_AT_ONCE, job.units))
+    job.at_once = max(1, min(job.at_once, MOST_BLOCKS_AT_ONCE if job.across
+                             else MOST_BLOCKS_AT_ONCE // 4, job.units))
     job.weights.step = job.packet
     job.weights.row = job.channels * job.packet
-    job.weights.next = odd_lines(job.outs * job.weights.row, size)
+    if job.across:
+        rows = rounded(job.outs, job.lanes) // job.lanes
+        job.weights.step, job.weights.row = rows * job.packet, job.packet
+        job.weights.next = odd_lines(job.channels * job.weights.step, size)
+    else:
+        job.weights.next = odd_lines(job.outs * job.weights.row, size)
     job.group_size = job.packets * job.weights.next
     job.most_groups = max(1, min(groups, WEIGHT_SPECTRA_BYTES // (job.group_size * size)))
     while (job.at_once > 1 and job.most_groups * (job.units // job.at_once)
             < BLOCK_CHUNKS_PER_THREAD * job.threads and job.threads > 1):
         job.at_once -= 1
-    job.input_next = odd_lines(job.at_once * job.channels * job.packet, size)
-    job.result_next = odd_lines(job.at_once * job.outs * job.packet, size)
+    job.at_once = rounded(job.at_once, job.lanes)
+    job.input_next = odd_lines(job.at_once // job.lanes * job.channels * job.packet, size)
+    job.result_next = odd_lines(
+        job.at_once // job.lanes * job.rows_at_once * job.packet, size)
     blocks_of_group = (job.units + job.at_once - 1) // job.at_once
     job.threads = <int> max(1, min(job.threads, job.most_groups * max(blocks_of_group, job.outs)))
 
@@ -442,7 +533,8 @@ cdef bint overlap_save(
             break
         job.group = group
         job.some = min(job.most_groups, groups - job.group)
-        cc_pool_run(transform_row_chunk, &job, job.some * job.outs, job.threads)
+        cc_pool_run(transform_weights_chunk, &job,
+                    job.some * (job.channels if job.across else job.outs), job.threads)
         cc_pool_run(transform_blocks_chunk, &job, job.some * blocks_of_group, job.threads)
     spoiled = 0
     for row in range(groups * job.outs * job.units):

@@ -9,6 +9,9 @@
 # B = 2·M; that of x the B samples that they meet. Products of their spectra are summed over blocks,
 # residues and samples, so there is one way back for each pair of channels.
 #
+# Lanes run along roots, or across channels where blocks are too short for that: then each number of
+# x meets all lanes of dy, and the sums are conjugates of spectra, those of dw in reverse.
+#
 # Loops, outermost first: sets of groups whose sums fit a budget; batches of blocks; chunks of the
 # pool: first channels of blocks to spectra, then packets, whose products are summed.
 #
@@ -27,16 +30,20 @@ cdef struct OverlapSaveWeight:
     const Geometry *g
     Py_ssize_t groups, outs, channels
     Py_ssize_t size, packet, packets
+    bint across                         # lanes are channels
+    Py_ssize_t lanes                    # that channels are taken by: 1 unless across
+    Py_ssize_t dy_rows, x_rows          # channels, or packets of them
     Blocks blocks                       # of the positions of dy
     Py_ssize_t units, batch             # blocks of all residues and samples; in a batch
     Py_ssize_t first_unit, some_units   # the batch
     Py_ssize_t group, some, most_groups  # the set of groups
-    cc_packets dys, xs, sums            # [packet][channel][unit]; [packet][row][channel]
+    # [packet][channel][unit]; [packet][row][channel], or across [packet][channel][row]
+    cc_packets dys, xs, sums
     Py_ssize_t dys_size, xs_size, sums_size  # numbers, of a group
     Py_ssize_t parts                    # that packets are shared out to
     void *gradients                     # [row][channel][tap] of all groups, as real numbers
     unsigned char *spoiled              # [row][channel]: not finite
-    uintptr_t signals                   # a signal of each thread
+    uintptr_t signals                   # of each thread: as many as lanes, twice if across
     Py_ssize_t signal_size
 
 
@@ -47,44 +54,56 @@ cdef uintptr_t carve_overlap_save_weight(OverlapSaveWeight *job, uintptr_t next)
     job.dys.numbers = carve(&next, job.most_groups * job.dys_size * job.size)
     job.xs.numbers = carve(&next, job.most_groups * job.xs_size * job.size)
     job.sums.numbers = carve(&next, job.most_groups * job.sums_size * job.size)
-    job.signals, job.signal_size = next, rounded((2 * job.size) << job.log_points, 64)
+    job.signals, job.signal_size = next, rounded(
+        (1 + job.across) * job.lanes * (2 * job.size) << job.log_points, 64)
     return next + job.threads * job.signal_size
 
 
 cdef void transform_channel(
-    const OverlapSaveWeight *job, Py_ssize_t chunk, int worker, real *signal
+    const OverlapSaveWeight *job, Py_ssize_t chunk, int worker, real *signals
 ) noexcept nogil:
-    """One channel of dy, or of x, in all blocks of the batch."""
-    cdef Py_ssize_t channel = chunk % (job.outs + job.channels)
-    cdef Py_ssize_t group = chunk // (job.outs + job.channels)
-    cdef Py_ssize_t dilation = job.blocks.dilation, i, n, residue, unit
+    """One channel of dy or of x, or a packet of channels, in all blocks of the batch."""
+    cdef Py_ssize_t row = chunk % (job.dy_rows + job.x_rows)
+    cdef Py_ssize_t group = chunk // (job.dy_rows + job.x_rows)
+    cdef Py_ssize_t i, unit, channel, channels = job.channels, lane
     cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, count = length
-    cdef bint of_dy = channel < job.outs
+    cdef bint of_dy = row < job.dy_rows
     cdef const cc_packets *spectra = &job.dys if of_dy else &job.xs
-    cdef real *numbers = <real *> spectra.numbers
     cdef const View *array = &job.dy if of_dy else &job.x
+    cdef real *numbers = <real *> spectra.numbers
+    cdef real *signal
     cdef Block block
     if of_dy:
         numbers += group * job.dys_size
-        group = (job.group + group) * job.outs
+        channels = job.outs
     else:
         numbers += group * job.xs_size
-        channel -= job.outs
-        group = (job.group + group) * job.channels
+        row -= job.dy_rows
+    group += job.group
     for i in range(job.some_units):
         unit = job.first_unit + i
-        residue = unit % job.blocks.residues
-        block = block_of(&job.blocks, residue, unit // job.blocks.residues % job.blocks.most)
-        n = unit // (job.blocks.residues * job.blocks.most)
+        block = block_of(&job.blocks, unit % job.blocks.residues,
+                         unit // job.blocks.residues % job.blocks.most)
         if of_dy:  # positions, and then zeros
             count = max(block.count, 0)
-            memset(signal + count, 0, (length - count) * sizeof(real))
         else:
             block.sample -= job.g.pad_left
-        if count > 0:
-            copy_row[real](array, n, group + channel, block.sample, dilation, count, signal)
-        job.transforms.forward(job.roots, job.log_points, signal, numbers + channel * spectra.row
-                               + i * spectra.step, spectra.next)
+        for lane in range(job.lanes):
+            channel = row * job.lanes + lane
+            signal = signals + lane * length
+            if channel >= channels or count < length:
+                memset(signal, 0, length * sizeof(real))
+            if channel < channels and count > 0:
+                copy_row[real](array, unit // (job.blocks.residues * job.blocks.most),
+                               group * channels + channel, block.sample, job.blocks.dilation,
+                               count, signal)
+        if job.across:
+            job.transforms.forward_across(job.roots, job.log_points, signals,
+                                          signals + job.lanes * length, numbers
+                                          + row * spectra.row + i * spectra.step, spectra.next)
+        else:
+            job.transforms.forward(job.roots, job.log_points, signals, numbers + row * spectra.row
+                                   + i * spectra.step, spectra.next)
 
 
 cdef void transform_channel_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -106,23 +125,44 @@ cdef void add_products_chunk(void *context, Py_ssize_t chunk, int worker) noexce
     dys.numbers = <char *> dys.numbers + (group * job.dys_size + first * dys.next) * size
     xs.numbers = <char *> xs.numbers + (group * job.xs_size + first * xs.next) * size
     sums.numbers = <char *> sums.numbers + (group * job.sums_size + first * sums.next) * size
-    job.transforms.multiply(&dys, job.outs, &xs, job.channels, job.some_units, &sums, end - first,
-                            job.first_unit > 0)
+    if job.across:
+        job.transforms.multiply_each(&xs, job.channels, &dys, job.dy_rows, job.some_units, &sums,
+                                     end - first, job.first_unit > 0)
+    else:
+        job.transforms.multiply(&dys, job.outs, &xs, job.channels, job.some_units, &sums,
+                                end - first, job.first_unit > 0)
 
 
 cdef void invert_row(
-    const OverlapSaveWeight *job, Py_ssize_t chunk, int worker, real *signal
+    const OverlapSaveWeight *job, Py_ssize_t chunk, int worker, real *signals
 ) noexcept nogil:
-    """The gradients of one row of weights."""
-    cdef Py_ssize_t row = chunk % job.outs, group = chunk // job.outs, channel, pair
-    cdef const real *spectra = (<const real *> job.sums.numbers + group * job.sums_size
-                                + row * job.sums.row)
+    """The gradients of one row of weights, or of a packet of rows."""
+    cdef Py_ssize_t first = chunk % job.dy_rows * job.lanes, group = chunk // job.dy_rows
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, taps = job.g.taps
+    cdef Py_ssize_t channel, row, pair, lane, tap
+    cdef const real *spectra = <const real *> job.sums.numbers + group * job.sums_size
+    cdef real *signal
+    cdef real *gradients
+    group += job.group
     for channel in range(job.channels):
-        job.transforms.inverse(job.roots, job.log_points, spectra + channel * job.sums.step,
-                               job.sums.next, signal)
-        pair = ((job.group + group) * job.outs + row) * job.channels + channel
-        job.spoiled[pair] = not job.transforms.finish(signal, job.g.taps, NULL)
-        memcpy(<real *> job.gradients + pair * job.g.taps, signal, job.g.taps * sizeof(real))
+        if job.across:
+            job.transforms.inverse_across(
+                job.roots, job.log_points, spectra + channel * job.sums.row
+                + first // job.lanes * job.sums.step, job.sums.next, signals
+                + job.lanes * length, signals)
+        else:
+            job.transforms.inverse(
+                job.roots, job.log_points, spectra + first * job.sums.row
+                + channel * job.sums.step, job.sums.next, signals)
+        for lane in range(min(job.lanes, job.outs - first)):
+            row = group * job.outs + first + lane
+            pair = row * job.channels + channel
+            signal = signals + lane * length
+            gradients = <real *> job.gradients + pair * taps
+            gradients[0] = signal[0]
+            for tap in range(1, taps):
+                gradients[tap] = -signal[length - tap] if job.across else signal[tap]
+            job.spoiled[pair] = not job.transforms.finish(gradients, taps, NULL)
 
 
 cdef void invert_row_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -201,20 +241,31 @@ cdef bint overlap_save_weight(
     job.roots = cc_roots(job.log_points, size)
     if job.roots == NULL:
         return False
+    job.across = job.log_points < CC_MIN_LOG_POINTS
+    job.lanes = job.transforms.lanes if job.across else 1
     job.packet = 2 * job.transforms.lanes
-    job.packets = ((<Py_ssize_t> 2) << job.log_points) // job.packet
+    job.packets = (job.lanes << (job.log_points + 1)) // job.packet
+    job.dy_rows = (job.outs + job.lanes - 1) // job.lanes
+    job.x_rows = (job.channels + job.lanes - 1) // job.lanes
     job.blocks = cut_blocks(dy.shape[2], 0, g.dilation,
                             ((<Py_ssize_t> 2) << job.log_points) - span, 0)
     job.units = dy.shape[0] * job.blocks.residues * job.blocks.most
+    prefetch_blocks(&job.dy, job.blocks.hop * g.dilation)
+    prefetch_blocks(&job.x, job.blocks.hop * g.dilation)
     bytes = (2 * size << job.log_points)
     job.batch = max(8, min(CC_CHAIN, BATCH_BYTES // ((job.outs + job.channels) * bytes)))
     job.batch = min(job.batch, job.units)
-    job.dys.step = job.xs.step = job.sums.step = job.packet
-    job.dys.row = job.xs.row = job.batch * job.packet
-    job.sums.row = job.channels * job.packet
-    job.dys.next = odd_lines(job.outs * job.dys.row, size)
-    job.xs.next = odd_lines(job.channels * job.xs.row, size)
-    job.sums.next = odd_lines(job.outs * job.sums.row, size)
+    if job.across:  # summands apart, as rows of x are the lanes of packets
+        job.dys.row = job.xs.row = job.sums.step = job.packet
+        job.dys.step, job.xs.step = job.dy_rows * job.packet, job.x_rows * job.packet
+        job.sums.row = job.dy_rows * job.packet
+    else:
+        job.dys.step = job.xs.step = job.sums.step = job.packet
+        job.dys.row = job.xs.row = job.batch * job.packet
+        job.sums.row = job.channels * job.packet
+    job.dys.next = odd_lines(job.batch * job.dy_rows * job.packet, size)
+    job.xs.next = odd_lines(job.batch * job.x_rows * job.packet, size)
+    job.sums.next = odd_lines(job.channels * job.dy_rows * job.packet, size)
     job.dys_size, job.xs_size = job.packets * job.dys.next, job.packets * job.xs.next
     job.sums_size = job.packets * job.sums.next
     job.most_groups = max(1, min(groups, WEIGHT_SUMS_BYTES // (
@@ -235,10 +286,10 @@ cdef bint overlap_save_weight(
                 break
             job.first_unit = unit
             job.some_units = min(job.batch, job.units - job.first_unit)
-            cc_pool_run(transform_channel_chunk, &job, job.some * (job.outs + job.channels),
+            cc_pool_run(transform_channel_chunk, &job, job.some * (job.dy_rows + job.x_rows),
                         job.threads)
             cc_pool_run(add_products_chunk, &job, job.some * job.parts, job.threads)
-        cc_pool_run(invert_row_chunk, &job, job.some * job.outs, job.threads)
+        cc_pool_run(invert_row_chunk, &job, job.some * job.dy_rows, job.threads)
     if not cc_pool_cancelled(0):
         gradients.data = <char *> job.gradients
         gradients.shape[0], gradients.shape[1] = dw.shape[0], dw.shape[1]
