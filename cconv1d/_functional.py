@@ -166,11 +166,11 @@ def conv1d(
     the sum of the absolute values of its terms. The bits of a result depend neither on the
     number of threads nor on its place in the batch.
 
-    With ``method="fft"`` neither do they. A result is off by at most the machine epsilon times
-    log2(B) times the sum of the absolute values of the weights that it sees times the largest
-    absolute value of a sample in its block; a block has B samples of each channel, from 512 on and
-    at least twice as many as there are taps. On data around zero that is about what "direct" is off
-    by. Where a number that is not finite would spoil a block, the block is computed directly.
+    With ``method="fft"`` neither do they. Signals are taken by blocks of B samples, at least twice
+    the taps, and a result is off by at most the machine epsilon times log2(B) + 6 times the sum,
+    over the channels that it sees, of the largest absolute value in the block times the sum of the
+    absolute values of the weights. On data around zero that is about what "direct" is off by. Where
+    a number that is not finite would spoil a block, the block is computed directly.
 
     References
     ----------

@@ -541,6 +541,11 @@ def pack_c128(w, geometry, Py_ssize_t groups, bint transposed, bint channels_las
 include "usual_calls.pxi"
 
 
+def fft_block(Py_ssize_t taps, Py_ssize_t channels, Py_ssize_t outs):
+    """The samples of a block of method "fft", for the channels of a group on both sides."""
+    return 2 << block_points(taps, channels, outs)
+
+
 #: What both sides count or bound alike, for a test that they do.
 CONSTANTS = {
     "zeros": CCONV1D_ZEROS,

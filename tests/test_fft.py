@@ -77,8 +77,15 @@ def largest(array):
 def bounds(case, x, w, b, dy):
     """eps·log2(B)·max|x|·Σ|w|, for each result; that of dw with dy for w."""
     n, groups, channels, outs = case[:4]
-    blocks = np.log2(max(2048, 16 * case.taps, case.length + 4 * case.taps * case.dilation))
-    eps = np.finfo(x.dtype).eps * blocks * (2 if x.dtype.kind == "c" else 1)
+    g = case.geometry
+    if cconv1d._backend.core is None:  # the reference transforms whole signals
+        block = 2 * (g.output_length + (case.taps - 1) * g.dilation)
+    else:
+        pair = 2 if x.dtype.kind == "c" else 1
+        block = cconv1d._backend.core.fft_block(case.taps, pair * channels, pair * outs)
+        block = max(block, cconv1d._backend.core.fft_block(case.taps, pair * outs, pair * channels))
+    several = 2 + np.sqrt(128) / 2  # sums over channels or blocks, and the bias
+    eps = np.finfo(x.dtype).eps * (np.log2(block) + several) * (2 if x.dtype.kind == "c" else 1)
     xs = largest(x).reshape(n, groups, 1, channels)
     dys = largest(dy).reshape(n, groups, outs)
     ws = abs(w).sum(axis=-1).reshape(1, groups, outs, channels)
@@ -122,6 +129,30 @@ def test_any_case_within_the_bound(native, case, seed, kind):
     exact = maps(case, *(array.astype("d") for array in arrays), method="direct")
     for result, right, bound in zip(maps(case, *arrays), exact, bounds(case, *arrays), strict=True):
         assert (abs(result - right) <= bound).all()
+
+
+@pytest.mark.parametrize("kind", ["normal", "relu", "offset", "wide"])
+@pytest.mark.parametrize(
+    "sizes",
+    [(1, 1, 40), (1, 1, 600), (1, 3, 5), (8, 8, 3), (70, 20, 9), (130, 130, 5), (16, 9, 100)],
+    ids=str,
+)
+def test_within_the_bound_of_each_block(sizes, kind, native):
+    """As docs/methods.md has it: a block is off by what its own samples allow."""
+    channels, outs, taps = sizes
+    block = cconv1d._backend.core.fft_block(*sizes[2:], *sizes[:2])
+    hop = block - taps + 1
+    case = Case(1, 1, channels, outs, 2 * block + 77, taps, 1, "full", 1)
+    x, w, _, _ = numbers(case, np.dtype("f"), kind)
+    y = cconv1d.conv1d(x, w, padding="full", method="fft")
+    off = abs(y - cconv1d.conv1d(x.astype("d"), w.astype("d"), padding="full"))[0]
+    weights = abs(w).sum(axis=-1)
+    factor = np.finfo("f").eps * (np.log2(block) + np.sqrt(min(2 * channels, 128)) / 2)
+    for number, first in enumerate(range(0, y.shape[-1], hop)):
+        start = first - (taps - 1)
+        samples = x[0, :, max(start, 0) : max(start + block, 0)]
+        bound = factor * (weights @ abs(samples).max(axis=-1, initial=0))
+        assert (off[:, first : first + hop] <= bound[:, None]).all(), number
 
 
 @pytest.mark.parametrize("name", ["e", "bfloat16"])
