@@ -388,6 +388,25 @@ def test_nothing_is_read_or_written_beyond_the_arrays(native):
             assert (buffer[-BORDER:] == 7).all()
 
 
+@pytest.mark.parametrize("channels", [1, 8])
+@pytest.mark.parametrize(("taps", "dilation"), [(1, 2**48), (2, 2**40), (3, 2**33 + 1)])
+def test_taps_far_apart(taps, dilation, channels, native):
+    """Of which one at most meets a sample: no number on the way there is beyond 64 bits."""
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((2, channels, 7)).astype("f")
+    w = rng.standard_normal((8, channels, taps)).astype("f")
+    for left in range(taps):
+        pads = left * dilation, (taps - 1 - left) * dilation
+        y = cconv1d.conv1d(x, w, padding=pads, dilation=dilation, method="fft")
+        right = np.einsum("oc,ncp->nop", w[..., left], x)
+        np.testing.assert_allclose(y, right, rtol=0, atol=1e-4)
+        dx, dw, _ = cconv1d.conv1d_backward(y, x, w, padding=pads, dilation=dilation, method="fft")
+        np.testing.assert_allclose(dx, np.einsum("oc,nop->ncp", w[..., left], y), atol=1e-3)
+        right = np.zeros_like(w)
+        right[..., left] = np.einsum("nop,ncp->oc", y, x)
+        np.testing.assert_allclose(dw, right, rtol=0, atol=1e-3)
+
+
 def test_a_call_does_not_change_the_next(native):
     """Plans of the two methods are remembered apart."""
     x, w = np.arange(12, dtype="f").reshape(1, 2, 6), np.ones((3, 2, 2), "f") / 3

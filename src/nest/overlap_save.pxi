@@ -72,12 +72,13 @@ cdef int block_points(Py_ssize_t taps, Py_ssize_t channels, Py_ssize_t outs) noe
     return log_points
 
 
-cdef void prefetch_blocks(View *array, Py_ssize_t hop) noexcept nogil:
+cdef void prefetch_blocks(View *array, Py_ssize_t hop, Py_ssize_t dilation) noexcept nogil:
     """Let copy_row, which asks for what lies some channels ahead, ask for blocks ahead instead.
 
-    Where there is one channel nobody else reads its distance from the next.
+    Where there is one channel nobody else reads its distance from the next. A large dilation could
+    make that a number beyond 64 bits.
     """
-    if array.shape[1] == 1:
+    if array.shape[1] == 1 and dilation == 1:
         array.strides[1] = hop * array.strides[2]
 
 
@@ -485,7 +486,7 @@ cdef bint overlap_save(
                             ((<Py_ssize_t> 2) << job.log_points) - span, span)
     job.units = out.shape[0] * job.blocks.residues * job.blocks.most
 
-    prefetch_blocks(&job.array, job.blocks.hop * g.dilation)
+    prefetch_blocks(&job.array, job.blocks.hop, g.dilation)
 
     # Blocks at once and groups in a set: no bits depend on them.
     job.threads = threads_for(out.shape[0] * out.shape[1] * out.shape[2],

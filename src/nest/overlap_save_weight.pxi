@@ -250,8 +250,8 @@ cdef bint overlap_save_weight(
     job.blocks = cut_blocks(dy.shape[2], 0, g.dilation,
                             ((<Py_ssize_t> 2) << job.log_points) - span, 0)
     job.units = dy.shape[0] * job.blocks.residues * job.blocks.most
-    prefetch_blocks(&job.dy, job.blocks.hop * g.dilation)
-    prefetch_blocks(&job.x, job.blocks.hop * g.dilation)
+    prefetch_blocks(&job.dy, job.blocks.hop, g.dilation)
+    prefetch_blocks(&job.x, job.blocks.hop, g.dilation)
     bytes = (2 * size << job.log_points)
     job.batch = max(8, min(CC_CHAIN, BATCH_BYTES // ((job.outs + job.channels) * bytes)))
     job.batch = min(job.batch, job.units)
