@@ -64,9 +64,10 @@ cdef int block_points(Py_ssize_t taps, Py_ssize_t channels, Py_ssize_t outs) noe
         points = taps
     elif pairs < 8:
         points = 4 * taps
-    elif pairs >= 64 and taps <= 64:
+    elif pairs >= 64 and taps <= 128:
         log_points = CC_MIN_LOG_POINTS_ACROSS
-        points = 4 * taps if pairs < 1024 else 3 * taps if pairs < 16384 else 3 * taps // 2
+        points = 4 * taps if pairs < 1024 else 2 * taps if pairs < 16384 else 3 * taps // 2
+        points = min(points, 128)
     while (<Py_ssize_t> 1 << log_points) < points and log_points < CC_MAX_LOG_POINTS:
         log_points += 1
     return log_points
