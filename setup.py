@@ -38,6 +38,7 @@ extension = Extension(
     "cconv1d._core",
     sources=[
         "src/_core.pyx",
+        "src/fft/roots.c",
         "src/pool/cpus.c",
         "src/pool/pool.c",
         "src/silu.c",

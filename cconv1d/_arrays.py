@@ -78,3 +78,12 @@ def as_arrays(function: str, **arguments: Any) -> Sequence[Any]:
         arrays[name] if name in arrays else from_sequence(function, name, value, dtype)
         for name, value in arguments.items()
     ]
+
+
+def check_fft_dtype(function: str, dtype: np.dtype[Any]) -> None:
+    """Refuse to round what is exact."""
+    if dtype.kind not in "fc" and not is_bfloat16(dtype):
+        raise ValueError(
+            f"{function}: method 'fft' rounds, so it takes floating-point and complex numbers "
+            f"only, not {dtype}"
+        )

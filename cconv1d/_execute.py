@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._arrays import Array
+from ._arrays import Array, check_fft_dtype
 from ._backend import kernels_for
 from ._kernels import BACKWARD_BIAS, BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD
 from ._plans import Plan, Shape
@@ -259,6 +259,8 @@ def one(
     the result; `given` are the arguments as the user gave them, by name.
     """
     dtype = operands[0].dtype
+    if plan.geometry.method:
+        check_fft_dtype(function, dtype)
     if out is None and accumulate is False:
         result = empty(function, shape, dtype)
     else:
@@ -307,6 +309,8 @@ def gradients(
     """The gradients that are needed, each in its `out`, if it has one."""
     needed = check_needs(function, needs)
     dtype = tasks[0].first.dtype
+    if plan.geometry.method:
+        check_fft_dtype(function, dtype)
     outs = check_outs(function, tasks, needed, out, accumulate, dtype, arguments)
 
     # Memory may run out, and then every out must be as it was: what is computed last is the only

@@ -18,7 +18,7 @@ from ._execute import (
     gradients,
     one,
 )
-from ._geometry import IntLike, Padding, PaddingMode, Pads
+from ._geometry import DIRECT, IntLike, Method, Padding, PaddingMode, Pads
 from ._kernels import BACKWARD_BIAS, BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD
 from ._plans import (
     Layout,
@@ -63,6 +63,7 @@ def conv1d(
     *,
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "NCL",
+    method: Method = "direct",
     out: Array | None = None,
     accumulate: bool = False,
 ) -> Array:
@@ -106,6 +107,9 @@ def conv1d(
     layout : {"NCL", "NLC"}, optional
         "NLC": the last two axes of every signal are exchanged, (N, L, C) or (L, C), in `input`
         and in the result alike; the weight is the same.
+    method : {"direct", "fft"}, optional
+        How it is computed. "fft": by transforms of blocks that overlap, which takes less time for
+        long kernels and for many channels; see Notes.
     out : ndarray, optional
         Where the result is written: of its shape and dtype, writeable, and without memory in
         common with an argument.
@@ -125,7 +129,8 @@ def conv1d(
         no array of that dtype.
     ValueError
         If shapes do not fit each other, the dilated kernel is longer than the padded input,
-        the input is too short for the padding mode, or `out` cannot take the result.
+        the input is too short for the padding mode, or `out` cannot take the result. If `method`
+        is "fft" and `stride` is not 1, the numbers are integers or there are more than 2**20 taps.
     MemoryError
         If there is no room for the result. Whatever the error, `out` and the arguments are
         as they were.
@@ -161,6 +166,12 @@ def conv1d(
     the sum of the absolute values of its terms. The bits of a result depend neither on the
     number of threads nor on its place in the batch.
 
+    With ``method="fft"`` neither do they. Signals are taken by blocks of B samples, at least twice
+    the taps, and a result is off by at most the machine epsilon times log2(B) + 6 times the sum,
+    over the channels that it sees, of the largest absolute value in the block times the sum of the
+    absolute values of the weights. On data around zero that is about what "direct" is off by. Where
+    a number that is not finite would spoil a block, the block is computed directly.
+
     References
     ----------
     .. [1] A. van den Oord et al., "WaveNet: a generative model for raw audio",
@@ -188,7 +199,7 @@ def conv1d(
         ...
     ValueError: conv1d: bias must have shape (8,), one number for each output channel, not (2,)
     """
-    if accumulate is False:
+    if accumulate is False and method is DIRECT:
         options = (stride, padding, dilation, groups, padding_mode, layout, 0)
         usual = usual_conv1d.one(input, weight, bias, None, options, out)
         if usual is not None:
@@ -203,7 +214,9 @@ def conv1d(
         else:
             x, w, b = as_arrays(function, input=x, weight=w, bias=b)
     shapes = x.shape, w.shape, None if b is None else b.shape
-    plan = plan_conv1d(shapes, stride, padding, dilation, groups, padding_mode, layout)
+    plan = plan_conv1d(
+        shapes, stride, padding, dilation, groups, padding_mode, layout, method=method
+    )
     given = {"input": input, "weight": weight, "bias": bias}
     return one(function, FORWARD, plan, plan.y_shape, (x, w, b), out, accumulate, given)
 
@@ -219,6 +232,7 @@ def conv1d_backward(
     *,
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "NCL",
+    method: Method = "direct",
     needs: Sequence[bool] = (True, True, True),
     out: Sequence[Array | None] | None = None,
     accumulate: bool = False,
@@ -233,7 +247,7 @@ def conv1d_backward(
         What `conv1d` was called with.
     weight : array_like, shape (K, C // groups, k), (k,) or (N, K, C // groups, k)
         What `conv1d` was called with.
-    stride, padding, dilation, groups, padding_mode, layout
+    stride, padding, dilation, groups, padding_mode, layout, method
         As in `conv1d`.
     needs : sequence of three bool, optional
         Which gradients to compute: of input, weight and bias.
@@ -286,7 +300,7 @@ def conv1d_backward(
     >>> grads.bias
     array([3.])
     """
-    if out is None and accumulate is False:
+    if out is None and accumulate is False and method is DIRECT:
         options = (stride, padding, dilation, groups, padding_mode, layout, 0)
         usual = usual_conv1d_backward.gradients(grad_output, input, weight, None, options, needs)
         if usual is not None:
@@ -298,7 +312,9 @@ def conv1d_backward(
     if not (same_dtype(dy, x) and same_dtype(x, w)):
         dy, x, w = as_arrays(function, grad_output=dy, input=x, weight=w)
     shapes = dy.shape, x.shape, w.shape
-    plan = plan_conv1d_backward(shapes, stride, padding, dilation, groups, padding_mode, layout)
+    plan = plan_conv1d_backward(
+        shapes, stride, padding, dilation, groups, padding_mode, layout, method=method
+    )
     tasks = (
         GradientTask(BACKWARD_INPUT, dy, w, plan.x_shape),
         GradientTask(BACKWARD_WEIGHT, dy, x, plan.w_shape),
@@ -328,6 +344,7 @@ def conv1d_backward_input(
     *,
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "NCL",
+    method: Method = "direct",
     out: Array | None = None,
     accumulate: bool = False,
 ) -> Array:
@@ -347,7 +364,7 @@ def conv1d_backward_input(
     input_length : int
         Number of samples of the input, which `grad_output` alone does not tell when
         ``stride > 1``.
-    stride, padding, dilation, groups, padding_mode, layout, out, accumulate
+    stride, padding, dilation, groups, padding_mode, layout, method, out, accumulate
         As in `conv1d`.
 
     Returns
@@ -381,7 +398,7 @@ def conv1d_backward_input(
     >>> conv1d_backward_input([1.0, 10.0, 100.0], [2.0, 3.0], input_length=4)
     array([  2.,  23., 230., 300.])
     """
-    if accumulate is False:
+    if accumulate is False and method is DIRECT:
         options = (stride, padding, dilation, groups, padding_mode, layout, input_length)
         usual = usual_conv1d_backward_input.one(grad_output, weight, None, None, options, out)
         if usual is not None:
@@ -392,7 +409,15 @@ def conv1d_backward_input(
     if not same_dtype(dy, w):
         dy, w = as_arrays(function, grad_output=dy, weight=w)
     plan = plan_conv1d_backward_input(
-        (dy.shape, w.shape), stride, padding, dilation, groups, padding_mode, layout, input_length
+        (dy.shape, w.shape),
+        stride,
+        padding,
+        dilation,
+        groups,
+        padding_mode,
+        layout,
+        input_length,
+        method,
     )
     given = {"grad_output": grad_output, "weight": weight}
     return one(function, BACKWARD_INPUT, plan, plan.x_shape, (dy, w, None), out, accumulate, given)
@@ -409,6 +434,7 @@ def conv1d_backward_weight(
     *,
     padding_mode: PaddingMode = "zeros",
     layout: Layout = "NCL",
+    method: Method = "direct",
     out: Array | None = None,
     accumulate: bool = False,
     per_sample: bool = False,
@@ -428,7 +454,7 @@ def conv1d_backward_weight(
         What `conv1d` was called with.
     kernel_size : int
         Number of taps of the weight.
-    stride, padding, dilation, groups, padding_mode, layout, out, accumulate
+    stride, padding, dilation, groups, padding_mode, layout, method, out, accumulate
         As in `conv1d`.
     per_sample : bool, optional
         Whether the gradient is that of each sample by itself, not their sum: that of a weight
@@ -466,7 +492,7 @@ def conv1d_backward_weight(
     array([[21., 32.],
            [54., 65.]])
     """
-    if accumulate is False and per_sample is False:
+    if accumulate is False and per_sample is False and method is DIRECT:
         options = (stride, padding, dilation, groups, padding_mode, layout, kernel_size)
         usual = usual_conv1d_backward_weight.one(grad_output, input, None, None, options, out)
         if usual is not None:
@@ -477,7 +503,15 @@ def conv1d_backward_weight(
     if not same_dtype(dy, x):
         dy, x = as_arrays(function, grad_output=dy, input=x)
     plan = plan_conv1d_backward_weight(
-        (dy.shape, x.shape), stride, padding, dilation, groups, padding_mode, layout, kernel_size
+        (dy.shape, x.shape),
+        stride,
+        padding,
+        dilation,
+        groups,
+        padding_mode,
+        layout,
+        kernel_size,
+        method,
     )
     if per_sample is not False:
         if per_sample is not True:
@@ -503,6 +537,7 @@ def conv_transpose1d(
     dilation: IntLike = 1,
     *,
     layout: Layout = "NCL",
+    method: Method = "direct",
     out: Array | None = None,
     accumulate: bool = False,
 ) -> Array:
@@ -535,7 +570,7 @@ def conv_transpose1d(
         Number of groups that the channels are divided into.
     dilation : int, optional
         Distance in outputs between neighbouring taps.
-    layout, out, accumulate
+    layout, method, out, accumulate
         As in `conv1d`.
 
     Returns
@@ -586,7 +621,7 @@ def conv_transpose1d(
     >>> conv_transpose1d(coarse, kernels, stride=2, padding=1).shape
     (2, 3, 200)
     """
-    if accumulate is False:
+    if accumulate is False and method is DIRECT:
         options = (stride, padding, dilation, groups, "zeros", layout, output_padding)
         usual = usual_conv_transpose1d.one(input, weight, bias, None, options, out)
         if usual is not None:
@@ -602,7 +637,7 @@ def conv_transpose1d(
             x, w, b = as_arrays(function, input=x, weight=w, bias=b)
     shapes = x.shape, w.shape, None if b is None else b.shape
     plan = plan_conv_transpose1d(
-        shapes, stride, padding, dilation, groups, "zeros", layout, output_padding
+        shapes, stride, padding, dilation, groups, "zeros", layout, output_padding, method
     )
     given = {"input": input, "weight": weight, "bias": bias}
     return one(
@@ -629,6 +664,7 @@ def conv_transpose1d_backward(
     dilation: IntLike = 1,
     *,
     layout: Layout = "NCL",
+    method: Method = "direct",
     needs: Sequence[bool] = (True, True, True),
     out: Sequence[Array | None] | None = None,
     accumulate: bool = False,
@@ -643,7 +679,7 @@ def conv_transpose1d_backward(
         What `conv_transpose1d` was called with.
     weight : array_like, shape (C, K // groups, k), (k,) or (N, C, K // groups, k)
         What `conv_transpose1d` was called with.
-    stride, padding, output_padding, groups, dilation, layout
+    stride, padding, output_padding, groups, dilation, layout, method
         As in `conv_transpose1d`.
     needs, out, accumulate
         As in `conv1d_backward`.
@@ -685,7 +721,7 @@ def conv_transpose1d_backward(
     >>> grads.bias
     array([111.])
     """
-    if out is None and accumulate is False:
+    if out is None and accumulate is False and method is DIRECT:
         options = (stride, padding, dilation, groups, "zeros", layout, output_padding)
         usual = usual_conv_transpose1d_backward.gradients(
             grad_output, input, weight, None, options, needs
@@ -707,6 +743,7 @@ def conv_transpose1d_backward(
         "zeros",
         layout,
         output_padding,
+        method,
     )
     tasks = (
         GradientTask(FORWARD, dy, w, plan.y_shape, transposed=True),

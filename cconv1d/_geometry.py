@@ -19,6 +19,7 @@ import numpy as np
 __all__ = [
     "Geometry",
     "IntLike",
+    "Method",
     "Padding",
     "PaddingMode",
     "PaddingWord",
@@ -28,6 +29,7 @@ __all__ = [
     "conv1d_output_length",
     "conv_transpose1d_output_length",
     "integer",
+    "method_number",
     "resolve",
     "resolve_stream",
     "resolve_transposed",
@@ -39,10 +41,21 @@ PaddingWord = Literal["valid", "same", "same_lower", "causal", "full"]
 Padding = Pads | PaddingWord
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
+Method = Literal["direct", "fft"]
+
 PADDING_WORDS: tuple[str, ...] = get_args(PaddingWord)
 
 #: What the samples beyond the ends are; a `Geometry` holds the place in this tuple.
 PADDING_MODES: tuple[str, ...] = get_args(PaddingMode)
+
+#: How a sum is computed; a `Geometry` holds the place in this tuple.
+METHODS: tuple[str, ...] = get_args(Method)
+
+#: The default, as an object to compare with.
+DIRECT = METHODS[0]
+
+#: The longest kernel that there are transforms for.
+FFT_MAX_TAPS = 2**20
 
 #: More samples than a processor can address today, and few enough that the kernels' products of
 #: a position and a stride fit 64 bits.
@@ -50,7 +63,9 @@ MAX_SIZE = 2**48
 
 
 class Geometry(NamedTuple):
-    """Which sample meets which tap, in six integers; the right padding follows from them.
+    """Which sample meets which tap, and how they are summed, in seven integers.
+
+    The right padding follows from the others.
 
     `pad_left` may be negative inside the package (a map composed of others), never
     where a user gives it.
@@ -62,6 +77,7 @@ class Geometry(NamedTuple):
     dilation: int
     pad_left: int
     mode: int = 0  # of PADDING_MODES
+    method: int = 0  # of METHODS
 
 
 def integer(function: str, name: str, value: object, minimum: int, kind: str = "an integer") -> int:
@@ -153,6 +169,26 @@ def _check_mode(function: str, mode: str, length: int, left: int, right: int) ->
             f"{function}: padding_mode 'replicate' takes an input of at least 1 sample, "
             f"but the input length is 0 and padding ({left}, {right})"
         )
+
+
+def method_number(function: str, method: object, stride: object, taps: object) -> int:
+    """The place of a method in METHODS, if it takes such a kernel."""
+    if not isinstance(method, str) or method not in METHODS:
+        kind = ValueError if isinstance(method, str) else TypeError
+        raise kind(f"{function}: method must be 'direct' or 'fft', not {method!r}")
+    number = METHODS.index(method)
+    stride = integer(function, "stride", unwrap_single(stride), 1)
+    taps = integer(function, "kernel_size", taps, 1)
+    if number and stride != 1:
+        raise ValueError(
+            f"{function}: method 'fft' computes the outputs at every position, so it takes stride "
+            f"1 only, not {stride}"
+        )
+    if number and taps > FFT_MAX_TAPS:
+        raise ValueError(
+            f"{function}: method 'fft' takes kernels of at most 2**20 taps, not {taps}"
+        )
+    return number
 
 
 def check_options(

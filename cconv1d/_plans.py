@@ -7,7 +7,15 @@ from functools import lru_cache, partial
 from math import prod
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
-from ._geometry import MAX_SIZE, Geometry, integer, resolve, resolve_transposed
+from ._geometry import (
+    DIRECT,
+    MAX_SIZE,
+    Geometry,
+    integer,
+    method_number,
+    resolve,
+    resolve_transposed,
+)
 
 Shape = tuple[int, ...]
 
@@ -52,6 +60,7 @@ class Options(NamedTuple):
     padding_mode: object
     layout: object
     size: object  # what no array tells: the kernel size or the input length, or output_padding
+    method: object
 
 
 class Learner(Protocol):
@@ -95,8 +104,9 @@ class Planner:
         padding_mode: object,
         layout: object,
         size: object = 0,
+        method: object = DIRECT,
     ) -> Plan:
-        options = Options(stride, padding, dilation, groups, padding_mode, layout, size)
+        options = Options(stride, padding, dilation, groups, padding_mode, layout, size, method)
         if not (
             type(stride) is type(dilation) is type(groups) is type(size) is int
             and (
@@ -104,12 +114,12 @@ class Planner:
                 or type(padding) is str
                 or (type(padding) is tuple and all(type(side) is int for side in padding))
             )
-            and type(padding_mode) is type(layout) is str
+            and type(padding_mode) is type(layout) is type(method) is str
         ):
             return self._check(self.function, shapes, options)
         plan = self._remembered(shapes, options)
-        if self._learner is not None:
-            self._learner.learn(shapes, options, plan)
+        if self._learner is not None and method == DIRECT:
+            self._learner.learn(shapes, options[:-1], plan)
         return plan
 
 
@@ -233,7 +243,10 @@ def make_plan(
 
 def geometry_of(function: str, length: object, taps: object, options: Options) -> Geometry:
     stride, padding, dilation = options[:3]
-    return resolve(function, length, taps, stride, padding, dilation, options.padding_mode)
+    geometry = resolve(function, length, taps, stride, padding, dilation, options.padding_mode)
+    if options.method is DIRECT:
+        return geometry
+    return geometry._replace(method=method_number(function, options.method, stride, taps))
 
 
 def plan_of(
@@ -264,6 +277,9 @@ def plan_of_transpose(
         raise ValueError(f"{function}: input must have at least 1 sample, but its shape is {x}")
     stride, padding, dilation = options[:3]
     geometry = resolve_transposed(function, x3[2], w3[2], stride, padding, options.size, dilation)
+    if options.method is not DIRECT:
+        number = method_number(function, options.method, stride, w3[2])
+        geometry = geometry._replace(method=number)
     groups = check_groups(function, options.groups, input_channels=x3[1])
     check_channels(function, w3, groups, w3[0], x3[1])
     y3 = x3[0], w3[1] * groups, geometry.input_length

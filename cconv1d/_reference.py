@@ -8,7 +8,8 @@ these outputs and `q(j)` for these samples, each map is one line per tap:
     backward_input    dx[q(j)] += w[j]ᴴ @ dy[p(j)]
     backward_weight   dw[j]     = Σ_n dy[p(j)] @ x[q(j)]ᴴ
 
-where ``@`` sums over the channels of a group (for backward_weight: over positions), and
+or, with method "fft", a product of spectra of the padded input and the dilated weight, and the way
+back.  Here ``@`` sums over the channels of a group (for backward_weight: over positions), and
 ᴴ conjugates complex data, which is PyTorch's convention for gradients.
 
 Arrays come as (batch, channels, positions) and (out channels, channels per group, taps);
@@ -19,6 +20,7 @@ modulo 2^n as NumPy's do.  They say nothing of overflow or NaN, as the compiled 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,6 +65,50 @@ def _with_copies(g: Geometry, taps: int) -> tuple[Geometry, Array]:
     return g._replace(pad_left=0), sources
 
 
+# --- by transforms, which take no stride but 1 ----------------------------------------------------
+
+
+def _unpadded(padded: Array, g: Geometry, x: Array) -> tuple[Array, Array]:
+    """The part of `padded` and the part of `x` that are the same samples."""
+    skipped, start = max(-g.pad_left, 0), max(g.pad_left, 0)
+    count = max(min(padded.shape[-1] - start, x.shape[-1] - skipped), 0)
+    return padded[..., start : start + count], x[..., skipped : skipped + count]
+
+
+def _zero_padded(x: Array, g: Geometry, taps: int) -> Array:
+    """With zeros beyond the ends, as far as it is read."""
+    padded = np.zeros((*x.shape[:-1], g.output_length + (taps - 1) * g.dilation), x.dtype)
+    inside, samples = _unpadded(padded, g, x)
+    inside[...] = samples
+    return padded
+
+
+def _spectrum(array: Array, g: Geometry, taps: int) -> Array:
+    """Of rows that are no longer than the padded input: no two of its samples meet."""
+    length = g.output_length + (taps - 1) * g.dilation
+    transform = np.fft.fft if array.dtype.kind == "c" else np.fft.rfft
+    return transform(array, length)
+
+
+def _from_spectrum(spectrum: Array, g: Geometry, taps: int, like: Array) -> Array:
+    length = g.output_length + (taps - 1) * g.dilation
+    transform = np.fft.ifft if like.dtype.kind == "c" else np.fft.irfft
+    return transform(spectrum, length)
+
+
+def _dilated(w: Array, g: Geometry, groups: int) -> Array:
+    """(out channels, channels, taps) by group, with zeros between the taps."""
+    apart = np.zeros((*w.shape[:2], (w.shape[2] - 1) * g.dilation + 1), w.dtype)
+    apart[..., :: g.dilation] = w
+    return apart.reshape(groups, w.shape[0] // groups, *apart.shape[1:])
+
+
+def _mended(total: Array, direct: Callable[[], Array]) -> Array:
+    """With what is not finite computed directly."""
+    finite = np.isfinite(total)
+    return total if finite.all() else np.where(finite, total, direct())
+
+
 @silent
 def forward(
     x: Array,
@@ -77,16 +123,28 @@ def forward(
 
     with q = p·stride + j·dilation − pad_left, and w̄ for w to `conjugate`.
     """
-    w = w.conj() if conjugate else w
     dtype = _accumulator(y.dtype)
+    w = (w.conj() if conjugate else w).astype(dtype, copy=False)
     x = _by_group(x.astype(dtype, copy=False), groups)
-    total = np.zeros((x.shape[0], groups, w.shape[0] // groups, g.output_length), dtype)
     if g.mode:
         g, sources = _with_copies(g, w.shape[-1])
         x = x[..., sources]
-    for j, tap in enumerate(_weights_by_group(w.astype(dtype, copy=False), groups)):
-        p, q = _meetings(j, g, x.shape[-1])
-        total[..., p] += tap @ x[..., q]
+
+    def direct() -> Array:
+        total = np.zeros((x.shape[0], groups, w.shape[0] // groups, g.output_length), dtype)
+        for j, tap in enumerate(_weights_by_group(w, groups)):
+            p, q = _meetings(j, g, x.shape[-1])
+            total[..., p] += tap @ x[..., q]
+        return total
+
+    def by_fft() -> Array:
+        taps = w.shape[2]
+        padded = _zero_padded(x, g, taps)
+        kernels = _spectrum(_dilated(w.conj(), g, groups), g, taps).conj()
+        spectrum = np.einsum("gocf,ngcf->ngof", kernels, _spectrum(padded, g, taps))
+        return _from_spectrum(spectrum, g, taps, padded)[..., : g.output_length]
+
+    total = _mended(by_fft(), direct) if g.method else direct()
     if b is not None:
         total += b.astype(dtype, copy=False).reshape(groups, -1, 1)
     y[...] = total.astype(y.dtype, copy=False).reshape(y.shape)
@@ -108,19 +166,36 @@ def backward_input(
     that is a copy of q; and b[g, c] besides, which a transposed convolution may have, as it has w
     for w̄: then `conjugate` conjugates once more.
     """
-    w = w.conj() if conjugate else w
     dtype = _accumulator(dx.dtype)
+    w = (w.conj() if conjugate else w).astype(dtype, copy=False)
     dy = _by_group(dy.astype(dtype, copy=False), groups)
     total = np.zeros((dx.shape[0], groups, dx.shape[1] // groups, dx.shape[2]), dtype)
-    padded = total
-    if g.mode:
+    length, mode = dx.shape[2], g.mode
+    if mode:
         g, sources = _with_copies(g, w.shape[-1])
-        padded = np.zeros((*total.shape[:-1], sources.size), dtype)
-    for j, tap in enumerate(_weights_by_group(w.astype(dtype, copy=False), groups)):
-        p, q = _meetings(j, g, padded.shape[-1])
-        padded[..., q] += tap.conj().swapaxes(-1, -2) @ dy[..., p]
-    if padded is not total:
-        np.add.at(total, (..., sources), padded)  # type: ignore[arg-type]
+        length = sources.size
+
+    def direct() -> Array:
+        extended = np.zeros((*total.shape[:-1], length), dtype)
+        for j, tap in enumerate(_weights_by_group(w, groups)):
+            p, q = _meetings(j, g, length)
+            extended[..., q] += tap.conj().swapaxes(-1, -2) @ dy[..., p]
+        return extended
+
+    def by_fft() -> Array:
+        taps = w.shape[2]
+        kernels = _spectrum(_dilated(w.conj(), g, groups), g, taps)
+        spectrum = np.einsum("gocf,ngof->ngcf", kernels, _spectrum(dy, g, taps))
+        extended = np.zeros((*total.shape[:-1], length), dtype)
+        inside, samples = _unpadded(_from_spectrum(spectrum, g, taps, dy), g, extended)
+        samples[...] = inside
+        return extended
+
+    extended = _mended(by_fft(), direct) if g.method else direct()
+    if mode:
+        np.add.at(total, (..., sources), extended)  # type: ignore[arg-type]
+    else:
+        total = extended
     if b is not None:
         total += b.astype(dtype, copy=False).reshape(groups, -1, 1)
     dx[...] = total.astype(dx.dtype, copy=False).reshape(dx.shape)
@@ -140,10 +215,23 @@ def backward_weight(
     if g.mode:
         g, sources = _with_copies(g, dw.shape[-1])
         x = x[..., sources]
-    total = np.empty(dw.shape, dtype)
-    for j, tap in enumerate(_weights_by_group(total, groups)):
-        p, q = _meetings(j, g, x.shape[-1])
-        tap[...] = (dy[..., p] @ x[..., q].swapaxes(-1, -2)).sum(axis=0, dtype=dtype)
+
+    def direct() -> Array:
+        total = np.empty(dw.shape, dtype)
+        for j, tap in enumerate(_weights_by_group(total, groups)):
+            p, q = _meetings(j, g, x.shape[-1])
+            tap[...] = (dy[..., p] @ x[..., q].swapaxes(-1, -2)).sum(axis=0, dtype=dtype)
+        return total
+
+    def by_fft() -> Array:
+        taps = dw.shape[2]
+        padded = _zero_padded(x, g, taps)
+        outputs = _spectrum(dy.conj(), g, taps).conj()
+        spectrum = np.einsum("ngof,ngcf->gocf", outputs, _spectrum(padded, g, taps))
+        lags = _from_spectrum(spectrum, g, taps, padded)[..., : taps * g.dilation : g.dilation]
+        return lags[..., :taps].reshape(dw.shape)
+
+    total = _mended(by_fft(), direct) if g.method else direct()
     dw[...] = (total.conj() if conjugate else total).astype(dw.dtype, copy=False)
 
 

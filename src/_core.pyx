@@ -54,6 +54,42 @@ cdef extern from "debug.h" nogil:
     void cc_assert(bint condition)
 
 
+cdef extern from "fft/transforms.h" nogil:
+    enum:
+        CC_MIN_LOG_POINTS
+        CC_MIN_LOG_POINTS_ACROSS
+        CC_MAX_LOG_POINTS
+        CC_CHAIN
+    ctypedef struct cc_packets:
+        void *numbers
+        Py_ssize_t next, row, step
+    ctypedef void (*cc_forward_transform)(
+        const void *roots, int log_points, void *signal, void *spectrum,
+        Py_ssize_t stride) noexcept
+    ctypedef void (*cc_inverse_transform)(
+        const void *roots, int log_points, const void *spectrum, Py_ssize_t stride,
+        void *signal) noexcept
+    ctypedef void (*cc_multiply)(
+        const cc_packets *a, Py_ssize_t a_rows, const cc_packets *b, Py_ssize_t b_rows,
+        Py_ssize_t summands, const cc_packets *out, Py_ssize_t packets, bint resume) noexcept
+    ctypedef void (*cc_forward_across)(
+        const void *roots, int log_points, const void *signals, void *numbers, void *spectra,
+        Py_ssize_t stride) noexcept
+    ctypedef void (*cc_inverse_across)(
+        const void *roots, int log_points, const void *spectra, Py_ssize_t stride, void *numbers,
+        void *signals) noexcept
+    ctypedef bint (*cc_finish)(void *signal, Py_ssize_t count, const void *bias) noexcept
+    ctypedef struct cc_transforms:
+        Py_ssize_t lanes
+        cc_forward_transform forward
+        cc_inverse_transform inverse
+        cc_multiply multiply
+        cc_forward_across forward_across
+        cc_inverse_across inverse_across
+        cc_multiply multiply_each
+        cc_finish finish
+    const void *cc_roots(int log_points, size_t size)
+
 cdef extern from "tiles.h" nogil:
     enum:
         CC_BLOCK
@@ -162,6 +198,8 @@ cdef extern from "tiles.h" nogil:
         const cc_tiles *f64
         const cc_half *float16
         const cc_half *bfloat16
+        const cc_transforms *f32_transforms
+        const cc_transforms *f64_transforms
     const cc_level *cc_levels
     int cc_level_count
     const char *cc_compiler
@@ -218,6 +256,8 @@ include "nest/few_positions.pxi"
 include "nest/depthwise.pxi"
 include "nest/depthwise_weight.pxi"
 include "nest/few_positions_input.pxi"
+include "nest/overlap_save.pxi"
+include "nest/overlap_save_weight.pxi"
 include "nest/choose.pxi"
 include "nest/padding_adjoint.pxi"
 include "nest/maps.pxi"
@@ -554,6 +594,11 @@ include "usual_calls.pxi"
 include "silu.pxi"
 
 
+def fft_block(Py_ssize_t taps, Py_ssize_t channels, Py_ssize_t outs):
+    """The samples of a block of method "fft", for the channels of a group on both sides."""
+    return 2 << block_points(taps, channels, outs)
+
+
 #: What both sides count or bound alike, for a test that they do.
 CONSTANTS = {
     "zeros": CCONV1D_ZEROS,
@@ -565,6 +610,9 @@ CONSTANTS = {
     "backward_weight": BACKWARD_WEIGHT,
     "backward_bias": BACKWARD_BIAS,
     "max_size": CCONV1D_MAX_SIZE,
+    "direct": DIRECT,
+    "fft": FFT,
+    "fft_max_taps": <Py_ssize_t> 1 << CC_MAX_LOG_POINTS,
 }
 
 

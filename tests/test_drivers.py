@@ -1,5 +1,5 @@
 """C by itself: no warnings; the thread pool under stress, plainly and under ThreadSanitizer; the
-tiles."""
+tiles; the transforms."""
 
 from __future__ import annotations
 
@@ -59,7 +59,13 @@ def test_no_warnings(name: str, standard: str, tmp_path: Path) -> None:
     strict = [name, f"-std={standard}", *STRICT, "-pthread", f"-I{SOURCE}"]
     sources = sorted(SOURCE.rglob("*.c"))
     sources = [source for source in sources if source.name != "_core.c"]  # Cython's
-    assert [source.name for source in sources] == ["cpus.c", "pool.c", "silu.c", "tiles.c"]
+    assert [source.name for source in sources] == [
+        "roots.c",
+        "cpus.c",
+        "pool.c",
+        "silu.c",
+        "tiles.c",
+    ]
     for source in sources:
         for debug in [], ["-DCC_DEBUG"]:
             # The tiles take half a minute to compile: test_tiles sees what the optimizer warns of.
@@ -131,3 +137,16 @@ def test_tiles(compiler: list[str], tmp_path: Path) -> None:
 
         levels = re.findall(r"^(\w+) halves: ", printed, re.M)
         assert levels == _core.available_isas()
+
+
+def test_transforms(compiler: list[str], tmp_path: Path) -> None:
+    """transform_driver.c: spectra, their products and the way back, against sums in long double."""
+    deadline = time.monotonic() + 10 * SECONDS
+    options = [*STRICT, "-O1", "-ffp-contract=off", "-fno-strict-aliasing", f"-I{SOURCE / 'tile'}"]
+    program = tmp_path / "transform_driver"
+    sources = [SOURCE / "tile" / "tiles.c", SOURCE / "fft" / "roots.c"]
+    driver = DRIVER.with_name("transform_driver.c")
+    run([*compiler, *options, driver, *sources, "-o", program, "-lm"], deadline)
+    printed = run([program], deadline)
+    assert printed.count(" 0 other bits") == len(printed.splitlines()) - 1
+    assert printed.endswith("all transforms right\n")

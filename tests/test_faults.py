@@ -42,6 +42,8 @@ OPTIONS = {
     "channels last": {"layout": "NLC", "dilation": 2},
     "each": {"padding": 1},  # sample has a weight of its own
     "depthwise": {"padding": 2, "groups": 48},  # of the short size
+    "fft": {"padding": 1, "method": "fft"},
+    "fft, not finite": {"padding": 2, "method": "fft", "dilation": 2},
 }
 
 
@@ -59,9 +61,11 @@ def calls(function, size, option, dtype):
 
     if function in ("convolve", "correlate"):
         arrays = [normal(n, c, length), normal(taps)]
-        return lambda out: getattr(cconv1d, function)(*arrays), arrays, ()
+        options.pop("padding", None)
+        return lambda out: getattr(cconv1d, function)(*arrays, **options), arrays, ()
 
     each = (n,) if option == "each" else ()
+    finite = "not finite" not in option
     x = normal(n, length, c) if option == "channels last" else normal(n, c, length)
     if "transpose" in function:
         options.pop("padding_mode", None)
@@ -71,6 +75,8 @@ def calls(function, size, option, dtype):
         w, b = normal(*each, k, c // options.get("groups", 1), taps), normal(*each, k)
         forward = cconv1d.conv1d
     dy = np.ones_like(forward(x, w, b, **options))
+    if not finite:  # one number, so that there is no NaN, which has many bit patterns
+        x[0, 0, 3] = dy[0, 0, 5] = np.inf
     if function.endswith("_input"):
         arrays = [dy, w]
         lengths = {"input_length": length}
@@ -165,10 +171,10 @@ def fail_allocations(function):
     library.faults_end.restype = library.faults_live.restype = ctypes.c_long
     cconv1d.set_num_threads(2)
     gc.freeze()  # what there is: collections are quick then
-    options = ["plain"] if function in ("convolve", "correlate") else list(OPTIONS)
+    options = ["plain", "fft"] if function in ("convolve", "correlate") else list(OPTIONS)
     options = [option for option in options if option != "depthwise"]
     if function == "PreparedConv1d":
-        options.remove("each")
+        options = [option for option in options if option != "each" and "fft" not in option]
     kinds = [(option, "float32") for option in options]
     kinds += [("plain", "float16"), ("plain", "complex64")]
     table = {"small": kinds, "large": kinds, "few": [], "short": []}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support import FUZZ, WORDS
 
 from cconv1d import conv1d, conv1d_output_length
+from cconv1d._geometry import FFT_MAX_TAPS, METHODS, PADDING_MODES, Geometry, resolve
 from cconv1d._geometry import MAX_SIZE as LARGEST
-from cconv1d._geometry import PADDING_MODES, Geometry, resolve
 from cconv1d._kernels import MAPS
 
 lengths = st.integers(0, 60)
@@ -332,10 +332,10 @@ def test_sums_that_are_too_large(arguments):
 
 
 def test_the_compiled_side_counts_the_same():
-    """Modes and maps by their numbers, and what no size exceeds."""
+    """Modes, methods and maps by their numbers, and what no size exceeds."""
     core = pytest.importorskip("cconv1d._core")
-    expected = {"max_size": min(LARGEST, sys.maxsize // 16)}
-    for names in PADDING_MODES, MAPS:
+    expected = {"max_size": min(LARGEST, sys.maxsize // 16), "fft_max_taps": FFT_MAX_TAPS}
+    for names in PADDING_MODES, METHODS, MAPS:
         expected |= {name: number for number, name in enumerate(names)}
     assert expected == core.CONSTANTS
 

@@ -394,7 +394,8 @@ def test_neither_samples_nor_results_are_copied(native, seen):
 def test_signatures():
     for name, default in (("convolve", "full"), ("correlate", "valid")):
         parameters = inspect.signature(OURS[name]).parameters
-        assert list(parameters) == ["a", "v", "mode", "axis"]
+        assert list(parameters) == ["a", "v", "mode", "axis", "method"]
         assert parameters["mode"].default == default
         assert parameters["axis"].kind is inspect.Parameter.KEYWORD_ONLY
         assert parameters["axis"].default == -1
+        assert parameters["method"].default == "direct"

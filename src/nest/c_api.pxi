@@ -85,7 +85,7 @@ cdef int api_convolve(
 
     g.input_length, g.output_length, g.taps = x.shape[2], positions, w.shape[2]
     g.stride, g.dilation = geometry.stride, geometry.dilation
-    g.pad_left, g.mode = geometry.pad_left, geometry.mode
+    g.pad_left, g.mode, g.method = geometry.pad_left, geometry.mode, DIRECT
     find_residues(&g)
     if map == FORWARD:
         done = apply_map(map, &views[0], &views[1], &views[2], &views[3], &g, groups, size)

@@ -104,9 +104,11 @@ cdef bint sum_terms(
     cdef View padded = array[0]
     if out.shape[0] == 0 or out.shape[1] == 0 or out.shape[2] == 0:
         return True
+    padded.mode = CCONV1D_ZEROS if transposed else g.mode
+    if g.method == FFT and w.shape[0] > 0 and w.shape[1] > 0:
+        return overlap_save(tiles, &padded, w, bias, out, g, groups, transposed, size)
     plan_sum(&sum, tiles, w, g, groups, transposed)
     sum.length = out.shape[2]
-    padded.mode = CCONV1D_ZEROS if transposed else g.mode
     if has_lanes_in_place(array, size) and has_lanes_in_place(out, size):
         outputs //= DEPTHWISE_NLC_SHARE
         few_samples = array.shape[2] <= outputs
@@ -175,6 +177,8 @@ cdef bint sum_finite_positions(
     """
     cdef DepthwiseGradient few_depthwise
     cdef DepthwiseWeight depthwise
+    if g.method == FFT and dy.shape[0] > 0 and dw.shape[0] > 0 and dw.shape[1] > 0:
+        return overlap_save_weight(tiles, dy, x, dw, g, groups, size)
     if takes_depthwise(&few_depthwise, tiles, dy, x, dw, g, groups, size):
         return depthwise_gradient(&few_depthwise, False)
     if takes_few_positions(dy, dw, g, groups):
@@ -195,7 +199,7 @@ cdef bint sum_positions(
     cdef Arena arena
     cdef uintptr_t start
     cdef int done
-    if takes_depthwise(&few_depthwise, tiles, dy, x, dw, g, groups, size):
+    if g.method != FFT and takes_depthwise(&few_depthwise, tiles, dy, x, dw, g, groups, size):
         done = depthwise_gradient(&few_depthwise, True)
         if done >= 0:
             return done

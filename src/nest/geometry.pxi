@@ -11,9 +11,14 @@
 # Lengths and the items of an array are at most CCONV1D_MAX_SIZE, as in _geometry.py, so that the
 # products that nests compute of sizes fit 64 bits.
 
+# How a sum is computed, as in METHODS of _geometry.py.
+cdef enum Method: DIRECT, FFT
+
+
 cdef struct Geometry:
     Py_ssize_t input_length, output_length, stride, dilation, pad_left
     int mode             # CCONV1D_ZEROS ...
+    int method           # DIRECT ...
     Py_ssize_t taps
     Py_ssize_t residues  # how many residues taps have
     Py_ssize_t period    # taps j, j + period, ... share a residue
@@ -32,7 +37,7 @@ cdef inline void find_residues(Geometry *g) noexcept nogil:
 
 cdef Geometry as_geometry(object geometry, Py_ssize_t taps):
     cdef Geometry g
-    if not PyTuple_Check(geometry) or PyTuple_GET_SIZE(geometry) != 6:
+    if not PyTuple_Check(geometry) or PyTuple_GET_SIZE(geometry) != 7:
         raise TypeError(f"geometry must be a Geometry, not {geometry!r}")
     # item by item: to unpack what is no plain tuple costs a small call more than its arithmetic
     g.input_length = <object> PyTuple_GET_ITEM(geometry, 0)
@@ -41,6 +46,7 @@ cdef Geometry as_geometry(object geometry, Py_ssize_t taps):
     g.dilation = <object> PyTuple_GET_ITEM(geometry, 3)
     g.pad_left = <object> PyTuple_GET_ITEM(geometry, 4)
     g.mode = <object> PyTuple_GET_ITEM(geometry, 5)
+    g.method = <object> PyTuple_GET_ITEM(geometry, 6)
     g.taps = taps
     find_residues(&g)
     return g

@@ -84,9 +84,10 @@ cdef bint add_padding_gradient(
     `border` is scratch for the copies' gradients, as wide as the padding on a side or CC_BLOCK.
     """
     cdef View some = border[0]
-    cdef Geometry inner = g[0]
+    cdef Geometry inner = g[0]  # which is a few positions at a time
     cdef Py_ssize_t side, edge, position
     cdef Range copies
+    inner.method = DIRECT
     for side in range(2):
         edge = side * length
         copies = copies_of(g, side, first, first + dx.shape[2], length)
@@ -150,6 +151,7 @@ cdef bint backward_input_padded(
     cdef Arena arena
     cdef uintptr_t start
     cdef bint done = True
+    inner.method = DIRECT
     if g.mode == CCONV1D_ZEROS or width <= 0 or dx.shape[0] == 0 or dx.shape[1] == 0:
         return sum_terms(tiles, dy, w, bias, dx, g, groups, True, size)
     width = min(width, CC_BLOCK)

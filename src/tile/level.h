@@ -5,8 +5,8 @@
  *        FEATURES, the instructions it may use besides those of every processor, as the compilers'
  *        attribute `target` names them; undefined for the lowest level;
  *        NARROWER, the level before it that has half the lanes and the same bits, if there is one.
- * Gives  LEVEL_f32_tiles, LEVEL_f64_tiles, LEVEL_f32_float16, LEVEL_f32_bfloat16, for the table of
- *        tiles.c. What it takes is undefined at the end, for the next level.
+ * Gives  LEVEL_f32_tiles, LEVEL_f64_tiles, LEVEL_f32_float16, LEVEL_f32_bfloat16,
+ *        LEVEL_f32_transforms, LEVEL_f64_transforms, for the table of tiles.c. What it takes is undefined at the end, for the next level.
  */
 #ifdef FEATURES
 REGION(FEATURES)
@@ -17,6 +17,7 @@ REGION(FEATURES)
 #include "simd.h"
 #include "tile.h"
 #include "tile_half.h"
+#include "../fft/transform.h"
 #undef TILE
 #undef NARROWER_TILE
 
@@ -25,6 +26,7 @@ REGION(FEATURES)
 #define REAL_IS_DOUBLE
 #include "simd.h"
 #include "tile.h"
+#include "../fft/transform.h"
 #undef REAL_IS_DOUBLE
 #undef TILE
 #undef NARROWER_TILE

@@ -128,7 +128,7 @@ static int has_avx512(void)
 
 #define LEVEL_ROW(name, supported)                                                             \
     {#name, supported, &name##_f32_tiles, &name##_f64_tiles, &name##_f32_float16,              \
-     &name##_f32_bfloat16}
+     &name##_f32_bfloat16, &name##_f32_transforms, &name##_f64_transforms}
 
 const cc_level cc_levels[] = {
 #if defined(__aarch64__)

@@ -11,6 +11,8 @@
 #ifndef CC_TILES_H
 #define CC_TILES_H
 
+#include "../fft/transforms.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -165,6 +167,8 @@ typedef struct {
     const cc_tiles *f64;
     const cc_half *float16;
     const cc_half *bfloat16;
+    const cc_transforms *f32_transforms;
+    const cc_transforms *f64_transforms;
 } cc_level;
 
 /* The levels that were compiled, lowest first. */

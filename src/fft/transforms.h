@@ -1,0 +1,76 @@
+/* What the nest overlap_save asks of a transform: spectra of real signals, and sums of their
+ * products.
+ *
+ *     spectrum[f] = Σ_n signal[n] · ω_f^n        n < 2·M,  ω_f the M roots of  t^M = i
+ *
+ * Products of such spectra are those of signals modulo t^(2·M) + 1: what a convolution wraps round
+ * at the end of 2·M samples comes back with the other sign. Half of the roots of that polynomial
+ * are enough, as the values at the others are the conjugates; and a signal is taken for M complex
+ * numbers signal[n] + i·signal[n + M], because t^M is i. So no untangling of two halves follows.
+ *
+ * The roots come in no order that matters: packet by packet, a packet being the real parts of
+ * `lanes` numbers and then their imaginary parts. Every level computes the same numbers, by the same
+ * multiply-adds, and only their places in the packets differ.
+ */
+#ifndef CC_TRANSFORMS_H
+#define CC_TRANSFORMS_H
+
+#include <stddef.h>
+
+enum {
+    CC_MIN_LOG_POINTS = 8,        /* of M: every level has lanes for so many points */
+    CC_MIN_LOG_POINTS_ACROSS = 4, /* the same with lanes across signals */
+    CC_MAX_LOG_POINTS = 20,       /* the roots of so many take 8 MB in float32 */
+    CC_CHAIN = 64 /* products in one chain of cc_multiply, of two multiply-adds each */
+};
+
+/* `signal`, whose 2·M numbers are overwritten, becomes M / lanes packets, one every `stride`
+ * numbers. `roots` are those of cc_roots. */
+typedef void (*cc_forward_transform)(const void *roots, int log_points, void *signal,
+                                     void *spectrum, ptrdiff_t stride);
+/* The inverse. */
+typedef void (*cc_inverse_transform)(const void *roots, int log_points, const void *spectrum,
+                                     ptrdiff_t stride, void *signal);
+
+/* Packets of many spectra: number f of what has two indices at f·next + first·row + second·step. */
+typedef struct {
+    void *numbers;
+    ptrdiff_t next, row, step;
+} cc_packets;
+
+/* out[i, j] (+)= Σ_s conj(a[i, s]) · b[j, s] for the first `packets` packets of spectra: chains of
+ * CC_CHAIN products, whose sums are added in order, first to what is there if `resume`. */
+typedef void (*cc_multiply)(const cc_packets *a, ptrdiff_t a_rows, const cc_packets *b,
+                            ptrdiff_t b_rows, ptrdiff_t summands, const cc_packets *out,
+                            ptrdiff_t packets, int resume);
+
+/* The same for as many signals as there are lanes, which follow each other, 2·M numbers each: a packet
+ * holds the numbers of all signals at one root, so there are M packets. Of any points from
+ * 2^CC_MIN_LOG_POINTS_ACROSS on. `numbers` is room for as many as the signals have. */
+typedef void (*cc_forward_across)(const void *roots, int log_points, const void *signals,
+                                  void *numbers, void *spectra, ptrdiff_t stride);
+typedef void (*cc_inverse_across)(const void *roots, int log_points, const void *spectra,
+                                  ptrdiff_t stride, void *numbers, void *signals);
+
+/* cc_multiply for a whose rows are the lanes of packets, `row` from one packet to the next: each
+ * number of them meets all lanes of b. */
+
+/* signal[i] += bias for all i < count; returns whether all are finite. */
+typedef int (*cc_finish)(void *signal, ptrdiff_t count, const void *bias);
+
+typedef struct {
+    ptrdiff_t lanes;
+    cc_forward_transform forward;
+    cc_inverse_transform inverse;
+    cc_multiply multiply;
+    cc_forward_across forward_across;
+    cc_inverse_across inverse_across;
+    cc_multiply multiply_each;
+    cc_finish finish;
+} cc_transforms;
+
+/* The roots for 2^log_points points and numbers of `size` bytes, computed once and kept for all
+ * threads until the process ends; NULL if memory ran out. */
+const void *cc_roots(int log_points, size_t size);
+
+#endif

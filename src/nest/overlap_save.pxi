@@ -1,0 +1,550 @@
+# forward and backward_input by transforms of blocks that overlap (method "fft"), at stride 1.
+#
+#     out[n, row, d·t + i] = bias[row] + Σ_{c,j} w[row, c, j] · in[n, c, d·(t + j) + i − shift]
+#
+#     backward_input: `in` is dy, the taps of w come in reverse and shift is d·(k − 1) − pad_left
+#
+# Takes  Views of the array, the weights, a bias and the results, with any strides and formats.
+# Gives  the results; false if memory ran out.
+#
+# The outputs i, i + d, i + 2·d ... (d: the dilation) are a correlation without dilation. Of such a
+# residue a block takes B = 2·M samples and gives the B − k + 1 results that wrap nothing round.
+# Blocks lie where the samples do: the first sample of block b is number b·(B − k + 1) − (k − 1) of
+# its residue. M follows from taps and channels of a group alone. So the bits of a result depend on
+# nothing but the samples of its block and the weights.
+#
+# Lanes run along roots where M is large enough (CC_MIN_LOG_POINTS), and across blocks where it is
+# not: then the weights of as many rows as there are lanes are a packet, each number of which meets
+# all lanes of blocks.
+#
+# Loops, outermost first: sets of groups whose spectra of weights fit a budget; chunks of the pool
+# (group, some blocks); for these all channels of `in` to spectra; for some rows of results the sums
+# of products with the weights' spectra, and these back.
+#
+# A number that is not finite makes all results of its block NaN, or a weight all of its row. What
+# comes out not finite is computed again by panels, so that NaN and Inf reach what they should.
+
+# Spectra of the weights of several groups, until there is only one group.
+cdef enum: WEIGHT_SPECTRA_BYTES = 4 * 1024 * 1024
+# Spectra that one thread has of samples and results. They stay in the second-level cache, unless
+# the weights' do not, which then must be read for several blocks at once.
+cdef enum: SPECTRA_BYTES = 192 * 1024, MANY_SPECTRA_BYTES = 2 * 1024 * 1024
+cdef enum: MOST_BLOCKS_AT_ONCE = 64
+# Rows of results whose spectra are summed before they go back; a multiple of all numbers of lanes.
+cdef enum: ROWS_AT_ONCE = 32
+# Chunks of the pool for one thread.
+cdef enum: BLOCK_CHUNKS_PER_THREAD = 4
+
+
+cdef const cc_transforms *transforms_of(const cc_tiles *tiles) noexcept nogil:
+    """Those of the same level."""
+    cdef int i
+    for i in range(cc_level_count):
+        if cc_levels[i].f32 == tiles:
+            return cc_levels[i].f32_transforms
+        if cc_levels[i].f64 == tiles:
+            return cc_levels[i].f64_transforms
+    return NULL
+
+
+cdef int block_points(Py_ssize_t taps, Py_ssize_t channels, Py_ssize_t outs) noexcept nogil:
+    """log2 of M, for the taps, and the channels of a group on both sides.
+
+    Long blocks give more results for a sample that is transformed; short ones have fewer roots, at
+    which each channel has a number for each of the other side. For 64 to 64 channels and 9 taps,
+    M of 16, 32, 64 and 256 take 8.5, 7.1, 8.6 and 12 ms, 31 taps 8.2 with 64 or 128 and 10.5 with
+    256; for 256 to 256 channels and 9 taps 16 is best. One channel of 10^6 samples and 127 taps
+    takes 2.4, 2.3, 2.0 and 2.1 ms with 256 to 2048, but 768 channels of 2048 samples 4.4, 5.4 and
+    7.0 with 256 to 1024. The longest kernels often meet signals no longer than they are.
+    (Zen 3, avx2, one thread.)
+    """
+    cdef int log_points = CC_MIN_LOG_POINTS
+    cdef Py_ssize_t points = 2 * taps, pairs = channels * outs
+    if taps > 512:
+        points = taps
+    elif pairs < 8:
+        points = 4 * taps
+    elif pairs >= 64 and taps <= 128:
+        log_points = CC_MIN_LOG_POINTS_ACROSS
+        points = 4 * taps if pairs < 1024 else 2 * taps if pairs < 16384 else 3 * taps // 2
+        points = min(points, 128)
+    while (<Py_ssize_t> 1 << log_points) < points and log_points < CC_MAX_LOG_POINTS:
+        log_points += 1
+    return log_points
+
+
+cdef void prefetch_blocks(View *array, Py_ssize_t hop, Py_ssize_t dilation) noexcept nogil:
+    """Let copy_row, which asks for what lies some channels ahead, ask for blocks ahead instead.
+
+    Where there is one channel nobody else reads its distance from the next. A large dilation could
+    make that a number beyond 64 bits.
+    """
+    if array.shape[1] == 1 and dilation == 1:
+        array.strides[1] = hop * array.strides[2]
+
+
+cdef struct Blocks:
+    # How residues fall into blocks, of some outputs.
+    Py_ssize_t dilation
+    Py_ssize_t shift     # output q is number q - shift of the samples, by the first that it reads
+    Py_ssize_t length    # outputs
+    Py_ssize_t hop       # results of a block
+    Py_ssize_t before    # samples that block 0 begins before sample 0
+    Py_ssize_t residues  # that have outputs
+    Py_ssize_t most      # blocks that a residue has at most
+
+
+cdef struct SignalBlock:
+    Py_ssize_t sample        # where it begins
+    Py_ssize_t output        # of the first result that is one
+    Py_ssize_t first, count  # those of its results that are
+
+
+cdef inline Py_ssize_t floor_division(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return a // b - (a % b < 0)
+
+
+cdef Blocks cut_blocks(
+    Py_ssize_t length, Py_ssize_t shift, Py_ssize_t dilation, Py_ssize_t hop, Py_ssize_t before
+) noexcept nogil:
+    cdef Blocks blocks
+    cdef Py_ssize_t longest, first
+    blocks.dilation, blocks.shift, blocks.length = dilation, shift, length
+    blocks.hop, blocks.before = hop, before
+    blocks.residues = min(dilation, length)
+    longest = (length + dilation - 1) // dilation
+    if dilation == 1:
+        first = before - shift - floor_division(before - shift, hop) * hop
+        blocks.most = (first + length + hop - 1) // hop
+    else:
+        blocks.most = (longest + hop - 2) // hop + 1
+    return blocks
+
+
+cdef SignalBlock block_of(
+    const Blocks *blocks, Py_ssize_t residue, Py_ssize_t number
+) noexcept nogil:
+    """The block of that number among those of a residue; it may have no results."""
+    cdef SignalBlock block
+    # the numbers, within the residue, of the first output's sample and of the block's
+    cdef Py_ssize_t base = floor_division(residue - blocks.shift, blocks.dilation)
+    cdef Py_ssize_t start = floor_division(base + blocks.before, blocks.hop) + number
+    cdef Py_ssize_t count = (blocks.length - residue + blocks.dilation - 1) // blocks.dilation
+    start = start * blocks.hop - blocks.before
+    block.first = max(base - start, 0)
+    block.count = min(count - (start - base), blocks.hop) - block.first
+    block.sample = residue - blocks.shift + blocks.dilation * (start - base)
+    block.output = residue + blocks.dilation * (start - base + block.first)
+    return block
+
+
+cdef struct OverlapSave:
+    # A job for the pool. Its chunks are first the rows of weights of some groups, then some blocks
+    # of one of the groups.
+    const cc_transforms *transforms
+    const cc_tiles *tiles
+    const Geometry *g
+    const void *roots
+    int log_points, threads
+    View array, w, out
+    bint transposed, biased
+    Py_ssize_t groups, channels, outs
+    Py_ssize_t size             # of a number, in bytes
+    bint across                 # lanes are blocks, or rows of weights
+    Py_ssize_t lanes            # that signals are taken by: 1 unless across
+    Py_ssize_t packet, packets  # numbers in a packet, packets in a spectrum
+    Blocks blocks
+    Py_ssize_t units            # blocks of all residues and signals
+    Py_ssize_t at_once          # of them, a multiple of the lanes
+    Py_ssize_t rows_at_once
+    Py_ssize_t group, some      # the set of groups, of at most `most_groups`
+    Py_ssize_t most_groups
+    cc_packets weights          # of a group: [packet][row][channel], or [packet][channel][row]
+    Py_ssize_t group_size       # numbers of these
+    Py_ssize_t input_next, result_next
+    void *biases                # [row] of all groups
+    unsigned char *spoiled      # [row] of all groups[unit]: computed, but not finite
+    uintptr_t workers           # the threads' own scratch
+    Py_ssize_t worker_size
+
+
+cdef struct OverlapSaveScratch:
+    void *signal   # one for each of the lanes that signals are taken by
+    void *numbers  # of transforms with lanes across signals
+    void *inputs   # [packet][unit][channel]
+    void *results  # [packet][unit][row], of some rows
+
+
+cdef uintptr_t carve_own_overlap_save(
+    const OverlapSave *job, OverlapSaveScratch *own, uintptr_t next
+) noexcept nogil:
+    own.signal = carve(&next, job.lanes * (2 * job.size) << job.log_points)
+    own.numbers = carve(&next, (job.lanes * (2 * job.size) << job.log_points) if job.across else 0)
+    own.inputs = carve(&next, job.packets * job.input_next * job.size)
+    own.results = carve(&next, job.packets * job.result_next * job.size)
+    return next
+
+
+cdef uintptr_t carve_overlap_save(OverlapSave *job, uintptr_t next) noexcept nogil:
+    cdef OverlapSaveScratch own
+    job.weights.numbers = carve(&next, job.most_groups * job.group_size * job.size)
+    job.biases = carve(&next, job.groups * job.outs * job.size if job.biased else 0)
+    job.spoiled = <unsigned char *> carve(&next, job.groups * job.outs * job.units)
+    job.workers, job.worker_size = next, carve_own_overlap_save(job, &own, 0)
+    return next + job.threads * job.worker_size
+
+
+cdef inline Py_ssize_t odd_lines(Py_ssize_t numbers, Py_ssize_t size) noexcept nogil:
+    """An odd number of cache lines, so that neighbours in a column share no set of the cache."""
+    return ((numbers * size + 63) // 64 | 1) * (64 // size)
+
+
+cdef void load_taps(
+    const OverlapSave *job, Py_ssize_t row, Py_ssize_t channel, real *signal
+) noexcept nogil:
+    """The taps from one channel of the array to a row of results, with zeros after them."""
+    cdef const View *w = &job.w
+    cdef Py_ssize_t group = row // job.outs, taps = job.g.taps, i = row, j = channel, tap
+    cdef real value
+    if job.transposed:
+        i, j = group * job.channels + channel, row - group * job.outs
+    load_row[real](w, weight_at(w, i, j, 0), w.strides[2], taps, signal)
+    if job.transposed:
+        for tap in range(taps // 2):
+            value = signal[tap]
+            signal[tap], signal[taps - 1 - tap] = signal[taps - 1 - tap], value
+    if negated(w, i, j):
+        for tap in range(taps):
+            signal[tap] = -signal[tap]
+    memset(signal + taps, 0, (((<Py_ssize_t> 2) << job.log_points) - taps) * sizeof(real))
+
+
+cdef void transform_weights(
+    const OverlapSave *job, Py_ssize_t chunk, int worker, real *unused
+) noexcept nogil:
+    """The weights of one row of results; or of one channel, with lanes across rows."""
+    cdef OverlapSaveScratch own
+    cdef Py_ssize_t chunks = job.channels if job.across else job.outs
+    cdef Py_ssize_t group = chunk // chunks, one = chunk % chunks, other, first, lane
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points
+    cdef real *spectra = <real *> job.weights.numbers + group * job.group_size
+    cdef real *signal
+    group = (job.group + group) * job.outs
+    carve_own_overlap_save(job, &own, job.workers + worker * job.worker_size)
+    signal = <real *> own.signal
+    if not job.across:
+        for other in range(job.channels):
+            load_taps[real](job, group + one, other, signal)
+            job.transforms.forward(job.roots, job.log_points, signal, spectra
+                                   + one * job.weights.row + other * job.weights.step,
+                                   job.weights.next)
+        return
+    for first from 0 <= first < job.outs by job.lanes:
+        for lane in range(job.lanes):
+            if first + lane < job.outs:
+                load_taps[real](job, group + first + lane, one, signal + lane * length)
+            else:
+                memset(signal + lane * length, 0, length * sizeof(real))
+        job.transforms.forward_across(job.roots, job.log_points, signal, own.numbers, spectra
+                                      + one * job.weights.step + first // job.lanes
+                                      * job.weights.row, job.weights.next)
+
+
+cdef inline void store_results(
+    const OverlapSave *job, Py_ssize_t row, const Py_ssize_t *units, const SignalBlock *blocks,
+    Py_ssize_t first, Py_ssize_t count, real *signal
+) noexcept nogil:
+    """A row of some blocks from the first of them on, whose signals follow each other."""
+    cdef Py_ssize_t i, length = (<Py_ssize_t> 2) << job.log_points
+    cdef Py_ssize_t stride = job.out.strides[2] * job.blocks.dilation
+    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most
+    cdef const real *bias = NULL
+    if job.biased:
+        bias = <const real *> job.biases + row
+    for i in range(first, first + count):
+        job.spoiled[row * job.units + units[i]] = not job.transforms.finish(
+            signal + blocks[i].first, blocks[i].count, bias)
+        store_row[real](&job.out, at(&job.out, units[i] // per_sample, row, blocks[i].output),
+                        stride, blocks[i].count, signal + blocks[i].first)
+        signal += length
+
+
+cdef void transform_blocks(
+    const OverlapSave *job, Py_ssize_t chunk, int worker, real *unused
+) noexcept nogil:
+    """The results of some blocks of a group."""
+    cdef OverlapSaveScratch own
+    cdef const cc_transforms *transforms = job.transforms
+    cdef Py_ssize_t group = chunk % job.some, first = chunk // job.some * job.at_once
+    cdef Py_ssize_t residues = job.blocks.residues, per_sample = residues * job.blocks.most
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, count = 0, unit, i, channel
+    cdef Py_ssize_t columns, column, lane, inside, first_row, rows
+    cdef Py_ssize_t[MOST_BLOCKS_AT_ONCE] units
+    cdef SignalBlock[MOST_BLOCKS_AT_ONCE] blocks
+    cdef cc_packets weights = job.weights, inputs, results
+    cdef real *spectrum
+    carve_own_overlap_save(job, &own, job.workers + worker * job.worker_size)
+    weights.numbers = <real *> job.weights.numbers + group * job.group_size
+    inputs.numbers, inputs.next, inputs.step = own.inputs, job.input_next, job.packet
+    inputs.row = job.channels * job.packet
+    results.numbers, results.next, results.row = own.results, job.result_next, job.packet
+    results.step = job.rows_at_once * job.packet
+    group += job.group
+    for unit in range(first, min(first + job.at_once, job.units)):
+        blocks[count] = block_of(&job.blocks, unit % residues,
+                                 unit // residues % job.blocks.most)
+        units[count] = unit
+        count += blocks[count].count > 0
+    if count == 0:
+        return
+    columns = (count + job.lanes - 1) // job.lanes
+    for column in range(columns):
+        inside = min(job.lanes, count - column * job.lanes)
+        for channel in range(job.channels):
+            for lane in range(inside):
+                i = column * job.lanes + lane
+                copy_row[real](&job.array, units[i] // per_sample, group * job.channels + channel,
+                               blocks[i].sample, job.blocks.dilation, length,
+                               <real *> own.signal + lane * length)
+            spectrum = <real *> own.inputs + column * inputs.row + channel * inputs.step
+            if job.across:
+                memset(<real *> own.signal + inside * length, 0,
+                       (job.lanes - inside) * length * sizeof(real))
+                transforms.forward_across(job.roots, job.log_points, own.signal, own.numbers,
+                                          spectrum, inputs.next)
+            else:
+                transforms.forward(job.roots, job.log_points, own.signal, spectrum, inputs.next)
+    for first_row from 0 <= first_row < job.outs by job.rows_at_once:
+        rows = min(job.rows_at_once, job.outs - first_row)
+        if job.across:
+            transforms.multiply_each(&weights, rows, &inputs, columns, job.channels, &results,
+                                     job.packets, False)
+        else:
+            transforms.multiply(&weights, rows, &inputs, columns, job.channels, &results,
+                                job.packets, False)
+        weights.numbers = (<real *> weights.numbers
+                           + job.rows_at_once // job.lanes * weights.row)
+        for column in range(columns):
+            for i in range(rows):
+                spectrum = (<real *> own.results + column * results.step + i * results.row)
+                if job.across:
+                    transforms.inverse_across(job.roots, job.log_points, spectrum, results.next,
+                                              own.numbers, own.signal)
+                else:
+                    transforms.inverse(job.roots, job.log_points, spectrum, results.next,
+                                       own.signal)
+                store_results[real](job, group * job.outs + first_row + i, &units[0], &blocks[0],
+                                    column * job.lanes, min(job.lanes, count
+                                                            - column * job.lanes),
+                                    <real *> own.signal)
+
+
+cdef void transform_weights_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const OverlapSave *job = <const OverlapSave *> context
+    if job.size == sizeof(float):
+        transform_weights[float](job, chunk, worker, NULL)
+    else:
+        transform_weights[double](job, chunk, worker, NULL)
+
+
+cdef void transform_blocks_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const OverlapSave *job = <const OverlapSave *> context
+    if job.size == sizeof(float):
+        transform_blocks[float](job, chunk, worker, NULL)
+    else:
+        transform_blocks[double](job, chunk, worker, NULL)
+
+
+# --- what is not finite --------------------------------------------------------------------------
+
+cdef void sum_one_by_one(
+    const OverlapSave *job, const View *array, const View *w, const real *biases, const View *out,
+    Py_ssize_t pad_left
+) noexcept nogil:
+    """The results of one group, each by itself, in the order of the tiles; it needs no memory."""
+    cdef Py_ssize_t row, q, term, channel, tap, i, j, sample
+    cdef real total, chain, weight, value
+    for row in range(out.shape[1]):
+        for q in range(out.shape[2]):
+            if cc_pool_cancelled(0):
+                return
+            total = chain = 0
+            for term in range(job.channels * job.g.taps):
+                if term % CC_BLOCK == 0:
+                    total += chain
+                    chain = 0
+                channel = term // job.g.taps
+                tap = term - channel * job.g.taps
+                i, j = (channel, row) if job.transposed else (row, channel)
+                sample = tap * job.g.dilation - pad_left
+                sample = q - sample if job.transposed else q + sample
+                if array.mode != CCONV1D_ZEROS or 0 <= sample < array.shape[2]:
+                    copy_row[real](array, 0, channel, sample, 1, 1, &value)
+                    load_row[real](w, weight_at(w, i, j, tap), 0, 1, &weight)
+                    chain = multiply_add[real](
+                        job.tiles, -weight if negated(w, i, j) else weight, value, chain)
+            total += chain
+            if biases != NULL:
+                total += biases[row]
+            store_row[real](out, at(out, 0, row, q), 0, 1, &total)
+
+
+cdef void sum_again(
+    const OverlapSave *job, const View *bias, Py_ssize_t n, Py_ssize_t row, Py_ssize_t rows,
+    Py_ssize_t first, Py_ssize_t end
+) noexcept nogil:
+    """Some rows of one group and the results first .. end - 1, by panels."""
+    cdef Py_ssize_t group = row // job.outs, inner_row = row % job.outs
+    cdef View out = part_of(&job.out, n, 1, row, rows, first, end - first)
+    cdef View array = part_of(&job.array, n, 1, group * job.channels, job.channels, 0,
+                              job.array.shape[2])
+    cdef View w = job.w, line = bias[0]
+    cdef Geometry g = job.g[0]
+    cdef Sum sum
+    cdef const char *biases
+    w.packed = NULL
+    if job.transposed:
+        w.data = weight_at(&job.w, group * job.channels, inner_row, 0)
+        w.shape[0], w.shape[1] = job.channels, rows
+        g.pad_left += first
+    else:
+        w.data = weight_at(&job.w, row, 0, 0)
+        w.shape[0] = rows
+        g.pad_left -= first
+    if bias.data != NULL:
+        line.data = line_at(bias, row)
+        line.shape[2] = rows >> bias.pair
+    plan_sum(&sum, job.tiles, &w, &g, 1, job.transposed)
+    sum.length = out.shape[2]
+    if correlate(&sum, &array, &w, &line, &out, job.size):
+        return
+    biases = <char *> job.biases + row * job.size if job.biased else NULL
+    if job.size == sizeof(float):
+        sum_one_by_one[float](job, &array, &w, <const float *> biases, &out, g.pad_left)
+    else:
+        sum_one_by_one[double](job, &array, &w, <const double *> biases, &out, g.pad_left)
+
+
+cdef bint is_spoiled(
+    const OverlapSave *job, Py_ssize_t n, Py_ssize_t number, Py_ssize_t row
+) noexcept nogil:
+    """Whether a block of any residue has a result in that row, or in both parts of complex ones."""
+    cdef Py_ssize_t residues = job.blocks.residues, part, residue
+    for part in range(row, row + 1 + job.out.pair):
+        for residue in range(residues):
+            if job.spoiled[part * job.units + (n * job.blocks.most + number) * residues + residue]:
+                return True
+    return False
+
+
+cdef void sum_spoiled_again(const OverlapSave *job, const View *bias) noexcept nogil:
+    """What came out not finite, with the same block of all residues, and of rows that follow."""
+    cdef Py_ssize_t rows = job.groups * job.outs, n, number, row, next_row, residue, first, end
+    cdef Py_ssize_t parts = 1 + job.out.pair
+    cdef SignalBlock block
+    for n in range(job.out.shape[0]):
+        for number in range(job.blocks.most):
+            first, end = job.out.shape[2], 0
+            for residue in range(job.blocks.residues):
+                block = block_of(&job.blocks, residue, number)
+                if block.count > 0:
+                    first = min(first, block.output)
+                    end = max(end, block.output + (block.count - 1) * job.blocks.dilation + 1)
+            row = 0
+            while row < rows and not cc_pool_cancelled(0):
+                next_row = row
+                while (next_row < (row // job.outs + 1) * job.outs
+                       and is_spoiled(job, n, number, next_row)):
+                    next_row += parts
+                if next_row > row:
+                    sum_again(job, bias, n, row, next_row - row, first, end)
+                row = max(next_row, row + parts)
+
+
+# --- the job -------------------------------------------------------------------------------------
+
+cdef bint overlap_save(
+    const cc_tiles *tiles, const View *array, const View *w, const View *bias, const View *out,
+    const Geometry *g, Py_ssize_t groups, bint transposed, Py_ssize_t size
+) noexcept nogil:
+    """What sum_terms computes, at stride 1; false if memory ran out, with nothing stored."""
+    cdef OverlapSave job
+    cdef Py_ssize_t group, row, rows, span = g.taps - 1, bytes, blocks_of_group, spoiled
+    cdef Arena arena
+    cdef uintptr_t start
+    job.transforms, job.tiles, job.g, job.size = transforms_of(tiles), tiles, g, size
+    job.array, job.w, job.out, job.groups = array[0], w[0], out[0], groups
+    job.transposed, job.biased = transposed, bias.data != NULL
+    job.outs = w.shape[1] if transposed else w.shape[0] // groups
+    job.channels = w.shape[0] // groups if transposed else w.shape[1]
+    job.log_points = block_points(g.taps, job.channels, job.outs)
+    job.roots = cc_roots(job.log_points, size)
+    if job.roots == NULL:
+        return False
+    job.across = job.log_points < CC_MIN_LOG_POINTS
+    job.lanes = job.transforms.lanes if job.across else 1
+    job.packet = 2 * job.transforms.lanes
+    job.packets = (job.lanes << (job.log_points + 1)) // job.packet
+    job.blocks = cut_blocks(out.shape[2], span * g.dilation - g.pad_left if transposed
+                            else g.pad_left, g.dilation,
+                            ((<Py_ssize_t> 2) << job.log_points) - span, span)
+    job.units = out.shape[0] * job.blocks.residues * job.blocks.most
+
+    prefetch_blocks(&job.array, job.blocks.hop, g.dilation)
+
+    # Blocks at once and groups in a set: no bits depend on them.
+    job.threads = threads_for(out.shape[0] * out.shape[1] * out.shape[2],
+                              16 * (job.channels + job.outs))
+    job.rows_at_once = min(job.outs, ROWS_AT_ONCE)
+    bytes = (job.channels + job.rows_at_once) * (2 * size << job.log_points)
+    job.at_once = SPECTRA_BYTES // bytes
+    if job.channels * job.outs * (2 * size << job.log_points) > SPECTRA_BYTES:
+        job.at_once = MANY_SPECTRA_BYTES // bytes
+    job.at_once = max(1, min(job.at_once, MOST_BLOCKS_AT_ONCE if job.across
+                             else MOST_BLOCKS_AT_ONCE // 4, job.units))
+    job.weights.step = job.packet
+    job.weights.row = job.channels * job.packet
+    if job.across:
+        rows = rounded(job.outs, job.lanes) // job.lanes
+        job.weights.step, job.weights.row = rows * job.packet, job.packet
+        job.weights.next = odd_lines(job.channels * job.weights.step, size)
+    else:
+        job.weights.next = odd_lines(job.outs * job.weights.row, size)
+    job.group_size = job.packets * job.weights.next
+    job.most_groups = max(1, min(groups, WEIGHT_SPECTRA_BYTES // (job.group_size * size)))
+    while (job.at_once > 1 and job.most_groups * (job.units // job.at_once)
+            < BLOCK_CHUNKS_PER_THREAD * job.threads and job.threads > 1):
+        job.at_once -= 1
+    job.at_once = rounded(job.at_once, job.lanes)
+    job.input_next = odd_lines(job.at_once // job.lanes * job.channels * job.packet, size)
+    job.result_next = odd_lines(
+        job.at_once // job.lanes * job.rows_at_once * job.packet, size)
+    blocks_of_group = (job.units + job.at_once - 1) // job.at_once
+    job.threads = <int> max(1, min(job.threads, job.most_groups * max(blocks_of_group, job.outs)))
+
+    start = arena_open(&arena, carve_overlap_save(&job, 0))
+    if start == 0:
+        return False
+    carve_overlap_save(&job, start)
+    memset(job.spoiled, 0, groups * job.outs * job.units)
+    if job.biased:
+        for row in range(groups * job.outs):
+            if size == sizeof(float):
+                load_row[float](bias, line_at(bias, row), 0, 1, <float *> job.biases + row)
+            else:
+                load_row[double](bias, line_at(bias, row), 0, 1, <double *> job.biases + row)
+    for group from 0 <= group < groups by job.most_groups:
+        if cc_pool_cancelled(0):
+            break
+        job.group = group
+        job.some = min(job.most_groups, groups - job.group)
+        cc_pool_run(transform_weights_chunk, &job,
+                    job.some * (job.channels if job.across else job.outs), job.threads)
+        cc_pool_run(transform_blocks_chunk, &job, job.some * blocks_of_group, job.threads)
+    spoiled = 0
+    for row in range(groups * job.outs * job.units):
+        spoiled |= job.spoiled[row]
+    if spoiled and not cc_pool_cancelled(0):
+        sum_spoiled_again(&job, bias)
+    arena_close(&arena)
+    return True

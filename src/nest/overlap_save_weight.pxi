@@ -1,0 +1,314 @@
+# backward_weight by transforms of blocks that overlap (method "fft"), at stride 1.
+#
+#     dw[row, c, j] = Σ_{n,t,i} dy[n, row, d·t + i] · x[n, c, d·(t + j) + i − pad_left]
+#
+# Takes  Views of dy, x and dw with any strides and formats.
+# Gives  dw; false if memory ran out.
+#
+# A block of dy has B − k + 1 positions of a residue i modulo the dilation d, and then zeros up to
+# B = 2·M; that of x the B samples that they meet. Products of their spectra are summed over blocks,
+# residues and samples, so there is one way back for each pair of channels.
+#
+# Lanes run along roots, or across channels where blocks are too short for that: then each number of
+# x meets all lanes of dy, and the sums are conjugates of spectra, those of dw in reverse.
+#
+# Loops, outermost first: sets of groups whose sums fit a budget; batches of blocks; chunks of the
+# pool: first channels of blocks to spectra, then packets, whose products are summed.
+#
+# Gradients that come out not finite are computed again by backward_weight.
+
+# Spectra that are summed, and those of a batch of blocks. Bits depend on the batch.
+cdef enum: WEIGHT_SUMS_BYTES = 4 * 1024 * 1024, BATCH_BYTES = 1024 * 1024
+
+
+cdef struct OverlapSaveWeight:
+    const cc_transforms *transforms
+    const cc_tiles *tiles
+    const void *roots
+    int log_points, threads
+    View dy, x, dw
+    const Geometry *g
+    Py_ssize_t groups, outs, channels
+    Py_ssize_t size, packet, packets
+    bint across                         # lanes are channels
+    Py_ssize_t lanes                    # that channels are taken by: 1 unless across
+    Py_ssize_t dy_rows, x_rows          # channels, or packets of them
+    Blocks blocks                       # of the positions of dy
+    Py_ssize_t units, batch             # blocks of all residues and samples; in a batch
+    Py_ssize_t first_unit, some_units   # the batch
+    Py_ssize_t group, some, most_groups  # the set of groups
+    # [packet][channel][unit]; [packet][row][channel], or across [packet][channel][row]
+    cc_packets dys, xs, sums
+    Py_ssize_t dys_size, xs_size, sums_size  # numbers, of a group
+    Py_ssize_t parts                    # that packets are shared out to
+    void *gradients                     # [row][channel][tap] of all groups, as real numbers
+    unsigned char *spoiled              # [row][channel]: not finite
+    uintptr_t signals                   # of each thread: as many as lanes, twice if across
+    Py_ssize_t signal_size
+
+
+cdef uintptr_t carve_overlap_save_weight(OverlapSaveWeight *job, uintptr_t next) noexcept nogil:
+    cdef Py_ssize_t pairs = job.groups * job.outs * job.channels
+    job.gradients = carve(&next, pairs * job.g.taps * job.size)
+    job.spoiled = <unsigned char *> carve(&next, pairs)
+    job.dys.numbers = carve(&next, job.most_groups * job.dys_size * job.size)
+    job.xs.numbers = carve(&next, job.most_groups * job.xs_size * job.size)
+    job.sums.numbers = carve(&next, job.most_groups * job.sums_size * job.size)
+    job.signals, job.signal_size = next, rounded(
+        (1 + job.across) * job.lanes * (2 * job.size) << job.log_points, 64)
+    return next + job.threads * job.signal_size
+
+
+cdef void transform_channel(
+    const OverlapSaveWeight *job, Py_ssize_t chunk, int worker, real *signals
+) noexcept nogil:
+    """One channel of dy or of x, or a packet of channels, in all blocks of the batch."""
+    cdef Py_ssize_t row = chunk % (job.dy_rows + job.x_rows)
+    cdef Py_ssize_t group = chunk // (job.dy_rows + job.x_rows)
+    cdef Py_ssize_t i, unit, channel, channels = job.channels, lane
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, count = length
+    cdef bint of_dy = row < job.dy_rows
+    cdef const cc_packets *spectra = &job.dys if of_dy else &job.xs
+    cdef const View *array = &job.dy if of_dy else &job.x
+    cdef real *numbers = <real *> spectra.numbers
+    cdef real *signal
+    cdef SignalBlock block
+    if of_dy:
+        numbers += group * job.dys_size
+        channels = job.outs
+    else:
+        numbers += group * job.xs_size
+        row -= job.dy_rows
+    group += job.group
+    for i in range(job.some_units):
+        unit = job.first_unit + i
+        block = block_of(&job.blocks, unit % job.blocks.residues,
+                         unit // job.blocks.residues % job.blocks.most)
+        if of_dy:  # positions, and then zeros
+            count = max(block.count, 0)
+        else:
+            block.sample -= job.g.pad_left
+        for lane in range(job.lanes):
+            channel = row * job.lanes + lane
+            signal = signals + lane * length
+            if channel >= channels or count < length:
+                memset(signal, 0, length * sizeof(real))
+            if channel < channels and count > 0:
+                copy_row[real](array, unit // (job.blocks.residues * job.blocks.most),
+                               group * channels + channel, block.sample, job.blocks.dilation,
+                               count, signal)
+        if job.across:
+            job.transforms.forward_across(job.roots, job.log_points, signals,
+                                          signals + job.lanes * length, numbers
+                                          + row * spectra.row + i * spectra.step, spectra.next)
+        else:
+            job.transforms.forward(job.roots, job.log_points, signals, numbers + row * spectra.row
+                                   + i * spectra.step, spectra.next)
+
+
+cdef void transform_channel_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const OverlapSaveWeight *job = <const OverlapSaveWeight *> context
+    cdef uintptr_t signal = job.signals + worker * job.signal_size
+    if job.size == sizeof(float):
+        transform_channel[float](job, chunk, worker, <float *> signal)
+    else:
+        transform_channel[double](job, chunk, worker, <double *> signal)
+
+
+cdef void add_products_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    """The products of some packets of a group, summed over the batch."""
+    cdef const OverlapSaveWeight *job = <const OverlapSaveWeight *> context
+    cdef Py_ssize_t group = chunk // job.parts, part = chunk % job.parts, size = job.size
+    cdef Py_ssize_t first = part * job.packets // job.parts
+    cdef Py_ssize_t end = (part + 1) * job.packets // job.parts
+    cdef cc_packets dys = job.dys, xs = job.xs, sums = job.sums
+    dys.numbers = <char *> dys.numbers + (group * job.dys_size + first * dys.next) * size
+    xs.numbers = <char *> xs.numbers + (group * job.xs_size + first * xs.next) * size
+    sums.numbers = <char *> sums.numbers + (group * job.sums_size + first * sums.next) * size
+    if job.across:
+        job.transforms.multiply_each(&xs, job.channels, &dys, job.dy_rows, job.some_units, &sums,
+                                     end - first, job.first_unit > 0)
+    else:
+        job.transforms.multiply(&dys, job.outs, &xs, job.channels, job.some_units, &sums,
+                                end - first, job.first_unit > 0)
+
+
+cdef void invert_row(
+    const OverlapSaveWeight *job, Py_ssize_t chunk, int worker, real *signals
+) noexcept nogil:
+    """The gradients of one row of weights, or of a packet of rows."""
+    cdef Py_ssize_t first = chunk % job.dy_rows * job.lanes, group = chunk // job.dy_rows
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, taps = job.g.taps
+    cdef Py_ssize_t channel, row, pair, lane, tap
+    cdef const real *spectra = <const real *> job.sums.numbers + group * job.sums_size
+    cdef real *signal
+    cdef real *gradients
+    group += job.group
+    for channel in range(job.channels):
+        if job.across:
+            job.transforms.inverse_across(
+                job.roots, job.log_points, spectra + channel * job.sums.row
+                + first // job.lanes * job.sums.step, job.sums.next, signals
+                + job.lanes * length, signals)
+        else:
+            job.transforms.inverse(
+                job.roots, job.log_points, spectra + first * job.sums.row
+                + channel * job.sums.step, job.sums.next, signals)
+        for lane in range(min(job.lanes, job.outs - first)):
+            row = group * job.outs + first + lane
+            pair = row * job.channels + channel
+            signal = signals + lane * length
+            gradients = <real *> job.gradients + pair * taps
+            gradients[0] = signal[0]
+            for tap in range(1, taps):
+                gradients[tap] = -signal[length - tap] if job.across else signal[tap]
+            job.spoiled[pair] = not job.transforms.finish(gradients, taps, NULL)
+
+
+cdef void invert_row_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const OverlapSaveWeight *job = <const OverlapSaveWeight *> context
+    cdef uintptr_t signal = job.signals + worker * job.signal_size
+    if job.size == sizeof(float):
+        invert_row[float](job, chunk, worker, <float *> signal)
+    else:
+        invert_row[double](job, chunk, worker, <double *> signal)
+
+
+cdef View real_channels(const View *view, Py_ssize_t channel, Py_ssize_t count) noexcept nogil:
+    """One channel, or one part of a complex one, of all samples."""
+    cdef View part = view[0]
+    part.data = at(view, 0, channel, 0)
+    part.shape[1] = count
+    part.pair = 0
+    return part
+
+
+cdef bint sum_spoiled_gradients(
+    const OverlapSaveWeight *job, const View *gradients
+) noexcept nogil:
+    """What came out not finite, to `gradients` of real numbers; false if memory ran out."""
+    cdef Py_ssize_t row, channel, end
+    cdef View dy, x, dw
+    cdef Geometry g = job.g[0]
+    g.method = DIRECT
+    for row in range(gradients.shape[0]):
+        end = 0
+        while end < job.channels:
+            channel, end = end, end + 1
+            if not job.spoiled[row * job.channels + channel]:
+                continue
+            # neighbours together, but not parts of complex numbers, which lie elsewhere
+            while (end < job.channels and job.spoiled[row * job.channels + end]
+                   and not job.x.pair):
+                end += 1
+            if cc_pool_cancelled(0):
+                return True
+            dy = real_channels(&job.dy, row, 1)
+            x = real_channels(&job.x, row // job.outs * job.channels + channel, end - channel)
+            dw = part_of(gradients, row, 1, channel, end - channel, 0, job.g.taps)
+            if not backward_weight(job.tiles, &dy, &x, &dw, &g, 1, job.size):
+                return False
+    return True
+
+
+cdef void store_gradient_rows(
+    const View *dw, const real *gradients
+) noexcept nogil:
+    cdef Py_ssize_t row, channel
+    for row in range(dw.shape[0]):
+        for channel in range(dw.shape[1]):
+            store_row[real](dw, at(dw, row, channel, 0), dw.strides[2], dw.shape[2],
+                            gradients + (row * dw.shape[1] + channel) * dw.shape[2])
+
+
+cdef bint overlap_save_weight(
+    const cc_tiles *tiles, const View *dy, const View *x, const View *dw, const Geometry *g,
+    Py_ssize_t groups, Py_ssize_t size
+) noexcept nogil:
+    """What backward_weight computes, at stride 1; false if memory ran out, with nothing stored."""
+    cdef OverlapSaveWeight job
+    cdef Py_ssize_t span = g.taps - 1, bytes, group, unit, i
+    cdef View gradients = nothing
+    cdef Arena arena
+    cdef uintptr_t start
+    cdef bint done = True
+    job.transforms, job.tiles = transforms_of(tiles), tiles
+    job.g, job.groups, job.size = g, groups, size
+    job.dy, job.x, job.dw = dy[0], x[0], dw[0]
+    job.x.mode = g.mode
+    job.outs, job.channels = dw.shape[0] // groups, dw.shape[1]
+    job.log_points = block_points(g.taps, job.channels, job.outs)
+    job.roots = cc_roots(job.log_points, size)
+    if job.roots == NULL:
+        return False
+    job.across = job.log_points < CC_MIN_LOG_POINTS
+    job.lanes = job.transforms.lanes if job.across else 1
+    job.packet = 2 * job.transforms.lanes
+    job.packets = (job.lanes << (job.log_points + 1)) // job.packet
+    job.dy_rows = (job.outs + job.lanes - 1) // job.lanes
+    job.x_rows = (job.channels + job.lanes - 1) // job.lanes
+    job.blocks = cut_blocks(dy.shape[2], 0, g.dilation,
+                            ((<Py_ssize_t> 2) << job.log_points) - span, 0)
+    job.units = dy.shape[0] * job.blocks.residues * job.blocks.most
+    prefetch_blocks(&job.dy, job.blocks.hop, g.dilation)
+    prefetch_blocks(&job.x, job.blocks.hop, g.dilation)
+    bytes = (2 * size << job.log_points)
+    job.batch = max(8, min(CC_CHAIN, BATCH_BYTES // ((job.outs + job.channels) * bytes)))
+    job.batch = min(job.batch, job.units)
+    if job.across:  # summands apart, as rows of x are the lanes of packets
+        job.dys.row = job.xs.row = job.sums.step = job.packet
+        job.dys.step, job.xs.step = job.dy_rows * job.packet, job.x_rows * job.packet
+        job.sums.row = job.dy_rows * job.packet
+    else:
+        job.dys.step = job.xs.step = job.sums.step = job.packet
+        job.dys.row = job.xs.row = job.batch * job.packet
+        job.sums.row = job.channels * job.packet
+    job.dys.next = odd_lines(job.batch * job.dy_rows * job.packet, size)
+    job.xs.next = odd_lines(job.batch * job.x_rows * job.packet, size)
+    job.sums.next = odd_lines(job.channels * job.dy_rows * job.packet, size)
+    job.dys_size, job.xs_size = job.packets * job.dys.next, job.packets * job.xs.next
+    job.sums_size = job.packets * job.sums.next
+    job.most_groups = max(1, min(groups, WEIGHT_SUMS_BYTES // (
+        size * (job.dys_size + job.xs_size + job.sums_size))))
+    job.threads = threads_for(dw.shape[0] * dw.shape[1], dy.shape[0] * dy.shape[2])
+    job.threads = <int> min(job.threads, job.most_groups * max(job.packets, job.outs))
+    job.parts = max(1, min(BLOCK_CHUNKS_PER_THREAD * job.threads // job.most_groups, job.packets))
+
+    start = arena_open(&arena, carve_overlap_save_weight(&job, 0))
+    if start == 0:
+        return False
+    carve_overlap_save_weight(&job, start)
+    for group from 0 <= group < groups by job.most_groups:
+        job.group = group
+        job.some = min(job.most_groups, groups - job.group)
+        for unit from 0 <= unit < job.units by job.batch:
+            if cc_pool_cancelled(0):
+                break
+            job.first_unit = unit
+            job.some_units = min(job.batch, job.units - job.first_unit)
+            cc_pool_run(transform_channel_chunk, &job, job.some * (job.dy_rows + job.x_rows),
+                        job.threads)
+            cc_pool_run(add_products_chunk, &job, job.some * job.parts, job.threads)
+        cc_pool_run(invert_row_chunk, &job, job.some * job.dy_rows, job.threads)
+    if not cc_pool_cancelled(0):
+        gradients.data = <char *> job.gradients
+        gradients.shape[0], gradients.shape[1] = dw.shape[0], dw.shape[1]
+        gradients.shape[2] = dw.shape[2]
+        gradients.strides[2] = size
+        gradients.strides[1] = dw.shape[2] * size
+        gradients.strides[0] = dw.shape[1] * gradients.strides[1]
+        for i in range(dw.shape[0] * dw.shape[1]):
+            if job.spoiled[i]:
+                done = sum_spoiled_gradients(&job, &gradients)
+                break
+        if done and not cc_pool_cancelled(0):
+            if dw.pair and size == sizeof(float):
+                join_parts[float](dw, <const float *> job.gradients)
+            elif dw.pair:
+                join_parts[double](dw, <const double *> job.gradients)
+            elif size == sizeof(float):
+                store_gradient_rows[float](dw, <const float *> job.gradients)
+            else:
+                store_gradient_rows[double](dw, <const double *> job.gradients)
+    arena_close(&arena)
+    return done
