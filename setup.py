@@ -34,6 +34,11 @@ if DEBUG:
     FLAGS += ["-DCC_DEBUG"]
     FLAGS += ["/Od"] if MSVC else ["-O1", "-g", "-UNDEBUG", "-Wall", "-Wextra"]
 
+# Names of functions nobody outside can call are a twentieth of the file; who asks for -g wants them.
+LINK_FLAGS = [] if MSVC else ["-pthread"]
+if sys.platform == "linux" and not DEBUG and "-g" not in os.environ.get("CFLAGS", "").split():
+    LINK_FLAGS += ["-s"]
+
 extension = Extension(
     "cconv1d._core",
     sources=[
@@ -51,7 +56,7 @@ extension = Extension(
         (name, "NPY_2_0_API_VERSION") for name in ("NPY_NO_DEPRECATED_API", "NPY_TARGET_VERSION")
     ],
     extra_compile_args=FLAGS,
-    extra_link_args=[] if MSVC else ["-pthread"],
+    extra_link_args=LINK_FLAGS,
 )
 
 (extension,) = cythonize(

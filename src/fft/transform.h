@@ -286,8 +286,8 @@ INLINE void TILE(breadth_first)(const int INVERSE, const int L, const REAL *root
     }
 }
 
-static void TILE(split)(const REAL *roots, int depth, int last_depth, int L, ptrdiff_t node,
-                        ptrdiff_t points, REAL *re, REAL *im, REAL *spectrum, ptrdiff_t stride)
+ONCE void TILE(split)(const REAL *roots, int depth, int last_depth, int L, ptrdiff_t node,
+                      ptrdiff_t points, REAL *re, REAL *im, REAL *spectrum, ptrdiff_t stride)
 {
     if (points > SUBTREE) {
         TILE(node)(0, roots, depth, node, points / 4, re, im, NULL);
@@ -303,9 +303,9 @@ static void TILE(split)(const REAL *roots, int depth, int last_depth, int L, ptr
                             NULL);
 }
 
-static void TILE(join)(const REAL *roots, int depth, int last_depth, int L, ptrdiff_t node,
-                       ptrdiff_t points, REAL *re, REAL *im, const REAL *spectrum,
-                       ptrdiff_t stride, const REAL *scale)
+ONCE void TILE(join)(const REAL *roots, int depth, int last_depth, int L, ptrdiff_t node,
+                     ptrdiff_t points, REAL *re, REAL *im, const REAL *spectrum, ptrdiff_t stride,
+                     const REAL *scale)
 {
     if (points > SUBTREE) {
         for (int r = 0; r < 4; r++)

@@ -29,6 +29,12 @@
 
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
+/* A function that calls itself: GCC otherwise puts several copies of it into each. */
+#ifdef __clang__
+#define ONCE static __attribute__((noinline))
+#else
+#define ONCE static __attribute__((noinline, noclone))
+#endif
 #define PREFETCH_W(address) __builtin_prefetch(address, 1)
 /* Loads through the pointer stay in their branch: GCC takes what branches have in common before
  * them, and has no registers left then. */
@@ -42,6 +48,7 @@
 #endif
 #else
 #define INLINE static __forceinline
+#define ONCE static __declspec(noinline)
 #define PREFETCH_W(address) ((void)(address))
 #define HERE(pointer) ((void)(pointer))
 #define UNROLL
@@ -126,19 +133,20 @@ static int has_avx512(void)
 
 /* --- the table ------------------------------------------------------------------------------- */
 
-#define LEVEL_ROW(name, supported)                                                             \
+#define LEVEL_ROW(name, supported, transforms)                                                 \
     {#name, supported, &name##_f32_tiles, &name##_f64_tiles, &name##_f32_float16,              \
-     &name##_f32_bfloat16, &name##_f32_transforms, &name##_f64_transforms}
+     &name##_f32_bfloat16, &transforms##_f32_transforms, &transforms##_f64_transforms}
 
 const cc_level cc_levels[] = {
 #if defined(__aarch64__)
-    LEVEL_ROW(neon, always),
+    LEVEL_ROW(neon, always, neon),
 #else
-    LEVEL_ROW(baseline, always),
+    LEVEL_ROW(baseline, always, baseline),
 #endif
 #ifdef CC_X86_LEVELS
-    LEVEL_ROW(avx2, has_avx2),
-    LEVEL_ROW(avx512, has_avx512),
+    LEVEL_ROW(avx2, has_avx2, avx2),
+    /* transforms with 512 bits have been measured nowhere, and would take a tenth of the wheel */
+    LEVEL_ROW(avx512, has_avx512, avx2),
 #endif
 };
 const int cc_level_count = sizeof cc_levels / sizeof cc_levels[0];
