@@ -34,7 +34,8 @@ if DEBUG:
     FLAGS += ["-DCC_DEBUG"]
     FLAGS += ["/Od"] if MSVC else ["-O1", "-g", "-UNDEBUG", "-Wall", "-Wextra"]
 
-# Names of functions nobody outside can call are a twentieth of the file; who asks for -g wants them.
+# Names of functions that nobody outside can call are a twentieth of the file. Who asks for -g wants
+# them.
 LINK_FLAGS = [] if MSVC else ["-pthread"]
 if sys.platform == "linux" and not DEBUG and "-g" not in os.environ.get("CFLAGS", "").split():
     LINK_FLAGS += ["-s"]
