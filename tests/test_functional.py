@@ -105,8 +105,8 @@ def test_names_and_defaults():
         return ", ".join(str(p.replace(annotation=p.empty)) for p in parameters).replace(" = ", "=")
 
     transposed = "stride=1, padding=0, output_padding=0, groups=1, dilation=1"
-    result = "layout='NCL', out=None, accumulate=False"
-    results = "layout='NCL', needs=(True, True, True), out=None, accumulate=False"
+    result = "layout='NCL', method='direct', out=None, accumulate=False"
+    results = "layout='NCL', method='direct', needs=(True, True, True), out=None, accumulate=False"
     assert signature(conv1d) == f"input, weight, bias=None, {geometry}, {result}"
     assert signature(conv1d_backward) == f"grad_output, input, weight, {geometry}, {results}"
     assert (
@@ -352,11 +352,12 @@ def test_an_option_that_changes_between_calls(backend):
         ("padding_mode", ("reflect", np.str_("zeros"))),
         ("layout", ("NLC", np.str_("NCL"))),
         ("size", (1, False, 0.0)),
+        ("method", ("fft", np.str_("direct"))),
     ],
 )
 def test_a_plan_is_remembered_for_all_of_its_options(option, others):
     """Each in turn with a value that may be equal to the usual one, but is another."""
-    usual = Options(2, (1, 2), 1, 1, "zeros", "NCL", 0)
+    usual = Options(2, (1, 2), 1, 1, "zeros", "NCL", 0, "direct")
     plan = Planner("", lambda name, shapes, options: (shapes, options))  # as it was called
     for other in others:
         changed = usual._replace(**{option: other})
