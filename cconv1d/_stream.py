@@ -344,7 +344,10 @@ class Stream:
     def _all_positions(self) -> Ints:
         if self._positions is not None:
             return self._positions.copy()
-        return np.full(self._batch or 0, self._position, np.int64)
+        return np.full(1 if self._batch is None else self._batch, self._position, np.int64)
+
+    def _all_slacks(self, positions: Ints) -> Ints:
+        return np.full_like(positions, self._slack) if self._slacks is None else self._slacks
 
     @property
     def state(self) -> tuple[Array, Any]:
@@ -847,7 +850,7 @@ class Stream:
             self._at(buffer, 0, kept)[...] = aside
         there = rows >= 0
         positions[rows[there]] += lengths[there]
-        slacks = np.full_like(positions, self._slack) if self._slacks is None else self._slacks
+        slacks = self._all_slacks(positions)
         slacks[rows[there]] = np.minimum(slacks[rows[there]] + lengths[there], self._extra)
         self._place_rows(positions, slacks)
         if out is not None:
@@ -921,7 +924,7 @@ class Stream:
         function = "Stream.finish"
         if self._batch is None and rows is not None:
             raise ValueError(f"{function}: rows are for a stream with a batch")
-        positions = self._all_positions() if self._batch is not None else np.array([self._position])
+        positions = self._all_positions()
         if rows is None:
             meant = np.arange(len(positions))
         else:
@@ -966,7 +969,7 @@ class Stream:
         if self._batch is None:
             self._move_to(-1)
         else:
-            slacks = np.full_like(positions, self._slack) if self._slacks is None else self._slacks
+            slacks = self._all_slacks(positions)
             slacks[meant[meant >= 0]] = 0
             self._place_rows(positions, slacks)
         return y
@@ -1017,7 +1020,7 @@ class Stream:
         found = self._check_rows(function, rows, np.size(rows))
         meant = found[found >= 0]
         positions = self._all_positions()
-        slacks = np.full_like(positions, self._slack) if self._slacks is None else self._slacks
+        slacks = self._all_slacks(positions)
         self._at(self._buffer, self._end - self._kept, self._end)[meant] = 0
         positions[meant] = slacks[meant] = 0
         self._place_rows(positions, slacks)
@@ -1040,8 +1043,8 @@ class Stream:
             If the stream is finished, or in use by another thread.
         """
         function = "Stream.rewind"
-        positions = self._all_positions() if self._batch is not None else np.array([self._position])
-        slacks = np.full_like(positions, self._slack) if self._slacks is None else self._slacks
+        positions = self._all_positions()
+        slacks = self._all_slacks(positions)
         if self._batch is None or np.ndim(n) == 0:
             steps = np.full_like(positions, integer(function, "n", n, 0))
         else:
