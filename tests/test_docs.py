@@ -17,6 +17,7 @@ import pytest
 
 import cconv1d
 from cconv1d import (
+    _causal,
     _config,
     _execute,
     _functional,
@@ -31,22 +32,14 @@ from cconv1d import (
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        cconv1d,
-        _config,
-        _execute,
-        _functional,
-        _geometry,
-        _prepared,
-        _signal,
-        _step,
-        _stream,
-        _threads,
-    ],
-    ids=lambda m: m.__name__,
+MODULES = (
+    cconv1d,
+    *(_causal, _config, _execute, _functional, _geometry, _prepared),
+    *(_signal, _step, _stream, _threads),
 )
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
 def test_examples_in_docstrings(module):
     failed, tried = doctest.testmod(module)
     assert tried > 0
