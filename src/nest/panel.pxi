@@ -282,7 +282,7 @@ cdef void copy_samples(
     Py_ssize_t step, Py_ssize_t count, real *to, Py_ssize_t width
 ) noexcept nogil:
     """to[p][l] = array[n, channel + l, sample + p·step] for some channels, else 0 up to `width`."""
-    cdef Py_ssize_t length = array.shape[2], size = channels * sizeof(real), p, i, place
+    cdef Py_ssize_t length = array.shape[2], size = channels * sizeof(real), p, place
     cdef Py_ssize_t stored = channels * sizeof(uint16_t) if array.half != NULL else size
     cdef const char *first = at(array, n, channel, 0)
     cdef const char *row
@@ -299,12 +299,10 @@ cdef void copy_samples(
             if array.half != NULL:
                 load_row[real](array, row, sizeof(uint16_t), channels, to)
                 memset(to + channels, 0, (width - channels) * sizeof(real))
-            elif channels < width or size % COPY_BYTES:
-                memcpy(to, row, size)
-                memset(to + channels, 0, (width - channels) * sizeof(real))
-            else:  # without a call for each
-                for i from 0 <= i < size by COPY_BYTES:
-                    memcpy(<char *> to + i, row + i, COPY_BYTES)
+            else:
+                copy_short(to, row, size)
+                if channels < width:
+                    memset(to + channels, 0, (width - channels) * sizeof(real))
         to += width
 
 
