@@ -421,6 +421,8 @@ cdef PackedWeights packed_weights(
                         groups, transposed, channels_last)
         weights.memory = PyMem_RawMalloc(carve_prepacked(&prepacking, size, 0) + 64)
         done = weights.memory != NULL
+        if done and subnormal_scratch:
+            fill_subnormal(weights.memory, carve_prepacked(&prepacking, size, 0) + 64)
         if done:
             start = <uintptr_t> weights.memory
             carve_prepacked(&prepacking, size, start + 64 - start % 64)
@@ -658,6 +660,12 @@ def enable_few_positions(bint enabled):
     """Whether the nests for few positions may be chosen; the tests compare bits without them."""
     global few_positions_enabled
     few_positions_enabled = enabled
+
+
+def fill_scratch(bint subnormal):
+    """Whether scratch begins with subnormal numbers, that the tests see what is read unset."""
+    global subnormal_scratch
+    subnormal_scratch = subnormal
 
 
 def set_few_positions(Py_ssize_t positions):

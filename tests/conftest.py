@@ -7,6 +7,8 @@ for emulators and checkers of memory.
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import warnings
 from contextlib import contextmanager
 
@@ -87,6 +89,16 @@ def each_native():
         return results
 
     return run
+
+
+@pytest.fixture(scope="session")
+def compiler():
+    """The command of a C compiler."""
+    names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
+    for command in map(shlex.split, filter(None, names)):
+        if shutil.which(command[0]):
+            return command
+    pytest.skip("there is no C compiler")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -24,15 +23,6 @@ pytestmark = [
     pytest.mark.skipif(not SOURCE.exists(), reason="the source tree is not beside the tests"),
     pytest.mark.skipif(sys.platform == "win32", reason="the driver is written for POSIX systems"),
 ]
-
-
-@pytest.fixture(scope="module")
-def compiler() -> list[str]:
-    names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
-    for command in map(shlex.split, filter(None, names)):
-        if shutil.which(command[0]):
-            return command
-    pytest.skip("there is no C compiler")
 
 
 def run(command: list[str | Path], deadline: float, **environment: str) -> str:

@@ -10,7 +10,6 @@ import ctypes
 import gc
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -193,16 +192,13 @@ def fail_allocations(function):
 
 
 @pytest.fixture(scope="module")
-def faults(tmp_path_factory):
+def faults(compiler, tmp_path_factory):
     """The environment of a process whose allocations can be made to fail."""
     if platform.libc_ver()[0] != "glibc":
         pytest.skip("faults.c is for the GNU C library")
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
-        pytest.skip("there is no C compiler")
     library = tmp_path_factory.mktemp("faults") / "faults.so"
     strict = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
-    subprocess.run([compiler, *strict, HERE / "faults.c", "-o", library, "-ldl"], check=True)
+    subprocess.run([*compiler, *strict, HERE / "faults.c", "-o", library, "-ldl"], check=True)
     environment = {
         "LD_PRELOAD": str(library),
         "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]),

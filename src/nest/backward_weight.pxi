@@ -302,8 +302,8 @@ cdef void backward_weight_block(
                 else:
                     term_offsets, samples = offset, panel
                     pack_panel[real](&job.x, n, 1, 0, group * job.terms.channels, &job.terms,
-                                     first_term + t, first_term + t + count, p0, inside, inside,
-                                     panel, offset)
+                                     first_term + t, first_term + t + count, p0, inside, panel,
+                                     offset)
                 if job.dw_dot:
                     add_dw_dot[real](tiles, samples, term_offsets, count, job.g.step, dy_rows,
                                      dy_offset, rows, inside, sums + t * CC_LANES, terms)

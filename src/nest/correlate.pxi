@@ -197,8 +197,7 @@ cdef void correlate_range(
                                         first + lowest_sample(terms))
         else:
             pack_panel[real](&job.array, n, signals, job.signal_pitch, group * job.sum.channels,
-                             terms, t0, t1, first, end - first, rounded(count, job.sum.width),
-                             panel, offset)
+                             terms, t0, t1, first, rounded(count, job.sum.width), panel, offset)
         correlate_panel[real](target, target_phase, samples, term_offsets, packed, t0, t1,
                               total, part, target_n, target_group, target_first, count, stage)
     if job.buffered:

@@ -252,6 +252,19 @@ cdef void gather_panel(
         n += 1
 
 
+cdef inline void clear_idle_lanes(
+    const WeightPanels *job, Py_ssize_t lanes, Py_ssize_t positions, real *panel
+) noexcept nogil:
+    """Zeros in the lanes of the last tile that have no term."""
+    cdef Py_ssize_t width = job.tiles.gemm_lanes, used = lanes % width, p
+    if used == 0:
+        return
+    panel += lanes // width * job.panel_tile + used
+    for p in range(positions):
+        memset(panel, 0, (width - used) * sizeof(real))
+        panel += job.panel_row
+
+
 cdef const real *dy_rows_of(
     const WeightPanels *job, const PanelScratch *own, Py_ssize_t first_row, Py_ssize_t rows,
     Py_ssize_t q, Py_ssize_t count, real *copies
@@ -409,6 +422,7 @@ cdef void weight_block(
     for q from 0 <= q < job.positions by job.range_size:
         positions = min(job.range_size, job.positions - q)
         gather_panel[real](job, own, group, first_term, terms, q, positions, panel)
+        clear_idle_lanes[real](job, lanes, positions, panel)
         # tiles of rows, shared out evenly, parts of a number to the same tile
         row = first_row
         tiles_left = (last_row - row + tiles.gemm_rows - 1) // tiles.gemm_rows

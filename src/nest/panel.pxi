@@ -309,12 +309,12 @@ cdef void copy_samples(
 cdef void pack_panel(
     const View *array, Py_ssize_t n, Py_ssize_t signals, Py_ssize_t signal_pitch,
     Py_ssize_t first_channel, const Terms *terms, Py_ssize_t first_term, Py_ssize_t last_term,
-    Py_ssize_t position, Py_ssize_t positions, Py_ssize_t width, real *panel, int32_t *offset
+    Py_ssize_t position, Py_ssize_t width, real *panel, int32_t *offset
 ) noexcept nogil:
     """The samples that some terms need at `width` positions, and where each term's begin.
 
-    They are those of one signal or, where taps share rows, of several, each for `positions` of them
-    and `signal_pitch` from the one before.
+    They are those of one signal or, where taps share rows, of several, each `signal_pitch` from the
+    one before.
     """
     cdef const Geometry *g = terms.g
     cdef Py_ssize_t channel = first_term // terms.per_channel
@@ -341,8 +341,8 @@ cdef void pack_panel(
                                      else residue + u * g.period)
                 used = pack_taps[real](
                     array, n, signals, signal_pitch, first_channel + channel, channels, pitch,
-                    terms, residue, u, last_u, position, positions, width, panel, used,
-                    first, offset + (first - first_term))
+                    terms, residue, u, last_u, position, width, panel, used, first,
+                    offset + (first - first_term))
         t += end - begin + (channels - 1) * terms.per_channel
         used += (channels - 1) * pitch
         begin = 0
@@ -360,8 +360,7 @@ cdef Py_ssize_t pack_taps(
     const View *array, Py_ssize_t n, Py_ssize_t signals, Py_ssize_t signal_pitch,
     Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t pitch, const Terms *terms,
     Py_ssize_t residue, Py_ssize_t tap, Py_ssize_t last_tap, Py_ssize_t position,
-    Py_ssize_t positions, Py_ssize_t width, real *panel, Py_ssize_t used, Py_ssize_t t,
-    int32_t *offset
+    Py_ssize_t width, real *panel, Py_ssize_t used, Py_ssize_t t, int32_t *offset
 ) noexcept nogil:
     """Some taps of a residue, whose first is the term `t`, behind what is used of the panel.
 
@@ -379,8 +378,10 @@ cdef Py_ssize_t pack_taps(
         if ahead < 0:
             first += (taps - 1) * ahead
         for i in range(signals):
+            # up to the next signal or the end, as idle lanes read what lies between
             copy_rows[real](array, n + i, channel, channels, first * terms.in_step + phase,
-                            terms.in_step, length if signals == 1 else length - width + positions,
+                            terms.in_step,
+                            signal_pitch if i < signals - 1 else length - i * signal_pitch,
                             panel + (used + i * signal_pitch), pitch)
         for c in range(channels):
             for u in range(taps):
