@@ -22,12 +22,13 @@ __all__ = ["MethodChoice", "choose_method"]
 # In multiply-adds of a dense direct sum at avx512, where direct gains most; transforms are the same
 # at avx2. So what pays by these numbers pays at both levels. Sapphire Rapids, one thread, float32:
 # a multiply-add takes .0125 ns (double .025, and the rest twice as long, too), a complex number
-# that is transformed and back 1.5 ns, a product of two .12 ns, one of weights 2.5 to 3 ns, more
-# where they leave the caches. Of 2364 random layers (1 to 360 channels, dense, in groups and
+# that is transformed and back 1.5 ns, a product of two .12 ns, one of weights 2.5 to 3 ns, 9 and
+# more where they leave the caches. Of 2364 random layers (1 to 360 channels, dense, in groups and
 # depthwise; 3 to 2000 taps, up to 10^6 positions, dilations, both layouts, float32 and float64,
-# avx2 and avx512) these numbers leave 189 to transforms: none of their three maps is slower than
+# avx2 and avx512) these numbers leave 187 to transforms: none of their three maps is slower than
 # direct, by the least 1.05 times as fast, in the geometric mean 2.8 times forward and 3.8 for the
-# gradient of the weight at avx512.
+# gradient of the weight at avx512. With two threads, which share the way to the memory, 145 others
+# of up to 500 channels: at the least 1.04 times, in the geometric mean 2.5.
 
 #: A complex number of a block of one channel, on either side, there and back.
 TRANSFORM_COST = 140
@@ -35,6 +36,8 @@ TRANSFORM_COST = 140
 PRODUCT_COST = 11
 #: A complex number of the weights of a pair of channels.
 WEIGHT_COST = 250
+#: The same where the spectra of a group have more numbers than the caches hold.
+LARGE_WEIGHT_COST, LARGE_SPECTRA = 1000, 2**20
 #: What transforms must gain to be taken.
 LEAST_GAIN = 1.2
 
@@ -76,7 +79,8 @@ def fft_products(taps: int, channels: int, outs: int, g: Geometry) -> int:
         blocks, outs = rounded(blocks, LANES), rounded(outs, LANES)
     pairs = channels * outs
     samples = TRANSFORM_COST * (channels + outs) + PRODUCT_COST * pairs
-    return points * (blocks * samples + WEIGHT_COST * pairs)
+    large = 2 * points * pairs > LARGE_SPECTRA
+    return points * (blocks * samples + (LARGE_WEIGHT_COST if large else WEIGHT_COST) * pairs)
 
 
 # --- the choice ---------------------------------------------------------------------------------

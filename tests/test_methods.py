@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import Case
 
 import cconv1d
 from cconv1d import MethodChoice, choose_method
@@ -150,3 +152,104 @@ def test_small_calls_are_usual_ones(backend):
         direct = cconv1d.conv1d_backward(cconv1d.conv1d(x, w), x, w)
         for one, other in zip(auto, direct, strict=True):
             assert one.tobytes() == other.tobytes()
+
+
+# --- weights that are kept -----------------------------------------------------------------------
+
+PREPARED = [
+    Case(2, 1, 3, 5, 700, 40, 1, "causal", 1),
+    Case(1, 1, 16, 17, 300, 9, 1, "same", 2),
+    Case(2, 3, 9, 30, 400, 6, 1, "full", 1),
+    Case(1, 70, 1, 1, 600, 130, 1, "same", 1),
+    Case(2, 2, 8, 8, 300, 20, 1, (19, 4), 3, "reflect"),
+    Case(1, 1, 9, 70, 200, 7, 1, "same", 1, "replicate"),
+]
+
+
+@pytest.mark.parametrize("layout", ["NCL", "NLC"])
+@pytest.mark.parametrize("dtype", ["f", "d", "F", "D", "e"])
+@pytest.mark.parametrize("case", PREPARED, ids=str)
+def test_prepared(case, dtype, layout, backend):
+    """Spectra that are kept give the bits of those that a call makes, for any batch and length."""
+    x, w, b, _ = case.normal(1, dtype)
+    options = case.options | {"method": "fft", "layout": layout}
+    layer = cconv1d.PreparedConv1d(w, b, **options)
+    for length in (x.shape[2], x.shape[2] - 7):
+        for batch in (slice(None), slice(0, 1)):
+            part = x[batch, :, :length]
+            part = part.swapaxes(1, 2) if layout == "NLC" else part
+            y = cconv1d.conv1d(part, w, b, **options)
+            for _ in range(2):
+                assert layer(part).tobytes() == y.tobytes()
+                ours = layer.backward(y, part)
+                theirs = cconv1d.conv1d_backward(y, part, w, **options)
+                for one, other in zip(ours, theirs, strict=True):
+                    assert one.tobytes() == other.tobytes()
+
+
+def test_prepared_weights_are_transformed_once(native):
+    case = PREPARED[0]
+    x, w, b, _ = case.normal(1, "f")
+    layer = cconv1d.PreparedConv1d(w, b, **case.options, method="fft")
+    y = layer(x)
+    layer.backward(y, x)
+    kept = dict(layer._packed)
+    assert len(kept) == 2
+    layer.backward(layer(x), x)
+    assert layer._packed == kept
+    again = pickle.loads(pickle.dumps(layer))
+    assert again(x).tobytes() == y.tobytes()
+    assert repr(again) == repr(layer)
+    assert repr(layer).endswith("method='fft')")
+
+
+def test_prepared_at_another_level(each_native):
+    """Spectra lie in packets of as many numbers as there are lanes, so they are made again."""
+    x, w, b, _ = PREPARED[1].normal(1, "f")
+    options = PREPARED[1].options | {"method": "fft"}
+    layer = cconv1d.PreparedConv1d(w, b, **options)
+    each_native(lambda: [layer(x)])
+    results = each_native(lambda: (layer(x), cconv1d.conv1d(x, w, b, **options)))
+    for ours, theirs in results.values():
+        assert ours.tobytes() == theirs.tobytes()
+
+
+@pytest.mark.parametrize("where", ["x", "w"])
+def test_prepared_with_what_is_not_finite(where, native):
+    """Results of spoiled blocks are summed from the weights themselves."""
+    for case in PREPARED:
+        arrays = dict(zip("xwb", case.normal(1, "f")[:3], strict=True))
+        arrays[where].reshape(-1)[5] = np.inf
+        options = case.options | {"method": "fft"}
+        layer = cconv1d.PreparedConv1d(arrays["w"], arrays["b"], **options)
+        y = cconv1d.conv1d(*arrays.values(), **options)
+        assert layer(arrays["x"]).tobytes() == y.tobytes()
+        direct = cconv1d.conv1d(*arrays.values(), **case.options)
+        np.testing.assert_array_equal(np.isfinite(y), np.isfinite(direct))
+
+
+def test_prepared_chooses_as_conv1d_does(native):
+    for x, w, options, chosen in LAYERS:
+        if len(w) == 4:
+            continue
+        x, w = arrays_of(x, w)
+        options = {"padding": 15, **options}
+        layer = cconv1d.PreparedConv1d(w, **options, method="auto")
+        y = cconv1d.conv1d(x, w, **options, method=chosen)
+        for _ in range(2):
+            assert layer(x).tobytes() == y.tobytes()
+            for one, other in zip(
+                layer.backward(y, x)[:2],
+                cconv1d.conv1d_backward(y, x, w, **options, method=chosen),
+                strict=False,
+            ):
+                assert one.tobytes() == other.tobytes()
+
+
+def test_prepared_refuses_what_its_method_does_not_take():
+    with pytest.raises(ValueError, match="PreparedConv1d: method 'fft' rounds"):
+        cconv1d.PreparedConv1d(np.arange(3), method="fft")
+    with pytest.raises(ValueError, match=r"PreparedConv1d: method 'fft' .* stride 1 only, not 2"):
+        cconv1d.PreparedConv1d([1.0, 2.0], stride=2, method="fft")
+    with pytest.raises(ValueError, match="PreparedConv1d: method must be 'direct'"):
+        cconv1d.PreparedConv1d([1.0, 2.0], method="fast")
