@@ -203,6 +203,19 @@ def test_prepared_weights_are_transformed_once(native):
     assert repr(layer).endswith("method='fft')")
 
 
+def test_prepared_spectra_are_taken(native):
+    """The weights, which they could be made from again, are changed here against all rules."""
+    for case in PREPARED[:4]:
+        x, w, b, _ = case.normal(1, "f")
+        layer = cconv1d.PreparedConv1d(w, b, **case.options, method="fft")
+        y = layer(x)
+        dx = layer.backward(y, x, needs=(True, False, False)).input
+        layer.weight.setflags(write=True)
+        layer.weight[...] = 0
+        assert layer(x).tobytes() == y.tobytes()
+        assert layer.backward(y, x, needs=(True, False, False)).input.tobytes() == dx.tobytes()
+
+
 def test_prepared_at_another_level(each_native):
     """Spectra lie in packets of as many numbers as there are lanes, so they are made again."""
     x, w, b, _ = PREPARED[1].normal(1, "f")

@@ -556,7 +556,9 @@ cdef bint overlap_save(
         job.at_once = MANY_SPECTRA_BYTES // bytes
     job.at_once = max(1, min(job.at_once, MOST_BLOCKS_AT_ONCE if job.across
                              else MOST_BLOCKS_AT_ONCE // 4, job.units))
-    job.most_groups = groups if job.kept else max(1, min(groups, WEIGHT_SPECTRA_BYTES // (job.group_size * size)))
+    job.most_groups = groups
+    if not job.kept:
+        job.most_groups = max(1, min(groups, WEIGHT_SPECTRA_BYTES // (job.group_size * size)))
     while (job.at_once > 1 and job.most_groups * (job.units // job.at_once)
             < BLOCK_CHUNKS_PER_THREAD * job.threads and job.threads > 1):
         job.at_once -= 1
