@@ -27,6 +27,7 @@ from ._functional import (
     conv_transpose1d_backward,
 )
 from ._geometry import conv1d_output_length, conv_transpose1d_output_length
+from ._methods import MethodChoice, choose_method
 from ._prepared import PreparedConv1d
 from ._signal import convolve, correlate
 from ._step import StepGradients, conv1d_step, conv1d_step_backward
@@ -37,6 +38,7 @@ from ._version import __version__
 __all__ = [
     "CausalGradients",
     "Gradients",
+    "MethodChoice",
     "PreparedConv1d",
     "StepGradients",
     "Stream",
@@ -45,6 +47,7 @@ __all__ = [
     "causal_conv1d_fn",
     "causal_conv1d_update",
     "causal_conv1d_varlen_states",
+    "choose_method",
     "conv1d",
     "conv1d_backward",
     "conv1d_backward_input",

@@ -80,9 +80,14 @@ def as_arrays(function: str, **arguments: Any) -> Sequence[Any]:
     ]
 
 
+def rounds(dtype: np.dtype[Any]) -> bool:
+    """Whether sums of such numbers are rounded."""
+    return dtype.kind in "fc" or is_bfloat16(dtype)
+
+
 def check_fft_dtype(function: str, dtype: np.dtype[Any]) -> None:
     """Refuse to round what is exact."""
-    if dtype.kind not in "fc" and not is_bfloat16(dtype):
+    if not rounds(dtype):
         raise ValueError(
             f"{function}: method 'fft' rounds, so it takes floating-point and complex numbers "
             f"only, not {dtype}"

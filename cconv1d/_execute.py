@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._arrays import Array, check_fft_dtype
+from ._arrays import Array
 from ._backend import kernels_for
 from ._kernels import BACKWARD_BIAS, BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD
+from ._methods import settled
 from ._plans import Plan, Shape
 
 
@@ -260,7 +261,7 @@ def one(
     """
     dtype = operands[0].dtype
     if plan.geometry.method:
-        check_fft_dtype(function, dtype)
+        plan = settled(function, plan, dtype)
     if out is None and accumulate is False:
         result = empty(function, shape, dtype)
     else:
@@ -310,7 +311,7 @@ def gradients(
     needed = check_needs(function, needs)
     dtype = tasks[0].first.dtype
     if plan.geometry.method:
-        check_fft_dtype(function, dtype)
+        plan = settled(function, plan, dtype)
     outs = check_outs(function, tasks, needed, out, accumulate, dtype, arguments)
 
     # Memory may run out, and then every out must be as it was: what is computed last is the only

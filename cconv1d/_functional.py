@@ -18,7 +18,7 @@ from ._execute import (
     gradients,
     one,
 )
-from ._geometry import DIRECT, IntLike, Method, Padding, PaddingMode, Pads
+from ._geometry import AUTO, DIRECT, IntLike, Method, Padding, PaddingMode, Pads
 from ._kernels import BACKWARD_BIAS, BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD
 from ._plans import (
     Layout,
@@ -107,9 +107,9 @@ def conv1d(
     layout : {"NCL", "NLC"}, optional
         "NLC": the last two axes of every signal are exchanged, (N, L, C) or (L, C), in `input`
         and in the result alike; the weight is the same.
-    method : {"direct", "fft"}, optional
+    method : {"direct", "fft", "auto"}, optional
         How it is computed. "fft": by transforms of blocks that overlap, which takes less time for
-        long kernels and for many channels; see Notes.
+        long kernels and for many channels; see Notes. "auto": by the one that `choose_method` says.
     out : ndarray, optional
         Where the result is written: of its shape and dtype, writeable, and without memory in
         common with an argument.
@@ -199,7 +199,7 @@ def conv1d(
         ...
     ValueError: conv1d: bias must have shape (8,), one number for each output channel, not (2,)
     """
-    if accumulate is False and method is DIRECT:
+    if accumulate is False and (method is DIRECT or method is AUTO):
         options = (stride, padding, dilation, groups, padding_mode, layout, 0)
         usual = usual_conv1d.one(input, weight, bias, None, options, out)
         if usual is not None:
@@ -300,7 +300,7 @@ def conv1d_backward(
     >>> grads.bias
     array([3.])
     """
-    if out is None and accumulate is False and method is DIRECT:
+    if out is None and accumulate is False and (method is DIRECT or method is AUTO):
         options = (stride, padding, dilation, groups, padding_mode, layout, 0)
         usual = usual_conv1d_backward.gradients(grad_output, input, weight, None, options, needs)
         if usual is not None:
@@ -398,7 +398,7 @@ def conv1d_backward_input(
     >>> conv1d_backward_input([1.0, 10.0, 100.0], [2.0, 3.0], input_length=4)
     array([  2.,  23., 230., 300.])
     """
-    if accumulate is False and method is DIRECT:
+    if accumulate is False and (method is DIRECT or method is AUTO):
         options = (stride, padding, dilation, groups, padding_mode, layout, input_length)
         usual = usual_conv1d_backward_input.one(grad_output, weight, None, None, options, out)
         if usual is not None:
@@ -492,7 +492,7 @@ def conv1d_backward_weight(
     array([[21., 32.],
            [54., 65.]])
     """
-    if accumulate is False and per_sample is False and method is DIRECT:
+    if accumulate is False and per_sample is False and (method is DIRECT or method is AUTO):
         options = (stride, padding, dilation, groups, padding_mode, layout, kernel_size)
         usual = usual_conv1d_backward_weight.one(grad_output, input, None, None, options, out)
         if usual is not None:
@@ -621,7 +621,7 @@ def conv_transpose1d(
     >>> conv_transpose1d(coarse, kernels, stride=2, padding=1).shape
     (2, 3, 200)
     """
-    if accumulate is False and method is DIRECT:
+    if accumulate is False and (method is DIRECT or method is AUTO):
         options = (stride, padding, dilation, groups, "zeros", layout, output_padding)
         usual = usual_conv_transpose1d.one(input, weight, bias, None, options, out)
         if usual is not None:
@@ -721,7 +721,7 @@ def conv_transpose1d_backward(
     >>> grads.bias
     array([111.])
     """
-    if out is None and accumulate is False and method is DIRECT:
+    if out is None and accumulate is False and (method is DIRECT or method is AUTO):
         options = (stride, padding, dilation, groups, "zeros", layout, output_padding)
         usual = usual_conv_transpose1d_backward.gradients(
             grad_output, input, weight, None, options, needs

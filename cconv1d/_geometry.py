@@ -41,18 +41,22 @@ PaddingWord = Literal["valid", "same", "same_lower", "causal", "full"]
 Padding = Pads | PaddingWord
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
-Method = Literal["direct", "fft"]
+Method = Literal["direct", "fft", "auto"]
 
 PADDING_WORDS: tuple[str, ...] = get_args(PaddingWord)
 
 #: What the samples beyond the ends are; a `Geometry` holds the place in this tuple.
 PADDING_MODES: tuple[str, ...] = get_args(PaddingMode)
 
-#: How a sum is computed; a `Geometry` holds the place in this tuple.
+#: How a sum is computed; a `Geometry` holds the place in this tuple. The compiled side knows the
+#: first two: what "auto" is, `_methods` says before.
 METHODS: tuple[str, ...] = get_args(Method)
 
-#: The default, as an object to compare with.
-DIRECT = METHODS[0]
+#: The default, and what chooses, as objects to compare with.
+DIRECT, AUTO = METHODS[0], METHODS[2]
+
+#: Their places.
+FFT_NUMBER, AUTO_NUMBER = 1, 2
 
 #: The longest kernel that there are transforms for.
 FFT_MAX_TAPS = 2**20
@@ -175,16 +179,16 @@ def method_number(function: str, method: object, stride: object, taps: object) -
     """The place of a method in METHODS, if it takes such a kernel."""
     if not isinstance(method, str) or method not in METHODS:
         kind = ValueError if isinstance(method, str) else TypeError
-        raise kind(f"{function}: method must be 'direct' or 'fft', not {method!r}")
+        raise kind(f"{function}: method must be 'direct', 'fft' or 'auto', not {method!r}")
     number = METHODS.index(method)
     stride = integer(function, "stride", unwrap_single(stride), 1)
     taps = integer(function, "kernel_size", taps, 1)
-    if number and stride != 1:
+    if number == FFT_NUMBER and stride != 1:
         raise ValueError(
             f"{function}: method 'fft' computes the outputs at every position, so it takes stride "
             f"1 only, not {stride}"
         )
-    if number and taps > FFT_MAX_TAPS:
+    if number == FFT_NUMBER and taps > FFT_MAX_TAPS:
         raise ValueError(
             f"{function}: method 'fft' takes kernels of at most 2**20 taps, not {taps}"
         )

@@ -8,6 +8,7 @@ from math import prod
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from ._geometry import (
+    AUTO_NUMBER,
     DIRECT,
     MAX_SIZE,
     Geometry,
@@ -118,7 +119,7 @@ class Planner:
         ):
             return self._check(self.function, shapes, options)
         plan = self._remembered(shapes, options)
-        if self._learner is not None and method == DIRECT:
+        if self._learner is not None and not plan.geometry.method:
             self._learner.learn(shapes, options[:-1], plan)
         return plan
 
@@ -226,6 +227,8 @@ def make_plan(
 ) -> Plan:
     """The plan for (N, C, L) and (K, C/groups, k), where the user's signals have so many axes."""
     y = x[0], outs, geometry.output_length
+    if geometry.method == AUTO_NUMBER and prod(y[1:]) * prod(w[1:]) < SMALL_PRODUCTS:
+        geometry = geometry._replace(method=0)  # which `_methods.choose` says of them, too
     channels_last = layout == "NLC" and axes > 1
     samples = x[:1] if per_sample else ()
     return Plan(

@@ -9,11 +9,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _backend
-from ._arrays import Array, as_arrays, same_dtype
+from ._arrays import Array, as_arrays, check_fft_dtype, same_dtype
 from ._execute import Gradients, GradientTask, as_3d, check_needs, gradients, one
 from ._functional import usual_conv1d, usual_conv1d_backward
-from ._geometry import IntLike, Padding, PaddingMode, check_options
+from ._geometry import (
+    DIRECT,
+    FFT_NUMBER,
+    IntLike,
+    Method,
+    Padding,
+    PaddingMode,
+    check_options,
+    method_number,
+)
 from ._kernels import BACKWARD_BIAS, BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD
+from ._methods import settled
 from ._plans import (
     Layout,
     Plan,
@@ -42,7 +52,7 @@ class PreparedConv1d:
         changes nothing here.
     bias : array_like, shape (K,), optional
         Added to every position of its output channel; a snapshot, too.
-    stride, padding, dilation, groups, padding_mode, layout
+    stride, padding, dilation, groups, padding_mode, layout, method
         As in `conv1d`.
 
     Attributes
@@ -67,7 +77,8 @@ class PreparedConv1d:
     those of the gradient of the input by the first that asks for it. Each takes as much memory as
     the weight, or twice as much where there are two orders, which is for outputs and with
     ``layout="NLC"``: whether lanes run along positions or along channels depends on how many and
-    how long the signals are. It can be
+    how long the signals are. With ``method="fft"`` they are kept as spectra, which take as much as
+    the samples of a block, at least twice the taps, for each pair of channels. It can be
     called from many threads at once, copied and pickled; a copy has the class and the attributes of
     the original, and packs the weights for itself.
 
@@ -98,6 +109,7 @@ class PreparedConv1d:
         *,
         padding_mode: PaddingMode = "zeros",
         layout: Layout = "NCL",
+        method: Method = "direct",
     ) -> None:
         function = "PreparedConv1d"
         if bias is None:
@@ -121,10 +133,13 @@ class PreparedConv1d:
         )
         groups = check_groups(function, groups, output_channels=outs)
         check_layout(function, layout)
+        if method_number(function, method, stride, shape[-1]) == FFT_NUMBER:
+            check_fft_dtype(function, snapshots[0].dtype)
+        self._method: str = DIRECT if method == DIRECT else str(method)
         self._weight: Array = snapshots[0]
         self._bias: Array | None = None if bias is None else snapshots[1]
         self._options = stride, pads, dilation, groups, mode, layout, 0  # in the order of Options
-        self._packed: dict[int, Any] = {}
+        self._packed: dict[tuple[int, int], Any] = {}  # by map and method
 
     @property
     def weight(self) -> Array:
@@ -140,7 +155,7 @@ class PreparedConv1d:
             f"{type(self).__name__}(<weight of shape {self._weight.shape}, {self._weight.dtype}>, "
             f"bias={None if self._bias is None else '<...>'}, stride={stride}, "
             f"padding={padding!r}, dilation={dilation}, groups={groups}, padding_mode={mode!r}, "
-            f"layout={layout!r})"
+            f"layout={layout!r}, method={self._method!r})"
         )
 
     # Copies and pickles are made of the state, as those of any object, so that subclasses may have
@@ -166,7 +181,8 @@ class PreparedConv1d:
         """The weight as a map takes it. Two threads may pack it at once; either result will do."""
         if _backend.core is None:
             return self._weight
-        packed = self._packed.get(which_map)
+        key = which_map, plan.geometry.method
+        packed = self._packed.get(key)
         if packed is None or not (isinstance(packed, np.ndarray) or packed.is_current()):
             kernels = _backend.kernels_for(self._weight.dtype)
             packed = kernels.pack(
@@ -176,7 +192,7 @@ class PreparedConv1d:
                 which_map == BACKWARD_INPUT,
                 self._options[5] == "NLC",
             )
-            self._packed[which_map] = packed
+            self._packed[key] = packed
         return packed
 
     def __call__(
@@ -201,7 +217,7 @@ class PreparedConv1d:
         TypeError, ValueError, MemoryError
             As `conv1d`.
         """
-        packed = self._packed.get(FORWARD)
+        packed = self._packed.get((FORWARD, 0))
         if packed is not None and accumulate is False:
             usual = usual_conv1d.one(input, self._weight, self._bias, packed, self._options, out)
             if usual is not None:
@@ -211,7 +227,10 @@ class PreparedConv1d:
         x: Any = input
         if not same_dtype(x, w):
             x, _ = as_arrays(function, input=x, weight=w)
-        plan = plan_conv1d((x.shape, w.shape, None if b is None else b.shape), *self._options)
+        shapes = x.shape, w.shape, None if b is None else b.shape
+        plan = plan_conv1d(shapes, *self._options, self._method)
+        if plan.geometry.method:
+            plan = settled(function, plan, w.dtype)
         operands = x, self._pack(FORWARD, plan), b
         given = {"input": input}
         return one(function, FORWARD, plan, plan.y_shape, operands, out, accumulate, given)
@@ -246,7 +265,7 @@ class PreparedConv1d:
         TypeError, ValueError, MemoryError
             As `conv1d_backward`.
         """
-        packed = self._packed.get(BACKWARD_INPUT)
+        packed = self._packed.get((BACKWARD_INPUT, 0))
         if packed is not None and out is None and accumulate is False:
             usual = usual_conv1d_backward.gradients(
                 grad_output, input, self._weight, packed, self._options, needs
@@ -259,7 +278,9 @@ class PreparedConv1d:
         x: Any = input
         if not (same_dtype(dy, x) and same_dtype(x, w)):
             dy, x, _ = as_arrays(function, grad_output=dy, input=x, weight=w)
-        plan = plan_conv1d_backward((dy.shape, x.shape, w.shape), *self._options)
+        plan = plan_conv1d_backward((dy.shape, x.shape, w.shape), *self._options, self._method)
+        if plan.geometry.method:
+            plan = settled(function, plan, w.dtype)
         needed = check_needs(function, needs)
         tasks = (
             GradientTask(

@@ -23,8 +23,9 @@ from numpy.typing import ArrayLike
 from ._arrays import Array, check_fft_dtype, is_bfloat16
 from ._backend import REFERENCE, kernels_for
 from ._execute import empty
-from ._geometry import DIRECT, Geometry, Method, method_number
+from ._geometry import AUTO, AUTO_NUMBER, DIRECT, METHODS, Geometry, Method, method_number
 from ._kernels import BACKWARD_INPUT
+from ._methods import choose
 from ._plans import Plan, Shape
 from ._usual import usual_calls
 
@@ -75,9 +76,10 @@ def convolve(
         or one of the integers that NumPy takes in their place.
     axis : int, optional
         The axis of `a` along which its samples lie.
-    method : {"direct", "fft"}, optional
+    method : {"direct", "fft", "auto"}, optional
         How it is computed. "fft": by transforms, which takes less time from some 100 taps on; of
-        floating-point and complex numbers, and up to 2**20 taps. See the notes of `conv1d`.
+        floating-point and complex numbers, and up to 2**20 taps. "auto": by transforms where they
+        are certain to take less time. See the notes of `conv1d`.
 
     Returns
     -------
@@ -136,7 +138,7 @@ def convolve(
     array([[3., 5.],
            [1., 1.]])
     """
-    if axis == -1 and method is DIRECT:
+    if axis == -1 and (method is DIRECT or method is AUTO):
         usual = usual_convolve.slide(a, v, mode, False)
         if usual is not None:
             return usual
@@ -177,9 +179,10 @@ def correlate(
         or one of the integers that NumPy takes in their place.
     axis : int, optional
         The axis of `a` along which its samples lie.
-    method : {"direct", "fft"}, optional
+    method : {"direct", "fft", "auto"}, optional
         How it is computed. "fft": by transforms, which takes less time from some 100 taps on; of
-        floating-point and complex numbers, and up to 2**20 taps. See the notes of `conv1d`.
+        floating-point and complex numbers, and up to 2**20 taps. "auto": by transforms where they
+        are certain to take less time. See the notes of `conv1d`.
 
     Returns
     -------
@@ -220,7 +223,7 @@ def correlate(
     >>> correlate(channels, patterns).argmax(axis=1)
     array([1, 3])
     """
-    if axis == -1 and method is DIRECT:
+    if axis == -1 and (method is DIRECT or method is AUTO):
         usual = usual_correlate.slide(a, v, mode, True)
         if usual is not None:
             return usual
@@ -335,6 +338,9 @@ def convolve_any(
     part = mode_geometry(function, x.shape[-1], w.shape[-1], mode)
     if method is not DIRECT:
         number = method_number(function, method, 1, min(x.shape[-1], w.shape[-1]))
+        if number == AUTO_NUMBER:
+            taps = min(x.shape[-1], w.shape[-1])
+            number = METHODS.index(choose(dtype, 1, 1, taps, 1, part).method)
         part = part._replace(method=number)
     if part.method:
         check_fft_dtype(function, dtype)

@@ -408,30 +408,44 @@ cdef PackedWeights packed_weights(
     """Weights packed for the present level; numbers in half precision as those of the tiles.
 
     Where signals may have their channels last, they are packed in both orders: see plan_prepacking.
+    For method "fft" they are spectra.
     """
     cdef PackedWeights weights = PackedWeights()
     cdef View w = weights_of(array, kind, half, conjugate)
     cdef Geometry g = as_geometry(geometry, w.shape[2])
     cdef Py_ssize_t size = sizeof(float) if half != NULL else sizeof(stored) >> w.pair
     cdef Prepacking prepacking
+    cdef OverlapSave job
     cdef uintptr_t start
+    cdef Py_ssize_t bytes
     cdef int i
-    cdef bint done
+    cdef bint done = True
+    cdef const cc_tiles *tiles
     weights.array, weights.view, weights.itemsize = array, w, sizeof(stored)
     weights.size = size
     if w.shape[0] == 0 or w.shape[1] == 0 or w.shape[2] == 0:
         return weights  # what there is to do for no weights needs none
     note_limit()
     with nogil:
-        plan_prepacking(&prepacking, level.f32 if size == sizeof(float) else level.f64, &w, &g,
-                        groups, transposed, channels_last)
-        weights.memory = PyMem_RawMalloc(carve_prepacked(&prepacking, size, 0) + 64)
-        done = weights.memory != NULL
+        tiles = level.f32 if size == sizeof(float) else level.f64
+        prepacking.count = 0
+        if g.method == FFT:
+            done = plan_spectra(&job, tiles, &w, &g, groups, transposed, size)
+            bytes = groups * job.group_size * size
+        else:
+            plan_prepacking(&prepacking, tiles, &w, &g, groups, transposed, channels_last)
+            bytes = carve_prepacked(&prepacking, size, 0)
+        if done:
+            weights.memory = PyMem_RawMalloc(bytes + 64)
+            done = weights.memory != NULL
         if done and subnormal_scratch:
-            fill_subnormal(weights.memory, carve_prepacked(&prepacking, size, 0) + 64)
+            fill_subnormal(weights.memory, bytes + 64)
         if done:
             start = <uintptr_t> weights.memory
-            carve_prepacked(&prepacking, size, start + 64 - start % 64)
+            start += 64 - start % 64
+            if g.method == FFT:
+                done = prepack_spectra(&job, &weights.packed[0], <void *> start)
+            carve_prepacked(&prepacking, size, start)
             for i in range(prepacking.count):
                 done &= prepack_weights(&w, &prepacking.sums[i], cc_pool_threads(), size,
                                         &weights.packed[i], prepacking.numbers[i])

@@ -22,6 +22,7 @@ from cconv1d import (
     _execute,
     _functional,
     _geometry,
+    _methods,
     _prepared,
     _signal,
     _step,
@@ -34,7 +35,7 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 
 MODULES = (
     cconv1d,
-    *(_causal, _config, _execute, _functional, _geometry, _prepared),
+    *(_causal, _config, _execute, _functional, _geometry, _methods, _prepared),
     *(_signal, _step, _stream, _threads),
 )
 

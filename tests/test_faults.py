@@ -173,7 +173,7 @@ def fail_allocations(function):
     options = ["plain", "fft"] if function in ("convolve", "correlate") else list(OPTIONS)
     options = [option for option in options if option != "depthwise"]
     if function == "PreparedConv1d":
-        options = [option for option in options if option != "each" and "fft" not in option]
+        options = [option for option in options if option != "each"]
     kinds = [(option, "float32") for option in options]
     kinds += [("plain", "float16"), ("plain", "complex64")]
     table = {"small": kinds, "large": kinds, "few": [], "short": []}

@@ -425,8 +425,8 @@ REFUSED = [
         ValueError,
         "conv_transpose1d: method 'fft' .* stride 1 only, not 3",
     ),
-    (lambda x, w: cconv1d.conv1d(x, w, method="winograd"), ValueError, "'direct' or 'fft'"),
-    (lambda x, w: cconv1d.conv1d(x, w, method=None), TypeError, "'direct' or 'fft'"),
+    (lambda x, w: cconv1d.conv1d(x, w, method="winograd"), ValueError, "'direct', 'fft' or 'auto'"),
+    (lambda x, w: cconv1d.conv1d(x, w, method=None), TypeError, "'direct', 'fft' or 'auto'"),
     (lambda x, w: cconv1d.convolve(x, w, method=b"fft"), TypeError, "convolve: method must"),
     (
         lambda x, w: cconv1d.conv1d(x.astype(int), w.astype(int), method="fft"),

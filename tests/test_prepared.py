@@ -225,7 +225,8 @@ def test_representation():
     layer = PreparedConv1d(np.ones((6, 2, 3), "f"), None, 2, "same", groups=2, layout="NLC")
     assert repr(layer) == (
         "PreparedConv1d(<weight of shape (6, 2, 3), float32>, bias=None, stride=2, "
-        "padding='same', dilation=1, groups=2, padding_mode='zeros', layout='NLC')"
+        "padding='same', dilation=1, groups=2, padding_mode='zeros', layout='NLC', "
+        "method='direct')"
     )
 
 

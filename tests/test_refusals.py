@@ -642,9 +642,11 @@ def assert_refused(function, arguments, error, words):
 ELSEWHERE = (
     *("Stream", "conv1d_step", "conv1d_step_backward", "causal_conv1d_fn"),
     *("causal_conv1d_backward", "causal_conv1d_update", "causal_conv1d_varlen_states"),
+    "choose_method",
 )
 REFUSE_NOTHING = (
-    *("Gradients", "StepGradients", "CausalGradients", "get_include", "get_num_threads"),
+    *("Gradients", "StepGradients", "CausalGradients", "MethodChoice"),
+    *("get_include", "get_num_threads"),
 )
 
 

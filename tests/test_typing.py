@@ -29,6 +29,9 @@ w: NDArray[np.float32] = np.ones((6, 2, 3), np.float32)
 b: NDArray[np.float32] = np.ones(6, np.float32)
 
 assert_type(cconv1d.__version__, str)
+choice = cconv1d.choose_method(x.shape, w.shape, np.float32, 2, groups=2, padding="same")
+assert_type(choice, cconv1d.MethodChoice)
+assert_type(choice.reason, str)
 length = cconv1d.conv1d_output_length(30, np.int64(3), stride=(2,), padding=(2, 1), dilation=1)
 assert_type(length, int)
 
@@ -116,6 +119,7 @@ cconv1d.conv_transpose1d([1.0], [1.0], padding="same")
 cconv1d.conv_transpose1d([1.0], [1.0], padding_mode="zeros")
 cconv1d.conv_transpose1d_backward([1.0], [1.0], [1.0], output_padding=0.5)
 cconv1d.conv1d_output_length(10.0, 3)
+cconv1d.choose_method(10, (1, 1, 3))
 cconv1d.conv_transpose1d_output_length(10, 3, padding="full")
 cconv1d.conv1d_step([1.0], None, [1.0], padding="causal")
 cconv1d.conv1d_step_backward([1.0], None, [1.0], [1.0]).input

@@ -160,6 +160,7 @@ cdef struct OverlapSave:
     Py_ssize_t group, some      # the set of groups, of at most `most_groups`
     Py_ssize_t most_groups
     cc_packets weights          # of a group: [packet][row][channel], or [packet][channel][row]
+    bint kept                   # of all groups, from a call before
     Py_ssize_t group_size       # numbers of these
     Py_ssize_t input_next, result_next
     void *biases                # [row] of all groups
@@ -187,7 +188,8 @@ cdef uintptr_t carve_own_overlap_save(
 
 cdef uintptr_t carve_overlap_save(OverlapSave *job, uintptr_t next) noexcept nogil:
     cdef OverlapSaveScratch own
-    job.weights.numbers = carve(&next, job.most_groups * job.group_size * job.size)
+    if not job.kept:
+        job.weights.numbers = carve(&next, job.most_groups * job.group_size * job.size)
     job.biases = carve(&next, job.groups * job.outs * job.size if job.biased else 0)
     job.spoiled = <unsigned char *> carve(&next, job.groups * job.outs * job.units)
     job.workers, job.worker_size = next, carve_own_overlap_save(job, &own, 0)
@@ -463,28 +465,80 @@ cdef void sum_spoiled_again(const OverlapSave *job, const View *bias) noexcept n
 
 # --- the job -------------------------------------------------------------------------------------
 
+cdef bint plan_spectra(
+    OverlapSave *job, const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups,
+    bint transposed, Py_ssize_t size
+) noexcept nogil:
+    """What the spectra of weights depend on; false if memory ran out."""
+    cdef Py_ssize_t rows
+    job.transforms, job.tiles, job.g, job.size = transforms_of(tiles), tiles, g, size
+    job.w, job.groups, job.transposed = w[0], groups, transposed
+    job.outs = w.shape[1] if transposed else w.shape[0] // groups
+    job.channels = w.shape[0] // groups if transposed else w.shape[1]
+    job.log_points = block_points(g.taps, job.channels, job.outs)
+    job.roots = cc_roots(job.log_points, size)
+    job.across = job.log_points < CC_MIN_LOG_POINTS
+    job.lanes = job.transforms.lanes if job.across else 1
+    job.packet = 2 * job.transforms.lanes
+    job.packets = (job.lanes << (job.log_points + 1)) // job.packet
+    job.weights.step = job.packet
+    job.weights.row = job.channels * job.packet
+    if job.across:
+        rows = rounded(job.outs, job.lanes) // job.lanes
+        job.weights.step, job.weights.row = rows * job.packet, job.packet
+        job.weights.next = odd_lines(job.channels * job.weights.step, size)
+    else:
+        job.weights.next = odd_lines(job.outs * job.weights.row, size)
+    job.group_size = job.packets * job.weights.next
+    return job.roots != NULL
+
+
+cdef bint prepack_spectra(OverlapSave *job, PackedLayout *kept, void *packed) noexcept nogil:
+    """Spectra of the weights of all groups for calls to come; false if memory ran out."""
+    cdef OverlapSaveScratch own
+    cdef Arena arena
+    cdef Py_ssize_t chunks = job.groups * (job.channels if job.across else job.outs)
+    job.group, job.input_next, job.result_next = 0, 0, 0
+    job.threads = 1
+    if job.groups * job.group_size >= SERIAL_WEIGHTS:
+        job.threads = <int> min(cc_pool_threads(), chunks)
+    job.worker_size = carve_own_overlap_save(job, &own, 0)
+    job.workers = arena_open(&arena, job.threads * job.worker_size)
+    if job.workers == 0:
+        return False
+    job.weights.numbers = packed
+    cc_pool_run(transform_weights_chunk, job, chunks, job.threads)
+    arena_close(&arena)
+    kept.tiles, kept.transposed, kept.log_points = job.tiles, job.transposed, job.log_points
+    kept.groups, kept.outs, kept.channels = job.groups, job.outs, job.channels
+    kept.taps, kept.numbers, kept.other = job.g.taps, packed, NULL
+    return True
+
+
+cdef void take_spectra(OverlapSave *job) noexcept nogil:
+    """Those that were packed for such a sum, if there are any."""
+    cdef const PackedLayout *kept = job.w.packed
+    job.kept = (kept != NULL and kept.tiles == job.tiles and kept.transposed == job.transposed
+                and kept.log_points == job.log_points and kept.groups == job.groups
+                and kept.outs == job.outs and kept.channels == job.channels
+                and kept.taps == job.g.taps)
+    if job.kept:
+        job.weights.numbers = <void *> kept.numbers
+
+
 cdef bint overlap_save(
     const cc_tiles *tiles, const View *array, const View *w, const View *bias, const View *out,
     const Geometry *g, Py_ssize_t groups, bint transposed, Py_ssize_t size
 ) noexcept nogil:
     """What sum_terms computes, at stride 1; false if memory ran out, with nothing stored."""
     cdef OverlapSave job
-    cdef Py_ssize_t group, row, rows, span = g.taps - 1, bytes, blocks_of_group, spoiled
+    cdef Py_ssize_t group, row, span = g.taps - 1, bytes, blocks_of_group, spoiled
     cdef Arena arena
     cdef uintptr_t start
-    job.transforms, job.tiles, job.g, job.size = transforms_of(tiles), tiles, g, size
-    job.array, job.w, job.out, job.groups = array[0], w[0], out[0], groups
-    job.transposed, job.biased = transposed, bias.data != NULL
-    job.outs = w.shape[1] if transposed else w.shape[0] // groups
-    job.channels = w.shape[0] // groups if transposed else w.shape[1]
-    job.log_points = block_points(g.taps, job.channels, job.outs)
-    job.roots = cc_roots(job.log_points, size)
-    if job.roots == NULL:
+    if not plan_spectra(&job, tiles, w, g, groups, transposed, size):
         return False
-    job.across = job.log_points < CC_MIN_LOG_POINTS
-    job.lanes = job.transforms.lanes if job.across else 1
-    job.packet = 2 * job.transforms.lanes
-    job.packets = (job.lanes << (job.log_points + 1)) // job.packet
+    take_spectra(&job)
+    job.array, job.out, job.biased = array[0], out[0], bias.data != NULL
     job.blocks = cut_blocks(out.shape[2], span * g.dilation - g.pad_left if transposed
                             else g.pad_left, g.dilation,
                             ((<Py_ssize_t> 2) << job.log_points) - span, span)
@@ -502,16 +556,9 @@ cdef bint overlap_save(
         job.at_once = MANY_SPECTRA_BYTES // bytes
     job.at_once = max(1, min(job.at_once, MOST_BLOCKS_AT_ONCE if job.across
                              else MOST_BLOCKS_AT_ONCE // 4, job.units))
-    job.weights.step = job.packet
-    job.weights.row = job.channels * job.packet
-    if job.across:
-        rows = rounded(job.outs, job.lanes) // job.lanes
-        job.weights.step, job.weights.row = rows * job.packet, job.packet
-        job.weights.next = odd_lines(job.channels * job.weights.step, size)
-    else:
-        job.weights.next = odd_lines(job.outs * job.weights.row, size)
-    job.group_size = job.packets * job.weights.next
-    job.most_groups = max(1, min(groups, WEIGHT_SPECTRA_BYTES // (job.group_size * size)))
+    job.most_groups = groups
+    if not job.kept:
+        job.most_groups = max(1, min(groups, WEIGHT_SPECTRA_BYTES // (job.group_size * size)))
     while (job.at_once > 1 and job.most_groups * (job.units // job.at_once)
             < BLOCK_CHUNKS_PER_THREAD * job.threads and job.threads > 1):
         job.at_once -= 1
@@ -538,8 +585,9 @@ cdef bint overlap_save(
             break
         job.group = group
         job.some = min(job.most_groups, groups - job.group)
-        cc_pool_run(transform_weights_chunk, &job,
-                    job.some * (job.channels if job.across else job.outs), job.threads)
+        if not job.kept:
+            cc_pool_run(transform_weights_chunk, &job,
+                        job.some * (job.channels if job.across else job.outs), job.threads)
         cc_pool_run(transform_blocks_chunk, &job, job.some * blocks_of_group, job.threads)
     spoiled = 0
     for row in range(groups * job.outs * job.units):

@@ -1,0 +1,228 @@
+"""Which method computes a layer: what "auto" takes, and why.
+
+The choice follows from shapes and dtype of one sample: neither from the batch nor from the
+machine, so that the bits of method "auto" depend on neither.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, SupportsIndex
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ._arrays import check_fft_dtype, rounds
+from ._geometry import AUTO_NUMBER, FFT_MAX_TAPS, METHODS, Geometry, IntLike, Method, Padding
+from ._plans import SMALL_PRODUCTS, Layout, Plan, Planner, Shape, check_conv1d
+
+__all__ = ["MethodChoice", "choose_method"]
+
+# --- what things cost ---------------------------------------------------------------------------
+#
+# In multiply-adds of a dense direct sum at avx512, where direct gains most; transforms are the same
+# at avx2. So what pays by these numbers pays at both levels. Sapphire Rapids, one thread, float32:
+# a multiply-add takes .0125 ns (double .025, and the rest twice as long, too), a complex number
+# that is transformed and back 1.5 ns, a product of two .12 ns, one of weights 2.5 to 3 ns, 9 and
+# more where they leave the caches. Of 2364 random layers (1 to 360 channels, dense, in groups and
+# depthwise; 3 to 2000 taps, up to 10^6 positions, dilations, both layouts, float32 and float64,
+# avx2 and avx512) these numbers leave 187 to transforms: none of their three maps is slower than
+# direct, by the least 1.05 times as fast, in the geometric mean 2.8 times forward and 3.8 for the
+# gradient of the weight at avx512. With two threads, which share the way to the memory, 145 others
+# of up to 500 channels: at the least 1.04 times, in the geometric mean 2.5.
+
+#: A complex number of a block of one channel, on either side, there and back.
+TRANSFORM_COST = 140
+#: The product of two at one root.
+PRODUCT_COST = 11
+#: A complex number of the weights of a pair of channels.
+WEIGHT_COST = 250
+#: The same where the spectra of a group have more numbers than the caches hold.
+LARGE_WEIGHT_COST, LARGE_SPECTRA = 1000, 2**20
+#: What transforms must gain to be taken.
+LEAST_GAIN = 1.2
+
+#: Blocks and rows of weights that are transformed together where M is below LANES_INSIDE.
+LANES, LANES_INSIDE = 8, 256
+
+
+def block_points(taps: int, channels: int, outs: int) -> int:
+    """M, half the samples of a block, as `block_points` of overlap_save.pxi has it."""
+    pairs, least = channels * outs, LANES_INSIDE
+    points = 2 * taps
+    if taps > 512:
+        points = taps
+    elif pairs < 8:
+        points = 4 * taps
+    elif pairs >= 64 and taps <= 128:
+        least = 16
+        points = 4 * taps if pairs < 1024 else 2 * taps if pairs < 16384 else 3 * taps // 2
+        points = min(points, 128)
+    return max(least, 1 << (points - 1).bit_length())
+
+
+def rounded(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
+
+
+def direct_products(taps: int, channels: int, outs: int, g: Geometry) -> int:
+    """Multiply-adds of one group of a sample, in the map that has the fewest."""
+    return min(g.input_length, g.output_length) * channels * outs * taps
+
+
+def fft_products(taps: int, channels: int, outs: int, g: Geometry) -> int:
+    """As many as take the time of the transforms, in the map that has the most blocks."""
+    points = block_points(taps, channels, outs)
+    positions = max(g.input_length, g.output_length)
+    of_residue = -(-positions // g.dilation)
+    blocks = min(g.dilation, positions) * -(-of_residue // (2 * points - taps + 1))
+    if points < LANES_INSIDE:
+        blocks, outs = rounded(blocks, LANES), rounded(outs, LANES)
+    pairs = channels * outs
+    samples = TRANSFORM_COST * (channels + outs) + PRODUCT_COST * pairs
+    large = 2 * points * pairs > LARGE_SPECTRA
+    return points * (blocks * samples + (LARGE_WEIGHT_COST if large else WEIGHT_COST) * pairs)
+
+
+# --- the choice ---------------------------------------------------------------------------------
+
+
+class MethodChoice(NamedTuple):
+    """What `choose_method` returns.
+
+    Attributes
+    ----------
+    method : {"direct", "fft"}
+        What method "auto" computes the layer by.
+    reason : str
+        Why, in a sentence.
+
+    See Also
+    --------
+    choose_method : What returns it.
+
+    Examples
+    --------
+    >>> from cconv1d import MethodChoice, choose_method
+    >>> choose_method((1, 1, 100), (1, 1, 3)).reason
+    'direct sums of less than 2**20 multiply-adds take no time that transforms could save'
+    >>> MethodChoice("fft", "it is faster").method
+    'fft'
+    """
+
+    method: Method
+    reason: str
+
+
+plan_choice = Planner("choose_method", check_conv1d)
+
+
+def choose(
+    dtype: np.dtype[Any], channels: int, outs: int, taps: int, groups: int, g: Geometry
+) -> MethodChoice:
+    """The method of a layer, for the channels of a group on both sides."""
+    if not rounds(dtype):
+        return MethodChoice("direct", f"transforms round, and {dtype} is summed exactly")
+    if dtype.char in "gG":
+        return MethodChoice("direct", f"transforms for {dtype} are not compiled")
+    if g.stride != 1:
+        return MethodChoice(
+            "direct",
+            f"transforms give the outputs at every position, of which stride {g.stride} drops most",
+        )
+    if taps > FFT_MAX_TAPS:
+        return MethodChoice("direct", "there are transforms for at most 2**20 taps")
+    if dtype.kind == "c":
+        channels, outs = 2 * channels, 2 * outs
+    direct = groups * direct_products(taps, channels, outs, g)
+    if direct < SMALL_PRODUCTS:
+        return MethodChoice(
+            "direct",
+            "direct sums of less than 2**20 multiply-adds take no time that transforms could save",
+        )
+    fft = groups * fft_products(taps, channels, outs, g)
+    block = 2 * block_points(taps, channels, outs)
+    compared = (
+        f"direct sums are {direct:.2g} multiply-adds for each sample, and transforms of blocks of "
+        f"{block} samples are estimated to take the time of {fft:.2g}"
+    )
+    return MethodChoice("fft" if LEAST_GAIN * fft <= direct else "direct", compared)
+
+
+def choose_for(plan: Plan, dtype: np.dtype[Any]) -> MethodChoice:
+    *_, outs, channels, taps = (1, 1, *plan.w_shape)
+    return choose(dtype, channels, outs // plan.groups, taps, plan.groups, plan.geometry)
+
+
+def settled(function: str, plan: Plan, dtype: np.dtype[Any]) -> Plan:
+    """The plan with "auto" replaced by what it chooses; "fft" is refused where it is not exact."""
+    if plan.geometry.method != AUTO_NUMBER:
+        if plan.geometry.method:
+            check_fft_dtype(function, dtype)
+        return plan
+    choice = choose_for(plan, dtype)
+    number = METHODS.index(choice.method)
+    return plan._replace(geometry=plan.geometry._replace(method=number))
+
+
+def choose_method(
+    input_shape: Shape,
+    weight_shape: Shape,
+    dtype: DTypeLike = np.float32,
+    stride: IntLike = 1,
+    padding: Padding = 0,
+    dilation: IntLike = 1,
+    groups: SupportsIndex = 1,
+    *,
+    layout: Layout = "NCL",
+) -> MethodChoice:
+    """What ``method="auto"`` computes a layer by, and why.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (N, C, L), (C, L) or (L,): that of the first argument of `conv1d`.
+    weight_shape : tuple of int
+        (K, C // groups, k), (k,) or (N, K, C // groups, k), that of the second.
+    dtype : dtype_like, optional
+        Of both.
+    stride, padding, dilation, groups, layout
+        As in `conv1d`.
+
+    Returns
+    -------
+    MethodChoice
+        A named tuple (method, reason).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv1d`, for shapes and options that it refuses.
+
+    See Also
+    --------
+    conv1d : What takes ``method="auto"``, as do its gradients, which are computed by the same.
+
+    Notes
+    -----
+    Time is estimated from counts of multiply-adds [1]_, at the level of instructions where direct
+    sums gain most. The choice depends neither on the machine nor on the number of samples N, so the
+    bits of a result do not either. Where nothing is certain to be gained, it is "direct".
+
+    References
+    ----------
+    .. [1] A. V. Oppenheim and R. W. Schafer, "Discrete-time signal processing", 3rd edition,
+       Pearson, 2010, section 8.7.3 (overlap-save) and chapter 9.
+
+    Examples
+    --------
+    >>> from cconv1d import choose_method
+    >>> choose_method((1, 64, 16000), (64, 64, 31), padding="same").method
+    'fft'
+    >>> choose_method((1, 64, 16000), (64, 64, 3), padding="same").method
+    'direct'
+    >>> choose_method((1, 64, 16000), (64, 64, 31), stride=2).reason
+    'transforms give the outputs at every position, of which stride 2 drops most'
+    """
+    shapes = tuple(input_shape), tuple(weight_shape), None
+    plan = plan_choice(shapes, stride, padding, dilation, groups, "zeros", layout)
+    return choose_for(plan, np.dtype(dtype))
