@@ -12,6 +12,8 @@ from torch.overrides import TorchFunctionMode
 from ._functional import conv1d, conv_transpose1d
 from ._tensors import DTYPES
 
+METHODS = ("direct", "fft", "auto")
+
 # torch.fx takes them for one step each
 torch.fx.wrap("conv1d")
 torch.fx.wrap("conv_transpose1d")
@@ -24,7 +26,7 @@ class Conv1d(nn.Conv1d):
     ----------
     *args, **kwargs
         As for `torch.nn.Conv1d`; `padding` may also be a pair or any word that `conv1d` has.
-    method : {"direct", "fft"}, optional
+    method : {"direct", "fft", "auto"}, optional
         How it is computed, as in `conv1d`.
 
     See Also
@@ -76,7 +78,7 @@ class ConvTranspose1d(nn.ConvTranspose1d):
     ----------
     *args, **kwargs
         As for `torch.nn.ConvTranspose1d`.
-    method : {"direct", "fft"}, optional
+    method : {"direct", "fft", "auto"}, optional
         How it is computed, as in `conv_transpose1d`.
 
     See Also
@@ -238,8 +240,9 @@ def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
         Its layers of the classes `torch.nn.Conv1d` and `torch.nn.ConvTranspose1d` become
         `Conv1d` and `ConvTranspose1d`; parameters, hooks, parametrizations, the state dict and its
         names stay as they are.
-    method : {"direct", "fft"}, optional
-        How they are computed; "fft" where it applies, at a stride of 1, and "direct" elsewhere.
+    method : {"direct", "fft", "auto"}, optional
+        How they are computed: "fft" where it applies, at a stride of 1, and "direct" elsewhere;
+        "auto" by what `cconv1d.choose_method` says of each input's length.
 
     Returns
     -------
@@ -272,8 +275,7 @@ def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
       (1): ReLU()
     )
     """
-    if method not in ("direct", "fft"):
-        raise ValueError(f"replace: method must be 'direct' or 'fft', not {method!r}")
+    check_method("replace", method)
     for _, module in convolutions(model):
         kind = own_class(module)
         if kind in KINDS.values():
@@ -289,8 +291,14 @@ def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
     return model
 
 
+def check_method(function: str, method: object) -> None:
+    if method not in METHODS:
+        words = ", ".join(map(repr, METHODS))
+        raise ValueError(f"{function}: method must be one of {words}, not {method!r}")
+
+
 def method_of(module: nn.Module, method: str) -> str:
-    return method if module.stride == (1,) else "direct"
+    return "direct" if method == "fft" and module.stride != (1,) else method
 
 
 class replacing(TorchFunctionMode):
@@ -298,7 +306,7 @@ class replacing(TorchFunctionMode):
 
     Parameters
     ----------
-    method : {"direct", "fft"}, optional
+    method : {"direct", "fft", "auto"}, optional
         As in `replace`.
 
     See Also
@@ -321,8 +329,7 @@ class replacing(TorchFunctionMode):
 
     def __init__(self, method: str = "direct") -> None:
         super().__init__()
-        if method not in ("direct", "fft"):
-            raise ValueError(f"replacing: method must be 'direct' or 'fft', not {method!r}")
+        check_method("replacing", method)
         self.method = method
 
     def __torch_function__(
@@ -333,7 +340,8 @@ class replacing(TorchFunctionMode):
         if ours is not None:
             try:
                 stride = kwargs.get("stride", args[3] if len(args) > 3 else 1)
-                method = self.method if stride in (1, (1,), [1]) else "direct"
+                strided = stride not in (1, (1,), [1])
+                method = "direct" if self.method == "fft" and strided else self.method
                 return ours(*args, **kwargs, method=method)
             except (NotImplementedError, TypeError):
                 pass  # for PyTorch to compute, or to refuse
