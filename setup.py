@@ -30,6 +30,10 @@ DEBUG = asked("CCONV1D_DEBUG")
 # src/debug.h makes errors of the warnings of a debug build, but not in what Cython generates, which
 # passes with some versions of Cython and of the compiler and need not do so with the next.
 FLAGS = ["/O2"] if MSVC else ["-O3", "-g0", "-ffp-contract=off", "-fvisibility=hidden"]
+if not MSVC:
+    # Copies of loops for some values of what does not change in them make 21 KB of nests, and no
+    # call faster: 900 random ones took 1.005 of the time. Clang warns that it has no such flag.
+    FLAGS += ["-fno-unswitch-loops"]
 if DEBUG:
     FLAGS += ["-DCC_DEBUG"]
     FLAGS += ["/Od"] if MSVC else ["-O1", "-g", "-UNDEBUG", "-Wall", "-Wextra"]

@@ -307,10 +307,10 @@ def test_pages_name_no_place_of_a_machine():
 
 #: Where a file is that is named without its folder.
 FOLDERS = (
-    *("", "docs", "cconv1d", "cconv1d/include"),
+    *("", "docs", "cconv1d", "cconv1d/include", "cconv1d/torch"),
     *("src", "src/nest", "src/tile", "src/pool", "tests", "tools", "benchmarks"),
 )
-SOURCES = ("cconv1d/*.py", "cconv1d/*.pxd", "cconv1d/*.pyi", "cconv1d/include/*", "src/**/*.*")
+SOURCES = ("cconv1d/**/*.py", "cconv1d/*.pxd", "cconv1d/*.pyi", "cconv1d/include/*", "src/**/*.*")
 
 
 def backquoted(page):
@@ -326,7 +326,7 @@ def sources(tree):
     found = {
         path.relative_to(tree).as_posix() for pattern in SOURCES for path in tree.glob(pattern)
     }
-    return {name for name in found if name not in ("src/_core.c", "cconv1d/__init__.py")}
+    return {name for name in found if name != "src/_core.c" and not name.endswith("__init__.py")}
 
 
 with_sources = pytest.mark.skipif(

@@ -53,7 +53,7 @@ def test_sdist_holds_what_a_build_needs(sdist: Path, tmp_path: Path) -> None:
         wanted |= {f.relative_to(REPO).as_posix() for f in (REPO / "src").rglob(pattern)}
     wanted.discard("src/_core.c")
     for pattern in ("*.py", "*.pyi", "*.pxd", "include/*.h"):
-        wanted |= {f.relative_to(REPO).as_posix() for f in (REPO / "cconv1d").glob(pattern)}
+        wanted |= {f.relative_to(REPO).as_posix() for f in (REPO / "cconv1d").rglob(pattern)}
     assert wanted <= names
     assert "src/_core.c" not in names, "a generated file would be compiled instead of its source"
     assert not [name for name in names if name.endswith((".so", ".pyd"))]
@@ -69,7 +69,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     sources = {
         path.relative_to(REPO).as_posix()
         for pattern in ("*.py", "*.pyi", "*.pxd", "py.typed", "include/cconv1d.h")
-        for path in (REPO / "cconv1d").glob(pattern)
+        for path in (REPO / "cconv1d").rglob(pattern)
     }
     assert set(names) == {extension} | sources
 

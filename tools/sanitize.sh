@@ -70,6 +70,7 @@ for argument in "$@"; do
     if [[ -e ${argument%%::*} ]]; then paths=1; fi
 done
 if ((paths)); then default=(); fi
-pytest=("$python" -m pytest -q -p no:cacheprovider)
-if [[ $checker == tsan ]] && ((!paths)); then "${pytest[@]}" -s tests/test_drivers.py -k pool; fi
+# Not captured, or the report of what ends the process would be lost.
+pytest=("$python" -m pytest -q -s -p no:cacheprovider)
+if [[ $checker == tsan ]] && ((!paths)); then "${pytest[@]}" tests/test_drivers.py -k pool; fi
 "${run[@]}" "${pytest[@]}" "${default[@]}" "$@"

@@ -458,8 +458,9 @@ cdef bint plan_depthwise(
     if job.prepacked:
         job.packed, job.finite = <void *> prepacked.numbers, prepacked.finite  # only read
     job.steps, job.x_pitch, job.padded = NULL, 0, False
-    job.first_sample, job.samples = PY_SSIZE_T_MAX, -PY_SSIZE_T_MAX
-    job.first_tap, job.end_tap = PY_SSIZE_T_MAX, 0
+    # what the first listing computes with them means nothing, but must not overflow
+    job.first_sample, job.samples = PY_SSIZE_T_MAX // 2, -PY_SSIZE_T_MAX // 2
+    job.first_tap, job.end_tap = sum.g.taps, 0
     list_steps(job)
     if job.end_tap == 0:  # no term at all: the results are the bias
         job.first_sample = job.samples = job.first_tap = 0

@@ -1,0 +1,346 @@
+"""Layers, and how a model's own become those."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.overrides import TorchFunctionMode
+
+from ._functional import conv1d, conv_transpose1d
+from ._tensors import DTYPES
+
+# torch.fx takes them for one step each
+torch.fx.wrap("conv1d")
+torch.fx.wrap("conv_transpose1d")
+
+
+class Conv1d(nn.Conv1d):
+    """torch.nn.Conv1d, computed by cconv1d.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for `torch.nn.Conv1d`; `padding` may also be a pair or any word that `conv1d` has.
+    method : {"direct", "fft"}, optional
+        How it is computed, as in `conv1d`.
+
+    See Also
+    --------
+    replace : Have the layers of a model become such ones.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from cconv1d.torch import Conv1d
+    >>> Conv1d(1, 8, 3, padding="causal")(torch.ones(2, 1, 10)).shape
+    torch.Size([2, 8, 10])
+    """
+
+    method = "direct"
+
+    def __init__(self, *args: Any, method: str = "direct", **kwargs: Any) -> None:
+        own = None  # a padding that nn.Conv1d would refuse
+        padding = args[4] if len(args) > 4 else kwargs.get("padding", 0)
+        if (isinstance(padding, str) and padding not in ("same", "valid")) or (
+            isinstance(padding, (tuple, list)) and len(padding) == 2
+        ):
+            own = tuple(padding) if not isinstance(padding, str) else padding
+            args = (*args[:4], 0, *args[5:]) if len(args) > 4 else args
+            kwargs = kwargs if len(args) > 4 else {**kwargs, "padding": 0}
+        super().__init__(*args, **kwargs)
+        if own is not None:
+            self.padding = own
+        self.method = method
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return conv1d(
+            input,
+            weight,
+            bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            padding_mode=self.padding_mode,
+            method=self.method,
+        )
+
+
+class ConvTranspose1d(nn.ConvTranspose1d):
+    """torch.nn.ConvTranspose1d, computed by cconv1d.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for `torch.nn.ConvTranspose1d`.
+    method : {"direct", "fft"}, optional
+        How it is computed, as in `conv_transpose1d`.
+
+    See Also
+    --------
+    replace : Have the layers of a model become such ones.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from cconv1d.torch import ConvTranspose1d
+    >>> ConvTranspose1d(1, 8, 4, stride=2)(torch.ones(2, 1, 10)).shape
+    torch.Size([2, 8, 22])
+    """
+
+    method = "direct"
+
+    def __init__(self, *args: Any, method: str = "direct", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.method = method
+
+    def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
+        more = self._output_padding(
+            input,
+            output_size,
+            self.stride,  # type: ignore[arg-type]
+            self.padding,  # type: ignore[arg-type]
+            self.kernel_size,  # type: ignore[arg-type]
+            1,
+            self.dilation,  # type: ignore[arg-type]
+        )
+        return conv_transpose1d(
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            more,
+            self.groups,
+            self.dilation,
+            method=self.method,
+        )
+
+
+#: What a layer of PyTorch's becomes.
+KINDS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Conv1d: Conv1d,
+    nn.ConvTranspose1d: ConvTranspose1d,
+}
+
+
+class Layer(NamedTuple):
+    """A convolution of a model, as `layers` tells it.
+
+    Attributes
+    ----------
+    name : str
+        Where it is in the model.
+    kind : str
+        The name of its class.
+    method : str or None
+        How cconv1d computes it; None if PyTorch does.
+    reason : str
+        Why PyTorch does.
+
+    See Also
+    --------
+    layers : What returns them.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from cconv1d.torch import layers
+    >>> layers(nn.Sequential(nn.Conv1d(1, 2, 3)))[0]
+    Layer(name='0', kind='Conv1d', method=None, reason='not replaced')
+    """
+
+    name: str
+    kind: str
+    method: str | None
+    reason: str
+
+
+def own_class(module: nn.Module) -> type[nn.Module]:
+    """The class of a layer, below the one that torch.nn.utils.parametrize puts over it."""
+    kind = type(module)
+    return kind.__bases__[0] if parametrize.is_parametrized(module) else kind
+
+
+def obstacle(module: nn.Module) -> str:
+    """Why a layer of PyTorch's cannot become one of ours, or nothing."""
+    kind = own_class(module)
+    if isinstance(module, nn.modules.lazy.LazyModuleMixin):
+        return "its shape is not known before its first call; replace it after that"
+    if kind not in KINDS:
+        return f"{kind.__module__}.{kind.__qualname__} is a class of its own"
+    for tensor in (module.weight, module.bias):
+        if tensor is None:
+            continue
+        assert isinstance(tensor, Tensor)
+        if tensor.device.type not in ("cpu", "meta"):
+            return f"it is on the device {tensor.device}"
+        if tensor.dtype not in DTYPES:
+            return f"it has the dtype {tensor.dtype}"
+    return ""
+
+
+def convolutions(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Conv1d, nn.ConvTranspose1d))
+    ]
+
+
+def layers(model: torch.nn.Module) -> list[Layer]:
+    """Tell which of a model's 1-D convolutions cconv1d computes and, of the others, why not.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any.
+
+    Returns
+    -------
+    list of Layer
+        In the order of ``model.named_modules()``.
+
+    See Also
+    --------
+    replace : What changes it.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from cconv1d.torch import layers, replace
+    >>> model = nn.Sequential(nn.Conv1d(1, 8, 9), nn.ReLU(), nn.LazyConv1d(2, 9))
+    >>> for layer in layers(replace(model)):
+    ...     print(layer.name, layer.method, layer.reason or "-")
+    0 direct -
+    2 None its shape is not known before its first call; replace it after that
+    """
+    found = []
+    for name, module in convolutions(model):
+        kind = own_class(module)
+        if issubclass(kind, (Conv1d, ConvTranspose1d)):
+            found.append(Layer(name, kind.__name__, str(module.method), ""))
+        else:
+            reason = obstacle(module) or "not replaced"
+            found.append(Layer(name, kind.__name__, None, reason))
+    return found
+
+
+def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
+    """Have the 1-D convolutions of a model computed by cconv1d, in place.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Its layers of the classes `torch.nn.Conv1d` and `torch.nn.ConvTranspose1d` become
+        `Conv1d` and `ConvTranspose1d`; parameters, hooks, parametrizations, the state dict and its
+        names stay as they are.
+    method : {"direct", "fft"}, optional
+        How they are computed; "fft" where it applies, at a stride of 1, and "direct" elsewhere.
+
+    Returns
+    -------
+    torch.nn.Module
+        The model, or what it has become if it is itself such a layer.
+
+    Raises
+    ------
+    ValueError
+        If there is no such `method`.
+
+    See Also
+    --------
+    layers : What was replaced, and what was left and why.
+    replacing : For a block, without a change to the model.
+
+    Notes
+    -----
+    Left are lazy layers, which do not know their shape yet; classes of their own, derived from
+    PyTorch's, which may compute something else; and layers on other devices.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from cconv1d.torch import replace
+    >>> model = torch.nn.Sequential(torch.nn.Conv1d(1, 4, 3), torch.nn.ReLU())
+    >>> replace(model)
+    Sequential(
+      (0): Conv1d(1, 4, kernel_size=(3,), stride=(1,))
+      (1): ReLU()
+    )
+    """
+    if method not in ("direct", "fft"):
+        raise ValueError(f"replace: method must be 'direct' or 'fft', not {method!r}")
+    for _, module in convolutions(model):
+        kind = own_class(module)
+        if kind in KINDS.values():
+            module.method = method_of(module, method)  # type: ignore[assignment]
+        elif not obstacle(module):
+            ours = KINDS[kind]
+            if parametrize.is_parametrized(module):
+                body = {k: v for k, v in vars(type(module)).items() if k != "__dict__"}
+                body.pop("__weakref__", None)
+                ours = type(type(module).__name__, (ours,), body)
+            module.__class__ = ours
+            module.method = method_of(module, method)  # type: ignore[assignment]
+    return model
+
+
+def method_of(module: nn.Module, method: str) -> str:
+    return method if module.stride == (1,) else "direct"
+
+
+class replacing(TorchFunctionMode):
+    """Context manager: calls of torch.nn.functional's conv1d and conv_transpose1d are ours.
+
+    Parameters
+    ----------
+    method : {"direct", "fft"}, optional
+        As in `replace`.
+
+    See Also
+    --------
+    replace : For good, in a model.
+
+    Notes
+    -----
+    It holds in the thread that enters it. What cconv1d cannot take, such as tensors on other
+    devices, goes to PyTorch as before.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from cconv1d.torch import replacing
+    >>> layer = torch.nn.Conv1d(1, 4, 3)
+    >>> with replacing():
+    ...     y = layer(torch.ones(1, 1, 8))
+    """
+
+    def __init__(self, method: str = "direct") -> None:
+        super().__init__()
+        if method not in ("direct", "fft"):
+            raise ValueError(f"replacing: method must be 'direct' or 'fft', not {method!r}")
+        self.method = method
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        ours = OURS.get(func)
+        if ours is not None:
+            try:
+                stride = kwargs.get("stride", args[3] if len(args) > 3 else 1)
+                method = self.method if stride in (1, (1,), [1]) else "direct"
+                return ours(*args, **kwargs, method=method)
+            except (NotImplementedError, TypeError):
+                pass  # for PyTorch to compute, or to refuse
+        return func(*args, **kwargs)
+
+
+OURS: dict[Any, Any] = {
+    torch.nn.functional.conv1d: conv1d,
+    torch.nn.functional.conv_transpose1d: conv_transpose1d,
+}

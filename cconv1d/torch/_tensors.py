@@ -1,0 +1,101 @@
+"""Tensors as NumPy's arrays and back, without a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .. import get_num_threads, num_threads
+
+Array = NDArray[Any]
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+#: The dtypes that are computed, all of them compiled.
+DTYPES = frozenset(
+    {
+        torch.float32,
+        torch.float64,
+        torch.bfloat16,
+        torch.float16,
+        torch.complex64,
+        torch.complex128,
+    }
+)
+REAL = frozenset({torch.float32, torch.float64, torch.float16})
+
+
+def bfloat16() -> np.dtype[Any]:
+    """NumPy has no bfloat16 of its own."""
+    try:
+        from ml_dtypes import bfloat16 as kind
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            "cconv1d.torch: tensors of bfloat16 need the package ml_dtypes"
+        ) from None
+    return np.dtype(kind)
+
+
+def to_array(tensor: torch.Tensor) -> Array:
+    """The numbers of a tensor where they lie; only a lazy conjugate or negative is copied."""
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    array: Array
+    try:
+        if tensor.dtype in REAL:
+            array = (tensor.resolve_neg() if tensor.is_neg() else tensor).numpy()
+        elif tensor.dtype is torch.bfloat16:
+            array = tensor.resolve_neg().view(torch.uint16).numpy().view(bfloat16())
+        else:
+            array = tensor.resolve_conj().resolve_neg().numpy()
+    except (RuntimeError, TypeError) as error:
+        raise NotImplementedError(
+            f"cconv1d.torch: a tensor with the layout {tensor.layout} on the device "
+            f"{tensor.device} cannot be read: use the function of torch.nn.functional"
+        ) from error
+    return array
+
+
+def to_tensor(array: Array) -> torch.Tensor:
+    """A tensor of the array's memory."""
+    if array.dtype.itemsize == 2 and array.dtype != np.float16:
+        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def limited(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """A function that uses no more threads than PyTorch would."""
+
+    def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        threads = torch.get_num_threads()
+        if threads >= get_num_threads():
+            return function(*args, **kwargs)
+        with num_threads(threads):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def refuse(function: str, name: str, tensor: torch.Tensor) -> None:
+    """Raise if a tensor is one that only PyTorch's own function can take."""
+    what = None
+    if tensor.device.type not in ("cpu", "meta"):
+        what = f"is on the device {tensor.device}"
+    elif tensor.is_quantized:
+        what = "is quantized"
+    elif tensor.layout is not torch.strided:
+        what = f"has the layout {tensor.layout}"
+    elif tensor.is_nested:
+        what = "is nested"
+    elif tensor.dtype not in DTYPES:
+        what = f"has the dtype {tensor.dtype}"
+    if what is not None:
+        kind = TypeError if "dtype" in what else NotImplementedError
+        raise kind(
+            f"cconv1d.torch.{function}: {name} {what}; cconv1d computes dense floating-point "
+            f"tensors on the CPU: use torch.nn.functional.{function}"
+        )
