@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from compare import command, progress, save, write
 from measure import machine, settle
-from peers import PEERS, Peer
-from report import OURS, THEIRS, accuracy_tables, error_ratios
+from peers import METHODS, PEERS, Cconv1d, Peer, takes
+from report import THEIRS, accuracy_tables, error_ratios
 from workloads import OPS, Array, Case, Row, read_rows
 
 import cconv1d
@@ -45,6 +45,9 @@ def arguments() -> argparse.Namespace:
         "--only", nargs="+", default=ROWS, metavar="GLOB", help=f"rows (default {' '.join(ROWS)})"
     )
     parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS)
+    parser.add_argument(
+        "--method", choices=METHODS, default=METHODS[0], help="of this library; fft: of stride 1"
+    )
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--draws", type=int, default=3, help="arrays of each kind (default 3)")
     parser.add_argument("--threads", type=int, default=1, help="for both (default 1)")
@@ -62,11 +65,11 @@ def drawn(row: Row, data: str, seed: int) -> tuple[Array, Array, Array]:
 def errors(row: Row, op: str, data: str, draws: int, peers: Sequence[Peer]) -> dict[str, Any]:
     """The largest and the mean error of each peer, of all results of all draws."""
     largest, total = ({peer.name: 0.0 for peer in peers} for _ in range(2))
-    count = 0
+    count, direct = 0, Cconv1d(1)
     for seed in range(draws):
         arrays = drawn(row, data, seed)
         wide = Case(replace(row, dtype="float64"), op, *(a.astype(np.float64) for a in arrays))
-        exact = peers[0].prepare(wide)()
+        exact = direct.prepare(wide)()
         count += exact.size
         for peer in peers:
             result = peer.array(peer.prepare(Case(row, op, *arrays))())
@@ -91,14 +94,16 @@ def main() -> int:
     options = arguments()
     settle(options.threads)
     rows = read_rows(options.only)
+    rows = [row for row in rows if takes(options.method, row.stride)]
     if not rows:
         print(f"no row is called {' or '.join(options.only)}", file=sys.stderr)
         return 2
-    peers = [PEERS[name](options.threads) for name in (OURS, THEIRS)]
+    peers = [Cconv1d(options.threads, options.method), PEERS[THEIRS](options.threads)]
     run: dict[str, Any] = {
         "command": command("accuracy.py", sys.argv[1:]),
         "date": date.today().isoformat(),
         "machine": machine(),
+        "method": options.method,
         "threads": options.threads,
         "draws": options.draws,
         "versions": {peer.name: peer.version for peer in peers}

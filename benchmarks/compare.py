@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from measure import Limit, copying, fma_peak, interleave, machine, settle
 from numpy.typing import NDArray
-from peers import PEERS, Call, Cconv1d, Peer
+from peers import METHODS, PEERS, Call, Cconv1d, Peer, takes
 from report import EQUAL, OURS, behind, draw, geometric_means, target_table, title, to_best
 from workloads import HALVES, LAYOUTS, OPS, TABLES, Array, Case, cases, read_rows
 
@@ -71,13 +71,16 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", default=["*"], metavar="GLOB", help="names of rows")
     parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS)
+    parser.add_argument(
+        "--method", choices=METHODS, default=METHODS[0], help="of this library; fft: of stride 1"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="odd, for the medians (default 7)")
     parser.add_argument(
         "--peers",
         nargs="+",
         choices=[name for name in PEERS if name != OURS],
-        default=[name for name in PEERS if name not in (OURS, "reference")],
-        help="default: all that are installed, without our own reference",
+        default=[name for name in PEERS if name not in (OURS, "direct", "reference")],
+        help="default: all that are installed, without our own reference and method",
     )
     parser.add_argument(
         "--clock",
@@ -115,13 +118,17 @@ def save(run: dict[str, Any], what: str, path: Path) -> None:
 # --- what is measured -----------------------------------------------------------------------
 
 
-def installed(names: Iterable[str], threads: int, dtypes: set[str]) -> list[Peer]:
-    peers = []
+def installed(
+    names: Iterable[str], threads: int, dtypes: set[str], method: str = METHODS[0]
+) -> list[Peer]:
+    """Those that there are; the method is ours."""
+    peers: list[Peer] = []
     for name in names:
         if dtypes.isdisjoint(PEERS[name].dtypes):
             continue
         try:
-            peers.append(PEERS[name](threads))
+            ours = name == OURS
+            peers.append(Cconv1d(threads, method) if ours else PEERS[name](threads))
         except ImportError as error:
             print(f"{name}: not measured ({error})", file=sys.stderr)
     return peers
@@ -274,12 +281,13 @@ def main() -> int:
         rows = read_rows(options.only, "options")
     else:
         rows = read_rows(options.only, options.table, dtype=options.dtype, layout=options.layout)
+    rows = [row for row in rows if takes(options.method, row.stride)]
     if not rows:
         print(f"no row is called {' or '.join(options.only)}", file=sys.stderr)
         return 2
     settle(options.threads)
     dtypes = {row.dtype for row in rows}
-    peers = installed([OURS, *options.peers], options.threads, dtypes)
+    peers = installed([OURS, *options.peers], options.threads, dtypes, options.method)
     names = [peer.name for peer in peers[1:]]
     versions = {peer.name: peer.version for peer in peers} | {"python": platform.python_version()}
     parts = {dtype: summed(dtype).type(0).real.dtype for dtype in dtypes}
@@ -292,6 +300,7 @@ def main() -> int:
         "machine": machine(),
         "dtype": None if options.options else options.dtype,
         "table": options.table,
+        "method": options.method,
         "layout": options.layout,
         "threads": options.threads,
         "rounds": options.rounds,

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from peers import Cconv1d
+from peers import METHODS, Cconv1d, takes
 from workloads import OPS, Row, cases, read_rows
 
 import cconv1d
@@ -68,6 +68,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS)
     parser.add_argument(
+        "--method", choices=METHODS, default=METHODS[0], help="of this library; fft: of stride 1"
+    )
+    parser.add_argument(
         "--products",
         type=float,
         default=2e7,
@@ -105,7 +108,7 @@ def under_callgrind(valgrind: str, options: argparse.Namespace) -> Iterator[dict
             f"--callgrind-out-file={dumps}/dump",
             *(sys.executable, __file__, "--dumps", dumps),
             *("--dtype", options.dtype, "--products", str(options.products)),
-            *("--only", *options.only, "--ops", *options.ops),
+            *("--method", options.method, "--only", *options.only, "--ops", *options.ops),
         ]
         with subprocess.Popen(
             command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True
@@ -131,7 +134,8 @@ def chosen(options: argparse.Namespace) -> list[Row]:
     """The rows of all tables that the command line names; those with other options in its dtype."""
     rows = [row for table in TABLES for row in read_rows(options.only, table, dtype=options.dtype)]
     others = read_rows(options.only, "options")
-    return rows + [replace(row, dtype=options.dtype) for row in others]
+    rows += [replace(row, dtype=options.dtype) for row in others]
+    return [row for row in rows if takes(options.method, row.stride)]
 
 
 def counter(dumps: Path) -> Callable[[Callable[[], object]], int]:
@@ -155,7 +159,7 @@ def counter(dumps: Path) -> Callable[[Callable[[], object]], int]:
 def count(options: argparse.Namespace) -> None:
     """Print, as JSON, what is counted, then a line for each case."""
     gc.disable()
-    ours, instructions = Cconv1d(threads=1), counter(options.dumps)
+    ours, instructions = Cconv1d(1, options.method), counter(options.dumps)
     print(json.dumps(cconv1d.show_config("dicts")), flush=True)
     # The interpreter adapts to what it has run often; before, counts depend on how often.
     small = Row("small", 1, 1, 8, 1, 3, 1, 1, 1, 1, dtype=options.dtype)
@@ -192,7 +196,8 @@ def main() -> int:
     config = next(found)
     print(
         f"cconv1d {config['version']} {config['instruction_set']}, {config['compiler']}, "
-        f"{options.dtype}, one thread; rows shortened; bound: 1/{lanes} for each multiply-add\n\n"
+        f"{options.dtype}, method {options.method}, one thread; rows shortened; "
+        f"bound: 1/{lanes} for each multiply-add\n\n"
         f"{'row':<19}{'op':<8}{'multiply-adds':>14}{'instructions':>14}"
         f"{'for each':>11}{'% bound':>9}" + (f"{'change, %':>11}" if before else "")
     )
@@ -201,6 +206,8 @@ def main() -> int:
         products, instructions = case["products"], case["instructions"]
         share = 100 * products / lanes / instructions
         key = f"{case['row']} {case['op']} {options.dtype} {products}"
+        if options.method != METHODS[0]:
+            key += f" {options.method}"
         counted[key] = instructions
         change = f"{100 * (instructions / before[key] - 1):>+11.3f}" if key in before else ""
         print(

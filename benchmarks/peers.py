@@ -23,6 +23,14 @@ import cconv1d
 
 Call = Callable[[], Any]
 
+#: How the library may compute; the first is its default.
+METHODS = ("direct", "fft", "auto")
+
+
+def takes(method: str, stride: int) -> bool:
+    """Whether a method computes rows of that stride."""
+    return method != "fft" or stride == 1
+
 
 class Peer:
     """Someone who computes convolutions."""
@@ -53,37 +61,51 @@ class Cconv1d(Peer):
     name = "cconv1d"
     dtypes = DTYPES
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, method: str = METHODS[0]) -> None:
         self.version = cconv1d.__version__
+        # the word as a literal, which the usual calls know by its identity
+        self.method = METHODS[METHODS.index(method)]
 
     def prepare(self, case: Case) -> Call:
         row, x, w, dy, geometry = case.row, case.x, case.w, case.dy, case.geometry
+        options: dict[str, Any] = {**row.options, "method": self.method}
         if row.function == "convolve" and case.op == "forward":
-            return partial(cconv1d.convolve, x[:, 0], w[0, 0])
+            return partial(cconv1d.convolve, x[:, 0], w[0, 0], method=self.method)
         if row.transposed:
             geometry = row.stride, row.padding, 0, row.groups, row.dilation
             if case.op == "forward":
-                return partial(cconv1d.conv_transpose1d, x, w, None, *geometry, **row.options)
+                return partial(cconv1d.conv_transpose1d, x, w, None, *geometry, **options)
             which = ("dx", "dw").index(case.op)
             needs = which == 0, which == 1, False
             return lambda: cconv1d.conv_transpose1d_backward(
-                dy, x, w, *geometry, needs=needs, **row.options
+                dy, x, w, *geometry, needs=needs, **options
             )[which]
         if case.op == "forward":
-            return partial(cconv1d.conv1d, x, w, None, *geometry, **row.options)
+            return partial(cconv1d.conv1d, x, w, None, *geometry, **options)
         function, arguments = {
             "dx": (cconv1d.conv1d_backward_input, (dy, w, row.L)),
             "dw": (cconv1d.conv1d_backward_weight, (dy, x, row.kernel_size)),
         }[case.op]
-        return partial(function, *arguments, *geometry, **row.options)
+        return partial(function, *arguments, *geometry, **options)
 
     def prepare_as_peers_do(self, case: Case) -> Call | None:
         """With weights packed beforehand and an output that is used again."""
         row = case.row
         if row.transposed or case.op != "forward":
             return None
-        layer = cconv1d.PreparedConv1d(case.w, None, *case.geometry, **row.options)
+        layer = cconv1d.PreparedConv1d(
+            case.w, None, *case.geometry, **row.options, method=self.method
+        )
         return partial(layer, case.x, out=np.empty(row.shapes[2], case.dtype))
+
+
+class Direct(Cconv1d):
+    """This library by its default method, for a run that measures another."""
+
+    name = "direct"
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
 
 
 class Reference(Peer):
@@ -711,6 +733,7 @@ PEERS: dict[str, type[Peer]] = {
     peer.name: peer
     for peer in (
         Cconv1d,
+        Direct,
         PyTorch,
         OnnxRuntime,
         OpenVino,

@@ -61,7 +61,9 @@ def kind(run: Run) -> str:
 
 def title(run: Run) -> str:
     plural = "s" if run["threads"] > 1 else ""
-    return f"{kind(run).replace('_', ' ').replace('-', ', ')}, {run['threads']} thread{plural}"
+    method = run.get("method", "direct")
+    by = "" if method == "direct" else f", method {method}"
+    return f"{kind(run).replace('_', ' ').replace('-', ', ')}{by}, {run['threads']} thread{plural}"
 
 
 def where(run: Run) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from compare import CLOCKS, PREPARED, command, installed, progress, save, timed, write
 from measure import machine, settle
-from peers import PEERS, Peer
+from peers import METHODS, PEERS, Peer, takes
 from report import MAPS_SURVEYED, OURS, draw_survey, survey_tables, survey_title, worst
 from workloads import LAYOUTS, OPS, Row, cases
 
@@ -156,6 +156,9 @@ def arguments() -> argparse.Namespace:
         default=[],
         help=f"these layers instead of random ones: {','.join(FIELDS)}",
     )
+    parser.add_argument(
+        "--method", choices=METHODS, default=METHODS[0], help="of this library; fft: of stride 1"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="odd, for the medians (default 5)")
     parser.add_argument(
         "--peers",
@@ -228,9 +231,13 @@ def main() -> int:
     if options.row:
         rows = [parse(each, **same) for each in options.row]
     else:
-        drawn = layers(options.kinds, options.seed, **same)
+        drawn = (
+            row
+            for row in layers(options.kinds, options.seed, **same)
+            if takes(options.method, row.stride)
+        )
         rows = [next(drawn) for _ in range(options.rows)]
-    peers = installed([OURS, *options.peers], options.threads, {options.dtype})
+    peers = installed([OURS, *options.peers], options.threads, {options.dtype}, options.method)
     run: dict[str, Any] = {
         "command": command("survey.py", sys.argv[1:]),
         "date": date.today().isoformat(),
@@ -238,6 +245,7 @@ def main() -> int:
         "drawn": "chosen" if options.row else f"seed {options.seed}",
         "dtype": options.dtype,
         "layout": options.layout,
+        "method": options.method,
         "threads": options.threads,
         "rounds": options.rounds,
         "clock": options.clock,
