@@ -363,6 +363,8 @@ def test_replace():
         "direct",
     ]
     torch.testing.assert_close(twin(x), expected)
+    assert {row.method for row in ours.layers(ours.replace(twin, "auto"))} == {"auto"}
+    torch.testing.assert_close(twin(x), expected)
     torch.nn.utils.parametrize.remove_parametrizations(model[2], "weight")
     assert type(model[2]) is ours.Conv1d
 

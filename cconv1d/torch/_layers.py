@@ -24,7 +24,7 @@ class Conv1d(nn.Conv1d):
     ----------
     *args, **kwargs
         As for `torch.nn.Conv1d`; `padding` may also be a pair or any word that `conv1d` has.
-    method : {"direct", "fft"}, optional
+    method : {"direct", "fft", "auto"}, optional
         How it is computed, as in `conv1d`.
 
     See Also
@@ -76,7 +76,7 @@ class ConvTranspose1d(nn.ConvTranspose1d):
     ----------
     *args, **kwargs
         As for `torch.nn.ConvTranspose1d`.
-    method : {"direct", "fft"}, optional
+    method : {"direct", "fft", "auto"}, optional
         How it is computed, as in `conv_transpose1d`.
 
     See Also
@@ -238,7 +238,7 @@ def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
         Its layers of the classes `torch.nn.Conv1d` and `torch.nn.ConvTranspose1d` become
         `Conv1d` and `ConvTranspose1d`; parameters, hooks, parametrizations, the state dict and its
         names stay as they are.
-    method : {"direct", "fft"}, optional
+    method : {"direct", "fft", "auto"}, optional
         How they are computed; "fft" where it applies, at a stride of 1, and "direct" elsewhere.
 
     Returns
@@ -272,8 +272,8 @@ def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
       (1): ReLU()
     )
     """
-    if method not in ("direct", "fft"):
-        raise ValueError(f"replace: method must be 'direct' or 'fft', not {method!r}")
+    if method not in ("direct", "fft", "auto"):
+        raise ValueError(f"replace: method must be 'direct', 'fft' or 'auto', not {method!r}")
     for _, module in convolutions(model):
         kind = own_class(module)
         if kind in KINDS.values():
@@ -290,7 +290,7 @@ def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
 
 
 def method_of(module: nn.Module, method: str) -> str:
-    return method if module.stride == (1,) else "direct"
+    return method if method != "fft" or module.stride == (1,) else "direct"
 
 
 class replacing(TorchFunctionMode):
@@ -298,7 +298,7 @@ class replacing(TorchFunctionMode):
 
     Parameters
     ----------
-    method : {"direct", "fft"}, optional
+    method : {"direct", "fft", "auto"}, optional
         As in `replace`.
 
     See Also
@@ -321,8 +321,8 @@ class replacing(TorchFunctionMode):
 
     def __init__(self, method: str = "direct") -> None:
         super().__init__()
-        if method not in ("direct", "fft"):
-            raise ValueError(f"replacing: method must be 'direct' or 'fft', not {method!r}")
+        if method not in ("direct", "fft", "auto"):
+            raise ValueError(f"replacing: method must be 'direct', 'fft' or 'auto', not {method!r}")
         self.method = method
 
     def __torch_function__(
