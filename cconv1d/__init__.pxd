@@ -21,4 +21,5 @@ from cconv1d._core cimport (
     cconv1d_contiguous,
     cconv1d_geometry,
     cconv1d_import,
+    cconv1d_team,
 )

@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from . import _backend
+from ._threads import describe_threads
 from ._version import __version__
 
 __all__ = ["get_include", "show_config"]
@@ -49,6 +50,7 @@ def describe() -> dict[str, Any]:
         "instruction_sets": [] if _backend.core is None else _backend.core.available_isas(),
         "compiler": None if _backend.core is None else _backend.core.compiler(),
         "threads": None if _backend.core is None else _backend.core.get_threads(),
+        "thread_pool": describe_threads(),
         "numpy": np.__version__,
     }
 
@@ -70,7 +72,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     dict or None
         With the keys version, backend ("native" or "reference"), reason (why the compiled
         extension could not be loaded, or None), instruction_set (what is used),
-        instruction_sets (what this machine could use), compiler, threads and numpy.
+        instruction_sets (what this machine could use), compiler, threads, thread_pool (whose
+        threads they are) and numpy.
 
     Raises
     ------

@@ -32,6 +32,10 @@ cdef extern from "cconv1d.h" nogil:
         Py_ssize_t stride, dilation, pad_left, pad_right, groups
         int mode
 
+    ctypedef int (*cconv1d_team)(
+        void *context, void (*member)(void *argument) noexcept nogil, void *argument,
+        int threads) noexcept nogil
+
     ctypedef struct cconv1d_api:
         int abi_major, abi_minor
         size_t size
@@ -56,6 +60,7 @@ cdef extern from "cconv1d.h" nogil:
         void (*set_num_threads)(int threads) noexcept nogil
         int (*limit_num_threads)(int threads) noexcept nogil
         const char *(*describe)(int status) noexcept nogil
+        void (*lend_threads)(cconv1d_team team, void *context) noexcept nogil
 
     cconv1d_array cconv1d_contiguous(
         int dtype, const void *data, Py_ssize_t samples, Py_ssize_t channels, Py_ssize_t length)

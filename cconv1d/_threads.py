@@ -11,8 +11,11 @@ itself alone.  The extension reads the variable in every call.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 from contextvars import ContextVar, Token
+from pathlib import Path
 from types import TracebackType
 from typing import Any, SupportsIndex
 
@@ -196,6 +199,63 @@ class num_threads:
             block.threads = 0
         _blocks.set(tuple(b for b in blocks if b is not block and b.threads))
         _tell_core()
+
+
+#: What `use_openmp` has found: the runtime's file, and why it is not used.
+_openmp: tuple[str | None, str | None] = (None, None)
+
+
+def use_openmp(folder: str) -> None:
+    """Have all calls run on the threads of the OpenMP runtime that a framework has loaded.
+
+    Two pools that spin on the same processors cost each other a third of their speed and more.
+    Nothing is loaded that was not, and nothing linked: libgomp, libomp and libiomp export the same
+    functions, and the one is taken that lies below the framework's folder, or the only one.
+    """
+    global _openmp
+
+    if _backend.core is None:
+        _openmp = None, "the extension is not used"
+        return
+    loaded = _loaded_runtimes()
+    near = [path for path in loaded if path.startswith(folder)] or loaded
+    if len(near) != 1:
+        found = ", ".join(near) or "none"
+        _openmp = None, f"of OpenMP runtimes that are loaded, one is wanted; found: {found}"
+        return
+    try:
+        runtime = ctypes.CDLL(near[0], mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
+        addresses = [
+            ctypes.cast(getattr(runtime, name), ctypes.c_void_p).value or 0
+            for name in ("GOMP_parallel", "omp_in_parallel")
+        ]
+    except (OSError, AttributeError) as error:
+        _openmp = None, str(error)
+        return
+    _backend.core.lend_openmp(*addresses)
+    _openmp = near[0], None
+
+
+def _loaded_runtimes() -> list[str]:
+    """The files of the OpenMP runtimes in this process, where the system tells."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+            paths = {line.split(maxsplit=5)[-1].rstrip("\n") for line in maps if "/" in line}
+    except OSError:
+        return []
+    return sorted(p for p in paths if re.match(r"lib(gomp|omp|iomp5)\b.*\.so", Path(p).name))
+
+
+def describe_threads() -> str | None:
+    """Whose threads calls from here use."""
+    if _backend.core is None:
+        return None
+    host = _backend.core.thread_host()
+    if host == 1:
+        return f"OpenMP's, of {_openmp[0]}"
+    if host == 2:
+        return "those that were lent through the C interface"
+    return "our own" + (f" ({_openmp[1]})" if _openmp[1] else "")
 
 
 if _backend.core is not None:

@@ -217,6 +217,12 @@ cdef extern from "pool.h" nogil:
     void cc_pool_set_threads(int threads)
     int cc_pool_limit_threads(int threads)
     void cc_pool_limit_context(int threads)
+    void cc_pool_lend(cconv1d_team team, void *context)
+    ctypedef void (*cc_gomp_parallel)(
+        void (*member)(void *) noexcept nogil, void *argument, unsigned threads,
+        unsigned flags) noexcept nogil
+    void cc_pool_lend_openmp(cc_gomp_parallel parallel, int (*in_parallel)() noexcept nogil)
+    int cc_pool_host()
 
 ctypedef fused real:    # what the tiles compute with
     float
@@ -642,6 +648,17 @@ def use_blocks(variable):
     if blocks_variable is None:
         blocks_variable = variable
     note_limit()
+
+
+def lend_openmp(uintptr_t parallel, uintptr_t in_parallel):
+    """Have calls use the team of an OpenMP runtime, by the addresses of its functions
+    GOMP_parallel and omp_in_parallel; with zeros, our own threads again."""
+    cc_pool_lend_openmp(<cc_gomp_parallel> parallel, <int (*)() noexcept nogil> in_parallel)
+
+
+def thread_host():
+    """Whose threads calls from this thread use: 0 our own, 1 OpenMP's, 2 those of another host."""
+    return cc_pool_host()
 
 
 def set_depthwise_positions(Py_ssize_t positions):

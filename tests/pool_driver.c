@@ -436,6 +436,99 @@ static void test_forks_when_asked(void)
     cc_pool_set_interrupt(NULL);
 }
 
+/* --- threads of a host ------------------------------------------------------------------------ */
+
+typedef struct {
+    void (*member)(void *);
+    void *argument;
+    double result;
+} enlisted;
+
+static void *enlist(void *context)
+{
+    enlisted *const e = context;
+    volatile double one = 1, three = 3;
+    fesetround(FE_TONEAREST);
+    e->member(e->argument);
+    e->result = one / three; /* rounded as this thread has it, not as the caller of the job */
+    return NULL;
+}
+
+/* A host that creates its threads for each job, `extra` more than it should, or refuses. */
+static struct {
+    int extra, refuses, calls;
+    int rounds_otherwise;
+} team;
+
+static int run_team(void *context, void (*member)(void *), void *argument, int threads)
+{
+    enum { MOST = 8 };
+    pthread_t ids[MOST];
+    enlisted each[MOST];
+    volatile double one = 1, three = 3;
+    CHECK(context == &team);
+    team.calls++;
+    if (team.refuses)
+        return 0;
+    threads += team.extra - 1;
+    if (threads > MOST)
+        threads = MOST;
+    for (int i = 0; i < threads; i++) {
+        each[i] = (enlisted){.member = member, .argument = argument};
+        CHECK(!pthread_create(&ids[i], NULL, enlist, &each[i]));
+    }
+    member(argument);
+    const int mode = fegetround();
+    fesetround(FE_TONEAREST);
+    const double nearest = one / three;
+    fesetround(mode);
+    for (int i = 0; i < threads; i++) {
+        pthread_join(ids[i], NULL);
+        team.rounds_otherwise |= each[i].result != nearest;
+    }
+    return 1;
+}
+
+static int team_child_is_right(void)
+{
+    const int before = team.calls;
+    return cc_pool_host() == 0 && tally_is_right(16, 3, 5) && team.calls == before;
+}
+
+static void test_lent_threads(void)
+{
+    static int runs[MOST_CHUNKS];
+    int most = 0;
+    CHECK(cc_pool_host() == 0);
+    CHECK(tally_is_right(16, 4, 5)); /* so that there are workers of our own, who must keep out */
+    cc_pool_lend(run_team, &team);
+    CHECK(cc_pool_host() == 2);
+    for (team.extra = 0; team.extra <= 2; team.extra += 2) {
+        for (int i = 0; i < (SLOW ? 50 : 500); i++)
+            CHECK(run_tally(runs, 2 + i % 60, 2 + i % 4, i % 5) > 0);
+        for (int i = 0; i < 20; i++) {
+            const int workers = run_tally(runs, 64, 3, 200);
+            CHECK(workers > 0 && workers <= 3);
+            most = workers > most ? workers : most;
+        }
+        CHECK(run_tally(runs, MOST_CHUNKS, 3, 0) > 0);
+    }
+    CHECK(most > 1 || cc_pool_affinity_cpus() == 1);
+    CHECK(!team.rounds_otherwise);
+    test_nested_calls_are_serial();
+    test_rounding_mode_is_the_callers();
+    CHECK(!team.rounds_otherwise);
+    test_interruptions();
+    CHECK(in_child(team_child_is_right));
+    test_forks_when_asked();
+    team.refuses = 1;
+    team.calls = 0;
+    CHECK(run_tally(runs, 16, 3, 5) == 1 && team.calls == 1);
+    team.refuses = 0;
+    cc_pool_lend(NULL, NULL);
+    CHECK(tally_is_right(16, 3, 5) && team.calls == 1);
+}
+
 /* --- processors ------------------------------------------------------------------------------- */
 
 #ifdef __linux__
@@ -618,6 +711,7 @@ static const struct {
     {"signals stay with the host", test_signals_stay_with_the_host},
     {"interruptions", test_interruptions},
     {"forks when asked", test_forks_when_asked},
+    {"lent threads", test_lent_threads},
     {"quotas", test_quotas},
     {"cpus", test_cpus},
     {"results", test_results}, /* last: it leaves 255 workers */

@@ -27,7 +27,7 @@
 /* The major number changes when what is here changes or goes, the minor one when functions are added
  * at the table's end. cconv1d_import() refuses a library of another major or an older minor. */
 #define CCONV1D_ABI_MAJOR 1
-#define CCONV1D_ABI_MINOR 0
+#define CCONV1D_ABI_MINOR 1
 
 #ifdef __cplusplus
 extern "C" {
@@ -91,6 +91,12 @@ typedef struct {
     int mode;
 } cconv1d_geometry;
 
+/* A host's threads: call member(argument) on up to `threads` of them at the same time, the calling
+ * one among them, and return 1 when all these calls have returned; or return 0 and call nothing, if
+ * that cannot be done now: then the convolution is computed on the calling thread. */
+typedef int (*cconv1d_team)(void *context, void (*member)(void *argument), void *argument,
+                            int threads);
+
 /* The arguments are not NULL, but for `bias`, where there is none. Results come behind operands. */
 typedef struct {
     int abi_major, abi_minor;
@@ -126,6 +132,11 @@ typedef struct {
     int (*limit_num_threads)(int threads);
 
     const char *(*describe)(int status); /* a few words of English */
+
+    /* Since minor 1: have calls from this thread use a host's threads from now on in place of our
+     * own, or, with NULL, no longer; so that the two do not get in each other's way. Results do not
+     * depend on it. A forked child is as if there had been no such call. */
+    void (*lend_threads)(cconv1d_team team, void *context);
 } cconv1d_api;
 
 /* An array whose items lie side by side, the last axis first. */

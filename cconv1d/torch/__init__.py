@@ -11,9 +11,17 @@ tensor([[[6., 9.]]])
 It needs PyTorch 2.6 or newer, and is not imported with cconv1d itself.
 """
 
+import os
+
+import torch
+
+from .. import _threads
 from . import causal
 from ._functional import conv1d, conv_transpose1d
 from ._layers import Conv1d, ConvTranspose1d, Layer, layers, replace, replacing
+
+# Two pools that spin beside each other would cost both a third of their speed.
+_threads.use_openmp(os.path.dirname(torch.__file__))
 
 __all__ = [
     "Conv1d",

@@ -173,4 +173,5 @@ table.get_num_threads = cc_pool_threads
 table.set_num_threads = set_num_threads
 table.limit_num_threads = limit_num_threads
 table.describe = describe
+table.lend_threads = cc_pool_lend
 _C_API = PyCapsule_New(&table, CCONV1D_CAPSULE, NULL)

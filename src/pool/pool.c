@@ -23,6 +23,10 @@
  *
  * Nobody waits for a job in order to fork: the child forgets the pool (forget_pool).
  *
+ * A host may lend its threads. Then the ticket is open for worker 0 alone, so that the pool's own stay
+ * out, and the host's claim runs as that one does, each with a number of its own. They are gone when
+ * the host's call returns, so that nobody has to be woken.
+ *
  * A job that is cancelled ends like any other, but that its caller takes all runs left at once, and
  * does not run them.
  */
@@ -31,6 +35,7 @@
 #include "../debug.h"
 #include "pool.h"
 
+#include <setjmp.h>
 #include <string.h>
 
 enum {
@@ -140,6 +145,7 @@ static struct {
     char space_3[128];
 
     atom done;
+    atom members; /* threads of a host that have come, but the caller */
     char space_4[128];
 
     atom caller_waits;
@@ -287,12 +293,13 @@ static uint32_t cancel_remaining(void)
     return 0;
 }
 
-/* Run what nobody else has taken. Returns how many runs that was. */
-static uint32_t take_runs(int me)
+/* Run what nobody else has taken, for which the ticket must be open to worker `gate`. Returns how
+ * many runs that was. */
+static uint32_t take_runs(int me, int gate)
 {
     uint32_t count = 0;
     uint32_t ticket = load(&pool.ticket);
-    while (is_open(ticket, me)) {
+    while (is_open(ticket, gate)) {
         if (!me && cc_pool_cancelled(0))
             return count + cancel_remaining();
         test_delay(me);
@@ -300,7 +307,8 @@ static uint32_t take_runs(int me)
             continue;
         test_delay(me);
         if (!count++ && me) {
-            store(&pool.worker[me].cpu, this_cpu());
+            if (gate)
+                store(&pool.worker[me].cpu, this_cpu());
             if (float_control() != pool.float_control)
                 set_float_control(pool.float_control);
         }
@@ -366,6 +374,19 @@ static void spin_for_work(int me)
     } while (now_ns() < end);
 }
 
+/* After the runs that a worker has taken, which must not touch the job after that. */
+static void report(uint32_t count)
+{
+    if (!count)
+        return;
+    add(&pool.done, count);
+    if (load(&pool.caller_waits)) {
+        mutex_lock(&pool.lock); /* it has looked at `done` before, or waits by now */
+        mutex_unlock(&pool.lock);
+        condition_signal(&pool.finished);
+    }
+}
+
 static void *run_worker(void *number)
 {
     const int me = (int)(intptr_t)number;
@@ -373,15 +394,7 @@ static void *run_worker(void *number)
     store(&pool.worker[me].tid, (uint32_t)syscall(SYS_gettid));
 #endif
     for (;;) {
-        const uint32_t count = take_runs(me);
-        if (count) {
-            add(&pool.done, count);
-            if (load(&pool.caller_waits)) {
-                mutex_lock(&pool.lock); /* it has looked at `done` before, or waits by now */
-                mutex_unlock(&pool.lock);
-                condition_signal(&pool.finished);
-            }
-        }
+        report(take_runs(me, me));
         spin_for_work(me);
         if (!is_open(load(&pool.ticket), me))
             sleep_until_woken(me);
@@ -487,16 +500,10 @@ static void wait_for_workers(uint32_t runs, int limit)
     mutex_unlock(&pool.lock);
 }
 
-/* With the pool taken. 0 if there are no workers, and what has been run counts for nothing. */
-static int run_together(cc_work work, void *context, ptrdiff_t chunks, int threads)
+/* Write a job that is cut into `runs`, and publish it for workers up to `limit`. */
+static void publish(
+    cc_work work, void *context, ptrdiff_t chunks, ptrdiff_t run, int runs, int limit)
 {
-    const ptrdiff_t run = chunks / MAX_RUNS + (chunks % MAX_RUNS != 0);
-    const int runs = (int)(chunks / run + (chunks % run != 0));
-    int limit = (threads < CC_POOL_MAX ? threads : CC_POOL_MAX) - 1;
-    limit = ensure_workers(limit < runs ? limit : runs - 1);
-    if (!limit)
-        return 0;
-
     pool.work = work;
     pool.context = context;
     pool.chunks = chunks;
@@ -504,18 +511,138 @@ static int run_together(cc_work work, void *context, ptrdiff_t chunks, int threa
     pool.float_control = float_control();
     store(&pool.stop, 0);
     store(&pool.done, 0);
+    store(&pool.members, 0);
+    store(&pool.ticket, (uint32_t)limit << 24 | (uint32_t)runs << 12);
+}
+
+/* The caller's part of a job, until the others have done theirs. 0 if the callback has forked and
+ * this is the child. */
+static int take_part(uint32_t runs, int limit)
+{
+    const uint32_t before = forks, taken = take_runs(0, 0);
+    if (forks != before)
+        return 0;
+    if (interruption.stop) /* in the last of its runs */
+        store(&pool.stop, 1);
+    wait_for_workers(runs - taken, limit);
+    return forks == before;
+}
+
+/* --- threads of a host ------------------------------------------------------------------------ */
+
+typedef struct {
+    cc_team team;
+    void *context;
+    uint32_t forks; /* that there were: a forked child has none of the threads */
+} host;
+
+static THREAD_LOCAL host own_host;
+
+static struct {
+    cc_gomp_parallel parallel;
+    int (*in_parallel)(void);
+} openmp;
+
+static int openmp_team(void *unused, void (*member)(void *), void *argument, int threads)
+{
+    (void)unused;
+    if (openmp.in_parallel())
+        return 0;
+    openmp.parallel(member, argument, (unsigned)threads, 0);
+    return 1;
+}
+
+static host common_host;
+
+void cc_pool_lend(cc_team team, void *context) { own_host = (host){team, context, forks}; }
+
+void cc_pool_lend_openmp(cc_gomp_parallel parallel, int (*in_parallel)(void))
+{
+    common_host.team = NULL;
+    openmp.parallel = parallel;
+    openmp.in_parallel = in_parallel;
+    common_host = (host){parallel ? openmp_team : NULL, NULL, forks};
+}
+
+static const host *present_host(void)
+{
+    const host *const found = own_host.team ? &own_host : &common_host;
+    return found->team && found->forks == forks ? found : NULL;
+}
+
+int cc_pool_host(void)
+{
+    const host *const found = present_host();
+    return !found ? 0 : found->team == openmp_team ? 1 : 2;
+}
+
+/* What a member knows of its job, and the caller's way out of the host's call. */
+typedef struct {
+    uint32_t runs;
+    int limit; /* the highest number of a member */
+    jmp_buf out;
+} team_job;
+
+static THREAD_LOCAL team_job *leading; /* of the thread that has called the host */
+
+static void run_member(void *argument)
+{
+    team_job *const job = argument;
+    if (leading == job) {
+        leading = NULL;
+        if (!take_part(job->runs, 0))
+            longjmp(job->out, 1); /* there is nobody for whom the host could wait */
+        return;
+    }
+    uint32_t me = load(&pool.members);
+    while (!swap(&pool.members, &me, me + 1))
+        ;
+    if ((int)++me > job->limit)
+        return;
+    const uint64_t before = float_control();
+    report(take_runs((int)me, 0));
+    if (float_control() != before)
+        set_float_control(before);
+}
+
+/* With the pool taken. 0 if nobody has been asked, or if this is a child that the callback forked. */
+static int run_in_team(const host *lender, ptrdiff_t run, int runs, int limit, cc_work work,
+                       void *context, ptrdiff_t chunks)
+{
+    team_job job;
+    job.runs = (uint32_t)runs;
+    job.limit = limit;
+    pool.cpus = pool.cpus ? pool.cpus : cc_pool_affinity_cpus();
+    store(&pool.caller_cpu, limit < pool.cpus ? this_cpu() : NO_SPIN);
+    publish(work, context, chunks, run, runs, 0);
+    leading = &job;
+    if (setjmp(job.out))
+        return 0;
+    const int ran = lender->team(lender->context, run_member, &job, limit + 1);
+    leading = NULL;
+    return ran;
+}
+
+/* With the pool taken. 0 if there are no workers, and what has been run counts for nothing. */
+static int run_together(cc_work work, void *context, ptrdiff_t chunks, int threads)
+{
+    const ptrdiff_t run = chunks / MAX_RUNS + (chunks % MAX_RUNS != 0);
+    const int runs = (int)(chunks / run + (chunks % run != 0));
+    int limit = (threads < CC_POOL_MAX ? threads : CC_POOL_MAX) - 1;
+    if (limit > runs - 1)
+        limit = runs - 1;
+    const host *const lender = present_host();
+    if (lender)
+        return run_in_team(lender, run, runs, limit, work, context, chunks);
+    limit = ensure_workers(limit);
+    if (!limit)
+        return 0;
     const uint32_t cpu = limit < pool.cpus ? this_cpu() : NO_SPIN;
     if (load(&pool.caller_cpu) != cpu)
         store(&pool.caller_cpu, cpu);
-
-    store(&pool.ticket, (uint32_t)limit << 24 | (uint32_t)runs << 12);
+    publish(work, context, chunks, run, runs, limit);
     wake_workers(limit);
-    const uint32_t before = forks, taken = take_runs(0);
-    if (interruption.stop && forks == before) /* in the last of its runs */
-        store(&pool.stop, 1);
-    if (forks == before)
-        wait_for_workers((uint32_t)runs - taken, limit);
-    return forks == before; /* else the callback has forked: the child has no workers */
+    return take_part((uint32_t)runs, limit);
 }
 
 void cc_pool_run(cc_work work, void *context, ptrdiff_t chunks, int threads)

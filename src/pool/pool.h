@@ -32,6 +32,25 @@ int cc_pool_set_interrupt(int (*check)(void));
  * then returns at once; so does the caller between two jobs, as worker 0. */
 int cc_pool_cancelled(int worker);
 
+/* A host's threads: call member(argument) on up to `threads` of them at the same time, the calling
+ * one among them, and return 1 when all have returned; or return 0 without a call, if that cannot be
+ * done now. A member may do nothing, if the others have taken all chunks. */
+typedef int (*cc_team)(void *context, void (*member)(void *argument), void *argument, int threads);
+
+/* Have jobs of the calling thread run on a host's threads in place of the pool's own, or, with NULL,
+ * no longer. Chunks are the same, and so is what is said above; but a forked child has its own
+ * threads again, as those of a host seldom survive in one. */
+void cc_pool_lend(cc_team team, void *context);
+
+/* The same for jobs of all threads that have no team of their own, by the functions GOMP_parallel
+ * and omp_in_parallel of an OpenMP runtime (those of libgomp, libomp and libiomp are alike), or,
+ * with NULL, no longer. In a parallel region a job is serial. */
+typedef void (*cc_gomp_parallel)(void (*member)(void *), void *argument, unsigned threads,
+                                 unsigned flags);
+void cc_pool_lend_openmp(cc_gomp_parallel parallel, int (*in_parallel)(void));
+/* Whose threads jobs of the calling thread use: 0 the pool's, 1 OpenMP's, 2 those of another host. */
+int cc_pool_host(void);
+
 /* How many threads jobs of the calling thread should have: the limit of what it runs at the moment,
  * or else its own, or else the number set for all threads (1 until it is set). Only kept here;
  * cc_pool_run takes what it is given. */
