@@ -63,6 +63,7 @@ NO_ARRAYS = {
 #: What these do with dtypes is in test_step.py, test_stream.py and test_causal.py.
 ELSEWHERE = {
     *("Stream", "conv1d_step", "conv1d_step_backward", "StepGradients", "CausalGradients"),
+    *("choose_method", "MethodChoice"),
     *("causal_conv1d_fn", "causal_conv1d_backward", "causal_conv1d_update"),
     "causal_conv1d_varlen_states",
 }
