@@ -20,7 +20,7 @@ __all__ = ["MethodChoice", "choose_method"]
 # --- what things cost ---------------------------------------------------------------------------
 #
 # In multiply-adds of a dense direct sum at avx512, where direct gains most; transforms are the same
-# at avx2. So what pays by these numbers pays at both levels. Sapphire Rapids, one thread, float32:
+# at avx2. So what pays by these numbers pays at both levels. Emerald Rapids, one thread, float32:
 # a multiply-add takes .0125 ns (double .025, and the rest twice as long, too), a complex number
 # that is transformed and back 1.5 ns, a product of two .12 ns, one of weights 2.5 to 3 ns, 9 and
 # more where they leave the caches. Of 2364 random layers (1 to 360 channels, dense, in groups and
