@@ -7,15 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._geometry import PADDING_MODES, PADDING_WORDS
 from ._maps import FORWARD, TRANSPOSE, Int, Options, call, is_plain
-from ._tensors import refuse
+from ._tensors import check_tensor
 
-MODES = ("zeros", "reflect", "replicate", "circular")
 #: Options that were checked, by all that they depend on: most calls are of a kind seen before.
 KNOWN: dict[tuple[Any, ...], Options] = {}
 MAX_KNOWN = 1024
-
-WORDS = ("valid", "same", "same_lower", "causal", "full")
 
 
 def one(function: str, name: str, value: Any, least: int = 1) -> Int:
@@ -51,8 +49,8 @@ def resolve_padding(
         return reach, reach
     if padding == "causal":
         return reach, 0
-    if padding not in WORDS:
-        words = ", ".join(map(repr, WORDS))
+    if padding not in PADDING_WORDS:
+        words = ", ".join(map(repr, PADDING_WORDS))
         raise ValueError(
             f"{function}: padding must be an integer, a pair or one of {words}, not {padding!r}"
         )
@@ -81,9 +79,7 @@ def check(
     for name, tensor in given.items():
         if tensor is None and name == "bias":
             continue
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{function}: {name} must be a tensor, not {type(tensor).__name__}")
-        refuse(function, name, tensor)
+        check_tensor(function, name, tensor)
         if tensor.dtype != input.dtype:
             raise TypeError(
                 f"{function}: {name} must have the dtype of input, {input.dtype}, "
@@ -203,8 +199,10 @@ def conv1d(
     stride, dilation = one(function, "stride", stride), one(function, "dilation", dilation)
     groups = one(function, "groups", groups)
     check(function, input, weight, bias, layout, False, groups)
-    if padding_mode not in MODES:
-        raise ValueError(f"{function}: padding_mode must be one of {MODES}, not {padding_mode!r}")
+    if padding_mode not in PADDING_MODES:
+        raise ValueError(
+            f"{function}: padding_mode must be one of {PADDING_MODES}, not {padding_mode!r}"
+        )
     length, taps = input.shape[-2 if layout == "NLC" else -1], weight.shape[2]
     sides = resolve_padding(function, padding, length, taps, stride, dilation)
     o = Options(stride, sides, dilation, groups, padding_mode, layout, method)

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
+from .._geometry import METHODS
 from ._functional import conv1d, conv_transpose1d
 from ._tensors import DTYPES
-
-METHODS = ("direct", "fft", "auto")
 
 # torch.fx takes them for one step each
 torch.fx.wrap("conv1d")
@@ -24,7 +23,7 @@ class Conv1d(nn.Conv1d):
 
     Parameters
     ----------
-    *args, **kwargs
+    in_channels, out_channels, kernel_size, stride, padding, *args, **kwargs
         As for `torch.nn.Conv1d`; `padding` may also be a pair or any word that `conv1d` has.
     method : {"direct", "fft", "auto"}, optional
         How it is computed, as in `conv1d`.
@@ -43,18 +42,24 @@ class Conv1d(nn.Conv1d):
 
     method = "direct"
 
-    def __init__(self, *args: Any, method: str = "direct", **kwargs: Any) -> None:
-        own = None  # a padding that nn.Conv1d would refuse
-        padding = args[4] if len(args) > 4 else kwargs.get("padding", 0)
-        if (isinstance(padding, str) and padding not in ("same", "valid")) or (
-            isinstance(padding, (tuple, list)) and len(padding) == 2
-        ):
-            own = tuple(padding) if not isinstance(padding, str) else padding
-            args = (*args[:4], 0, *args[5:]) if len(args) > 4 else args
-            kwargs = kwargs if len(args) > 4 else {**kwargs, "padding": 0}
-        super().__init__(*args, **kwargs)
-        if own is not None:
-            self.padding = own
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        *args: Any,
+        method: str = "direct",
+        **kwargs: Any,
+    ) -> None:
+        word, pair = isinstance(padding, str), isinstance(padding, (tuple, list))
+        # what nn.Conv1d would refuse
+        ours = (word and padding not in ("same", "valid")) or (pair and len(padding) == 2)
+        theirs = 0 if ours else padding
+        super().__init__(in_channels, out_channels, kernel_size, stride, theirs, *args, **kwargs)
+        if ours:
+            self.padding = padding if word else tuple(padding)
         self.method = method
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -278,16 +283,19 @@ def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
     check_method("replace", method)
     for _, module in convolutions(model):
         kind = own_class(module)
-        if kind in KINDS.values():
-            module.method = method_of(module, method)  # type: ignore[assignment]
-        elif not obstacle(module):
+        if kind not in KINDS.values():
+            if obstacle(module):
+                continue
             ours = KINDS[kind]
             if parametrize.is_parametrized(module):
-                body = {k: v for k, v in vars(type(module)).items() if k != "__dict__"}
-                body.pop("__weakref__", None)
+                body = {
+                    name: value
+                    for name, value in vars(type(module)).items()
+                    if name not in ("__dict__", "__weakref__")
+                }
                 ours = type(type(module).__name__, (ours,), body)
             module.__class__ = ours
-            module.method = method_of(module, method)  # type: ignore[assignment]
+        module.method = method_of(module, method)  # type: ignore[assignment]
     return model
 
 

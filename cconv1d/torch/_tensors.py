@@ -7,11 +7,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from .. import get_num_threads, num_threads
+from .._arrays import Array, is_bfloat16
 
-Array = NDArray[Any]
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -62,7 +61,7 @@ def to_array(tensor: torch.Tensor) -> Array:
 
 def to_tensor(array: Array) -> torch.Tensor:
     """A tensor of the array's memory."""
-    if array.dtype.itemsize == 2 and array.dtype != np.float16:
+    if is_bfloat16(array.dtype):
         return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
     return torch.from_numpy(array)
 
@@ -80,8 +79,10 @@ def limited(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
     return call
 
 
-def refuse(function: str, name: str, tensor: torch.Tensor) -> None:
-    """Raise if a tensor is one that only PyTorch's own function can take."""
+def check_tensor(function: str, name: str, tensor: object) -> None:
+    """Raise if it is no tensor, or one that only PyTorch's own function can take."""
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"{function}: {name} must be a tensor, not {type(tensor).__name__}")
     what = None
     if tensor.device.type not in ("cpu", "meta"):
         what = f"is on the device {tensor.device}"

@@ -22,7 +22,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from .. import _causal
-from ._tensors import limited, refuse, to_array, to_tensor
+from ._tensors import check_tensor, limited, to_array, to_tensor
 
 __all__ = [
     "causal_conv1d_fn",
@@ -49,10 +49,8 @@ def check(function: str, **tensors: Tensor | None) -> None:
     for name, given in tensors.items():
         if given is None:
             continue
-        if not isinstance(given, Tensor):
-            raise TypeError(f"{function}: {name} must be a tensor, not {type(given).__name__}")
-        if given.dtype.is_floating_point:
-            refuse(function, name, given)
+        if not isinstance(given, Tensor) or given.dtype.is_floating_point:
+            check_tensor(function, name, given)
         elif given.device.type != "cpu":
             raise NotImplementedError(f"{function}: {name} is on the device {given.device}")
 
@@ -68,21 +66,21 @@ class CausalConv1d(Function):
         bias: Any,
         seq_idx: Any,
         initial_states: Any,
+        return_final_states: bool,
         activation: Any,
     ) -> Any:
         ctx.save_for_backward(x, weight, bias, seq_idx, initial_states)
         ctx.activation = activation
-        # final states together with seq_idx are not known
         found = COMPUTE(
             array(x),
             array(weight),
             array(bias),
             array(seq_idx),
             array(initial_states),
-            seq_idx is None,
+            return_final_states,
             activation=activation,
         )
-        y, final = found if seq_idx is None else (found, None)
+        y, final = found if return_final_states else (found, None)
         return to_tensor(y), tensor(final)
 
     @staticmethod
@@ -105,6 +103,7 @@ class CausalConv1d(Function):
             tensor(grads.bias),
             None,
             tensor(grads.initial_states),
+            None,
             None,
         )
 
@@ -177,7 +176,9 @@ def causal_conv1d_fn(
     )
     if return_final_states and seq_idx is not None:
         raise ValueError(f"{function}: final states are not known together with seq_idx")
-    y, final = CausalConv1d.apply(x, weight, bias, seq_idx, initial_states, activation)
+    y, final = CausalConv1d.apply(
+        *(x, weight, bias, seq_idx, initial_states), return_final_states, activation
+    )
     if not return_final_states:
         return y
     if final_states_out is None:
@@ -296,9 +297,9 @@ def causal_conv1d_varlen_states(x: Tensor, cu_seqlens: Tensor, state_len: int) -
     return to_tensor(_causal.causal_conv1d_varlen_states(array(x), array(cu_seqlens), state_len))
 
 
-#: Modules of the package causal-conv1d that others import from.
-MODULES = ("causal_conv1d", "causal_conv1d.causal_conv1d_interface")
-VARLEN = "causal_conv1d.causal_conv1d_varlen"
+#: The package causal-conv1d, and its modules that others import from.
+PACKAGE = "causal_conv1d"
+MODULES = (f"{PACKAGE}.causal_conv1d_interface", f"{PACKAGE}.causal_conv1d_varlen")
 
 
 def install() -> None:
@@ -320,13 +321,13 @@ def install() -> None:
     >>> causal.install()
     >>> from causal_conv1d import causal_conv1d_update
     """
-    before = sys.modules.get(MODULES[0])
+    before = sys.modules.get(PACKAGE)
     if before is not None and not hasattr(before, "__cconv1d__"):
         raise RuntimeError("install: the package causal_conv1d has been imported before")
-    package = ModuleType(MODULES[0], __doc__)
+    package = ModuleType(PACKAGE, __doc__)
     package.__path__ = []
-    for name in (*MODULES, VARLEN):
-        module = package if name == MODULES[0] else ModuleType(name, __doc__)
+    for name in (PACKAGE, *MODULES):
+        module = package if name == PACKAGE else ModuleType(name, __doc__)
         module.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=module is package)
         for function in __all__[:3]:
             setattr(module, function, globals()[function])
