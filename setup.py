@@ -34,7 +34,7 @@ def is_gcc() -> bool:
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "")
     try:
         said = subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError):
         return False
     return "Free Software Foundation" in said
 

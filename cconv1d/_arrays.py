@@ -85,6 +85,11 @@ def rounds(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "fc" or is_bfloat16(dtype)
 
 
+def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which such numbers are summed, before results are rounded."""
+    return np.dtype(np.float32) if dtype == np.float16 or is_bfloat16(dtype) else dtype
+
+
 def check_fft_dtype(function: str, dtype: np.dtype[Any]) -> None:
     """Refuse to round what is exact."""
     if not rounds(dtype):

@@ -21,18 +21,13 @@ modulo 2^n as NumPy's do.  They say nothing of overflow or NaN, as the compiled 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, is_bfloat16
+from ._arrays import Array, accumulator
 from ._geometry import Geometry
 
 silent = np.errstate(all="ignore")
-
-
-def _accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(np.float32) if dtype == np.float16 or is_bfloat16(dtype) else dtype
 
 
 def _by_group(array: Array, groups: int) -> Array:
@@ -123,7 +118,7 @@ def forward(
 
     with q = p·stride + j·dilation − pad_left, and w̄ for w to `conjugate`.
     """
-    dtype = _accumulator(y.dtype)
+    dtype = accumulator(y.dtype)
     w = (w.conj() if conjugate else w).astype(dtype, copy=False)
     x = _by_group(x.astype(dtype, copy=False), groups)
     if g.mode:
@@ -166,7 +161,7 @@ def backward_input(
     that is a copy of q; and b[g, c] besides, which a transposed convolution may have, as it has w
     for w̄: then `conjugate` conjugates once more.
     """
-    dtype = _accumulator(dx.dtype)
+    dtype = accumulator(dx.dtype)
     w = (w.conj() if conjugate else w).astype(dtype, copy=False)
     dy = _by_group(dy.astype(dtype, copy=False), groups)
     total = np.zeros((dx.shape[0], groups, dx.shape[1] // groups, dx.shape[2]), dtype)
@@ -209,7 +204,7 @@ def backward_weight(
 
     with q = p·stride + j·dilation − pad_left; its conjugate to `conjugate`.
     """
-    dtype = _accumulator(dw.dtype)
+    dtype = accumulator(dw.dtype)
     x = _by_group(x.astype(dtype, copy=False), groups).conj()
     dy = _by_group(dy.astype(dtype, copy=False), groups)
     if g.mode:
@@ -238,7 +233,7 @@ def backward_weight(
 @silent
 def backward_bias(dy: Array, db: Array) -> None:
     """db[g, o] = Σ_{n,p} dy[n, g, o, p]"""
-    db[...] = dy.sum(axis=(0, 2), dtype=_accumulator(db.dtype)).astype(db.dtype, copy=False)
+    db[...] = dy.sum(axis=(0, 2), dtype=accumulator(db.dtype)).astype(db.dtype, copy=False)
 
 
 def pack(w: Array, g: Geometry, groups: int, transposed: bool, channels_last: bool) -> Array:

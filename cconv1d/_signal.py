@@ -282,6 +282,17 @@ def operands(function: str, a: ArrayLike, v: ArrayLike) -> tuple[Array, Array, n
         return np.require(x, dtype, "A"), np.require(w, dtype, "A"), dtype
 
 
+def axis_from_end(function: str, axis: SupportsIndex, ndim: int) -> int:
+    """The place of an axis, counted from the last one, which is -1."""
+    try:
+        place = index(axis)
+    except TypeError:
+        raise TypeError(f"{function}: axis must be an integer, not {axis!r}") from None
+    if not -ndim <= place < ndim:
+        raise np.exceptions.AxisError(place, ndim, function)
+    return place % ndim - ndim
+
+
 def mode_word(function: str, mode: object) -> str:
     """The word for a mode that is not one: what else there is, the installed NumPy knows."""
     try:
@@ -324,14 +335,8 @@ def convolve_any(
 ) -> Array:
     """`convolve`, or `correlate`, which convolves with `v` conjugated and reversed."""
     x, w, dtype = operands(function, a, v)
-    try:
-        axis = index(axis)
-    except TypeError:
-        raise TypeError(f"{function}: axis must be an integer, not {axis!r}") from None
+    axis = axis_from_end(function, axis, x.ndim)
     if axis != -1:
-        if not -x.ndim <= axis < x.ndim:
-            raise np.exceptions.AxisError(axis, x.ndim, function)
-        axis = axis % x.ndim - x.ndim
         x = np.moveaxis(x, axis, -1)
     if type(mode) is not str or mode not in MODES:
         mode = mode_word(function, mode)

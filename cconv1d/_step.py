@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import Array, as_arrays, is_bfloat16
+from ._arrays import Array, accumulator, as_arrays
 from ._execute import empty
 from ._functional import (
     conv1d,
@@ -444,7 +444,7 @@ def _add(to: Array, what: Array) -> None:
 def _grad_weight(step: Step, dy: Array, x: Array, held: Array | None, w: Array) -> Array:
     """The gradient of the weight, from the two pieces of the row that it was multiplied with."""
     taps = w.shape[-1]
-    if held is not None and held.size and (x.dtype == np.float16 or is_bfloat16(x.dtype)):
+    if held is not None and held.size and accumulator(x.dtype) != x.dtype:
         # The sum of two results that were rounded would be rounded twice: a copy of the row it is.
         row = np.concatenate((held, x), axis=step.axis)
         return conv1d_backward_weight(dy, row, taps, **step.options)

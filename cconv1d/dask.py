@@ -21,7 +21,7 @@ import dask.array as da
 import numpy as np
 
 from . import _functional, _signal
-from ._arrays import Array, is_bfloat16
+from ._arrays import Array, accumulator
 from ._execute import Gradients, check_needs
 from ._geometry import (
     METHODS,
@@ -170,7 +170,7 @@ def conv1d_backward(
     if needs[1]:
         dw = grad_weight(dy3, x3, w3.shape[2], g, groups).reshape(w.shape)
     if needs[2]:
-        db = dy3.sum(axis=(0, 2), dtype=wide(dy.dtype)).astype(dy.dtype)
+        db = dy3.sum(axis=(0, 2), dtype=accumulator(dy.dtype)).astype(dy.dtype)
     return Gradients(dx, dw, db)
 
 
@@ -394,16 +394,20 @@ def as_dask(function: str, **arguments: Any) -> list[Any]:
         if value.dtype != dtype:
             dtypes = ", ".join(f"{n} {v.dtype}" for n, v in arrays.items() if v is not None)
             raise TypeError(f"{function}: the arrays must have one dtype, not {dtypes}")
-        if any(isnan(size) for size in value.shape):
-            raise ValueError(
-                f"{function}: {name} has chunks of unknown length; compute_chunk_sizes() tells it"
-            )
+        check_lengths(function, name, value)
         found[name] = value
     if "weight" in found and found["weight"].ndim == 4:
         raise ValueError(f"{function}: there are no weights of each sample for dask arrays")
     if dtype.kind in "bO":
         raise TypeError(f"{function}: the arrays must hold numbers, not {dtype}")
     return [found.get(name) for name in arguments]
+
+
+def check_lengths(function: str, name: str, array: Any) -> None:
+    if any(isnan(size) for size in array.shape):
+        raise ValueError(
+            f"{function}: {name} has chunks of unknown length; compute_chunk_sizes() tells it"
+        )
 
 
 def signal(x: Any, layout: str) -> Any:
@@ -421,12 +425,6 @@ def like_user(y: Any, axes: int, layout: str) -> Any:
     """With as many axes as the user's signals, in their order."""
     y = y[(0,) * (3 - axes)]
     return y.swapaxes(-1, -2) if layout == "NLC" and axes > 1 else y
-
-
-def wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype in which results of it are summed before they are rounded."""
-    half = dtype == np.float16 or is_bfloat16(dtype)
-    return np.dtype(np.float32) if half else dtype
 
 
 # --- positions ------------------------------------------------------------------------------
@@ -560,9 +558,9 @@ def without_lone(chunks: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def correlate_blocks(
-    block: Any, x: Any, w: Any, b: Any, groups: int, transpose: bool, length: int, **options: Any
+    x: Any, w: Any, b: Any, groups: int, transpose: bool, length: int, **options: Any
 ) -> Any:
-    """`block` of one window of positions for every chunk of the batch and of the channels."""
+    """A map of one window of positions for every chunk of the batch and of the channels."""
     outs = w.shape[1] * groups if transpose else w.shape[0]
     if groups == 1:
         summed, kept = (0, 1) if transpose else (1, 0)
@@ -579,7 +577,7 @@ def correlate_blocks(
     if b is not None:
         arguments += [b.rechunk({0: chunks}), [CHANNEL]]
     return da.blockwise(
-        block,
+        compute,
         [BATCH, CHANNEL, POSITION],
         *arguments,
         adjust_chunks={CHANNEL: chunks, POSITION: (length,)},
@@ -587,6 +585,7 @@ def correlate_blocks(
         concatenate=True,
         dtype=x.dtype,
         meta=np.empty((0, 0, 0), x.dtype),
+        function="conv_transpose1d" if transpose else "conv1d",
         per_group=x.shape[1] // groups,
         **options,
     )
@@ -597,25 +596,16 @@ def groups_in(x: Array, per_group: int) -> int:
     return x.shape[1] // per_group if per_group else 1
 
 
-def forward_block(
-    x: Array, w: Array, b: Array | None = None, *, per_group: int, **options: Any
-) -> Array:
+def compute(*arrays: Array, function: str, per_group: int, **options: Any) -> Array:
+    """A function of cconv1d on one block of each array; the first has the channels of groups."""
     with num_threads(1):
-        return _functional.conv1d(x, w, b, groups=groups_in(x, per_group), **options)
+        groups = groups_in(arrays[0], per_group)
+        return getattr(_functional, function)(*arrays, groups=groups, **options)
 
 
-def transposed_block(
-    x: Array, w: Array, b: Array | None = None, *, per_group: int, **options: Any
-) -> Array:
-    with num_threads(1):
-        return _functional.conv_transpose1d(x, w, b, groups=groups_in(x, per_group), **options)
-
-
-def weight_block(dy: Array, x: Array, *, per_group: int, **options: Any) -> Array:
-    with num_threads(1):
-        return _functional.conv1d_backward_weight(
-            dy, x, groups=groups_in(dy, per_group), **options
-        )[None]
+def compute_part(*arrays: Array, **options: Any) -> Array:
+    """One of the summands of a gradient of weights, in front of which there is an axis for them."""
+    return compute(*arrays, function="conv1d_backward_weight", **options)[None]
 
 
 def forward(x: Any, w: Any, b: Any, g: Geometry, groups: int) -> Any:
@@ -630,7 +620,6 @@ def forward(x: Any, w: Any, b: Any, g: Geometry, groups: int) -> Any:
         part, padding = window(x, start, start + (last - first - 1) * g.stride + span_of(taps, g))
         pieces.append(
             correlate_blocks(
-                forward_block,
                 *(part, w, b, groups, False, last - first),
                 stride=g.stride,
                 padding=padding,
@@ -657,7 +646,6 @@ def transposed(dy: Any, w: Any, b: Any, g: Geometry, groups: int, chunks: tuple[
         beyond = stop - start + left - span - (last - first - 1) * g.stride
         pieces.append(
             correlate_blocks(
-                transposed_block,
                 *(part, w, b, groups, True, stop - start),
                 stride=g.stride,
                 padding=(left, max(-beyond, 0)),
@@ -681,7 +669,7 @@ def grad_input(dy: Any, w: Any, g: Geometry, groups: int, chunks: tuple[int, ...
         return transposed(dy, w, None, g, groups, chunks)
     padded = g._replace(input_length=left + g.input_length + right, pad_left=0, mode=0)
     pads = tuple(size for size in (left, *chunks, right) if size)
-    dy, w = dy.astype(wide(dtype)), w.astype(wide(dtype))
+    dy, w = dy.astype(accumulator(dtype)), w.astype(accumulator(dtype))
     dx = fold_ends(
         transposed(dy, w, None, padded, groups, pads), left, right, PADDING_MODES[g.mode]
     )
@@ -691,7 +679,7 @@ def grad_input(dy: Any, w: Any, g: Geometry, groups: int, chunks: tuple[int, ...
 def grad_weight(dy: Any, x: Any, taps: int, g: Geometry, groups: int) -> Any:
     """dw: one for each chunk of the batch and the positions of `dy`, then their sum."""
     dtype = dy.dtype
-    dy, x = dy.astype(wide(dtype)), x.astype(wide(dtype))
+    dy, x = dy.astype(accumulator(dtype)), x.astype(accumulator(dtype))
     x, g = pad_ends(x, taps, g)
     in_group, out_group = x.shape[1] // groups, dy.shape[1] // groups
     dy = dy.rechunk({0: x.chunks[0]})
@@ -709,7 +697,7 @@ def grad_weight(dy: Any, x: Any, taps: int, g: Geometry, groups: int) -> Any:
         part, padding = window(x, start, start + (last - first - 1) * g.stride + span_of(taps, g))
         pieces.append(
             da.blockwise(
-                weight_block,
+                compute_part,
                 index,
                 *(dy[..., first:last], [BATCH, CHANNEL, POSITION]),
                 *(part, [BATCH, x_channel, OTHER_POSITION]),
@@ -748,26 +736,23 @@ def slide(function: str, a: Any, v: Any, mode: Any, axis: SupportsIndex, method:
     v = np.asarray(v)
     if v.ndim != 1:
         raise ValueError(f"{function}: v must have shape (M,), not {v.shape}")
-    if any(isnan(size) for size in a.shape):
-        raise ValueError(
-            f"{function}: a has chunks of unknown length; compute_chunk_sizes() tells it"
-        )
+    check_lengths(function, "a", a)
     # refuses what the function refuses, and tells the dtype of the result
-    axis = np.lib.array_utils.normalize_axis_index(axis_number(function, axis), a.ndim)
+    place = a.ndim + _signal.axis_from_end(function, axis, a.ndim)
     if type(mode) is not str or mode not in _signal.MODES:
         mode = _signal.mode_word(function, mode)
-    samples, taps = a.shape[axis], len(v)
+    samples, taps = a.shape[place], len(v)
     g = _signal.mode_geometry(function, samples, taps, mode)
-    one = np.zeros((1,) * axis + (samples and 1,) + (1,) * (a.ndim - 1 - axis), a.dtype)
+    one = np.zeros((1,) * place + (samples and 1,) + (1,) * (a.ndim - 1 - place), a.dtype)
     dtype = getattr(_signal, function)(one, v[:1], method=method).dtype
-    options = {"function": function, "axis": axis, "method": method}
+    options = {"function": function, "axis": place, "method": method}
     options |= {"dtype": dtype, "meta": np.empty((0,) * a.ndim, dtype)}
 
     def resized(length: int) -> tuple[tuple[int, ...], ...]:
-        return (*a.chunks[:axis], (length,), *a.chunks[axis + 1 :])
+        return (*a.chunks[:place], (length,), *a.chunks[place + 1 :])
 
     if taps > samples:
-        shape = (*a.shape[:axis], g.input_length, *a.shape[axis + 1 :])
+        shape = (*a.shape[:place], g.input_length, *a.shape[place + 1 :])
         return da.map_blocks(
             slide_block,
             a.rechunk(-1),  # the rows are kernels of one signal, `v`, so they are summed together
@@ -778,13 +763,13 @@ def slide(function: str, a: Any, v: Any, mode: Any, axis: SupportsIndex, method:
             **options,
         )
     pieces = []
-    for start, stop in spans(edges(a.chunks[axis])[:-1], g.input_length):
+    for start, stop in spans(edges(a.chunks[place])[:-1], g.input_length):
         first, last = start + g.pad_left, stop + g.pad_left  # in "full"
         low = min(max(first - taps + 1, 0), samples - taps)
         high = min(max(last, low + taps), samples)
         inside = first - low >= taps - 1 and last <= high
         offset = first - low - (taps - 1 if inside else 0)
-        part = a[(*(slice(None),) * axis, slice(low, high))].rechunk({axis: -1})
+        part = a[(*(slice(None),) * place, slice(low, high))].rechunk({place: -1})
         pieces.append(
             da.map_blocks(
                 slide_block,
@@ -796,11 +781,4 @@ def slide(function: str, a: Any, v: Any, mode: Any, axis: SupportsIndex, method:
                 **options,
             )
         )
-    return da.concatenate(pieces, axis=axis)
-
-
-def axis_number(function: str, axis: Any) -> int:
-    try:
-        return axis.__index__()  # type: ignore[no-any-return]
-    except AttributeError:
-        raise TypeError(f"{function}: axis must be an integer, not {axis!r}") from None
+    return da.concatenate(pieces, axis=place)
