@@ -260,11 +260,9 @@ def share_of_convolutions(model: nn.Module, x: Tensor) -> float:
         model(x)
     rows = profile.key_averages()
     total = sum(row.self_cpu_time_total for row in rows)
-    found = ("aten::mkldnn_convolution", "aten::_slow_conv2d_forward", "aten::thnn_conv2d")
+    names = "mkldnn_convolution", "slow_conv", "thnn_conv2d"
     convolutions = sum(
-        row.self_cpu_time_total
-        for row in rows
-        if row.key in found or "slow_conv" in row.key or "mkldnn_convolution" in row.key
+        row.self_cpu_time_total for row in rows if any(name in row.key for name in names)
     )
     return convolutions / total
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from itertools import product
 from math import sqrt
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,25 @@ from cconv1d._geometry import PADDING_MODES, Geometry, resolve
 REAL = (np.dtype(np.float32), np.dtype(np.float64))
 
 needs_native = pytest.mark.skipif(_backend.core is None, reason="the extension is not loaded")
+
+
+#: Said to examples, since the fallback to the reference warns on its own, and -W error is wanted.
+BACKEND = cconv1d.show_config("dicts")["backend"]
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def example(name, folder, *arguments, warnings="error", timeout=300):
+    """Run an example in a folder, as a user runs it; its test skips where it is not."""
+    if not (EXAMPLES / name).is_file():
+        pytest.skip("the examples are not beside the tests")
+    return subprocess.run(
+        [sys.executable, "-W", warnings, str(EXAMPLES / name), *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "CCONV1D_BACKEND": BACKEND},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
 
 
 def python(code, **environment):

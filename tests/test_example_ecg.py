@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-import cconv1d
+from support import EXAMPLES, example
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("tqdm")
 
-SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "ecg_denoiser.py"
+SCRIPT = EXAMPLES / "ecg_denoiser.py"
 if not SCRIPT.is_file():
     pytest.skip("the examples are not beside the tests", allow_module_level=True)
 
 RATE = 250
-# Said here, since the fallback to the reference warns on its own, and -W error is wanted.
-BACKEND = cconv1d.show_config("dicts")["backend"]
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", str(SCRIPT), *arguments],
-        cwd=folder,
-        env={**os.environ, "CCONV1D_BACKEND": BACKEND},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+run = partial(example, SCRIPT.name, timeout=120)
 
 
 def heartbeats(seconds: int) -> np.ndarray:

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
-
-import cconv1d
+from support import BACKEND, example
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("tqdm")
 
-SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "streaming_ecg.py"
-if not SCRIPT.is_file():
-    pytest.skip("the examples are not beside the tests", allow_module_level=True)
-
-# Said here, since the fallback to the reference warns on its own, and -W error is wanted.
-BACKEND = cconv1d.show_config("dicts")["backend"]
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", str(SCRIPT), *arguments],
-        cwd=folder,
-        env={**os.environ, "CCONV1D_BACKEND": BACKEND},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+run = partial(example, "streaming_ecg.py")
 
 
 @pytest.mark.skipif(BACKEND != "native", reason="the sums of the reference are BLAS's")
