@@ -179,7 +179,7 @@ cdef void copy_samples_of_span(
 ) noexcept nogil:
     """The samples that the terms of a span meet: see list_terms."""
     cdef const Geometry *g = job.g
-    cdef Py_ssize_t taps = g.taps, run, channel, first, last, sample, count
+    cdef Py_ssize_t taps = g.taps, run, channel, channels, first, last, sample, count
     for run in range(first_run, last_run):
         sample = run % job.runs * job.run * g.stride + job.taps[0] * g.dilation - g.pad_left
         if job.row == 1 and 0 <= sample < job.array.shape[2] and not job.array.pair:
@@ -190,16 +190,22 @@ cdef void copy_samples_of_span(
                            job.array.strides[1], (t1 - 1) // taps + 1 - channel, panel)
             panel += job.run_pitch
             continue
-        for channel in range(t0 // taps, (t1 - 1) // taps + 1):
+        channel = t0 // taps
+        while channel * taps < t1:
             first = living_before(job, max(t0 - channel * taps, 0))
             last = living_before(job, t1 - channel * taps)
+            channels = 1
+            if channel * taps >= t0:  # those of which the span has all taps
+                channels = max(t1 // taps - channel, 1)
+            channel += channels
             if first == last:
                 continue
             sample = run % job.runs * job.run * g.stride + job.taps[first] * g.dilation - g.pad_left
             count = ((positions_of(job, run) - 1) * g.stride
                      + (job.taps[last - 1] - job.taps[first]) * g.dilation) // job.step + 1
-            copy_row[real](&job.array, run // job.runs, group * job.channels + channel, sample,
-                           job.step, count, panel + (channel - t0 // taps) * job.row)
+            copy_rows[real](&job.array, run // job.runs,
+                            group * job.channels + channel - channels, channels, sample, job.step,
+                            count, panel + (channel - channels - t0 // taps) * job.row, job.row)
         panel += job.run_pitch
 
 
@@ -310,18 +316,9 @@ cdef inline void copy_stage(
     const real *rows, Py_ssize_t row, Py_ssize_t number, Py_ssize_t count, char *to,
     Py_ssize_t stride
 ) noexcept nogil:
-    """Copy `number` rows of `count` numbers, without a call for each, as they are short."""
-    cdef Py_ssize_t i
+    """Copy `number` rows of `count` numbers."""
     for number in range(number):
-        i = 0
-        if count < 4:
-            for i in range(count):
-                (<real *> to)[i] = rows[i]
-        else:
-            while i < count - 4:
-                memcpy(<real *> to + i, rows + i, 4 * sizeof(real))
-                i += 4
-            memcpy(<real *> to + (count - 4), rows + (count - 4), 4 * sizeof(real))
+        copy_numbers[real](<real *> to, rows, count)
         rows += row
         to += stride
 
