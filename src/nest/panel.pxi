@@ -206,12 +206,12 @@ cdef void copy_spans(
     Beyond their ends it is as the mode says. Signals may be short: what is the same for all lines
     is found once.
     """
-    cdef Py_ssize_t stride = array.strides[2] * step, l
+    cdef Py_ssize_t stride = array.strides[2] * step, i
     cdef Span span = span_of(array, first, step, count)
     cdef Py_ssize_t last = count - span.right
     cdef const char *sample = line + (first + span.left * step) * array.strides[2]
     cdef bint contiguous = array.half == NULL and stride == sizeof(real)
-    for l in range(lines):
+    for i in range(lines):
         if span.left > 0:
             copy_border[real](array, line, first, step, span.left, rows)
         if contiguous:
