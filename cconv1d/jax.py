@@ -1,0 +1,480 @@
+"""cconv1d for JAX: functions of arrays on the CPU, with derivatives of any order and all transforms.
+
+>>> import jax
+>>> import jax.numpy as jnp
+>>> from cconv1d.jax import conv1d
+>>> x, w = jnp.array([1.0, 2.0, 3.0, 4.0]), jnp.array([1.0, -1.0])
+>>> jax.grad(lambda w: conv1d(x, w).sum())(w)
+Array([6., 9.], dtype=float32)
+
+It needs JAX 0.5 or newer, and is not imported with cconv1d itself.
+
+A convolution has three arrays, y, x and w, and three maps, each of which makes one of them of the
+other two.  A map is bilinear and conjugates nothing, so that its derivatives are the other two maps
+(each with the cotangent in the place of its result) and itself (with a tangent for an operand).  As
+primitives with these rules they have everything that JAX derives from them.
+
+On the CPU XLA calls the kernels (``src/nest/xla.pxi``) with its own buffers.  On other devices a map
+is JAX's own convolution or the transpose of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, SupportsIndex
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from . import _backend
+from ._geometry import MAX_SIZE, Geometry, IntLike, Method, Padding, PaddingMode, Pads, integer
+from ._kernels import BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD
+from ._methods import settled
+from ._plans import Layout, Plan, plan_conv1d, plan_conv_transpose1d
+
+__all__ = ["conv1d", "conv_general_dilated", "conv_transpose1d"]
+
+#: The three arrays, by the number of the map that makes each.
+Y, X, W = FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT
+
+#: What each is made of, in the order in which its map takes them.
+OPERANDS = {Y: (X, W), X: (Y, W), W: (Y, X)}
+
+#: Their axes. Letters are samples, groups, channels of a group in and out, positions and taps.
+LETTERS = {Y: ("n", "go", "p"), X: ("n", "gc", "l"), W: ("go", "c", "t")}
+
+Axes = tuple[int, int, int]
+
+
+class Convolution(NamedTuple):
+    """What the maps of a convolution have in common besides their arrays."""
+
+    geometry: Geometry
+    taps: int
+    groups: int
+    #: Where y, x and w have the axes of LETTERS.
+    axes: tuple[Axes, Axes, Axes]
+    #: What it means to other devices.
+    precision: Any = None
+
+    @property
+    def pad_right(self) -> int:
+        """The least that makes the output as long as it is; not negative where that is refused."""
+        g = self.geometry
+        reach = (g.output_length - 1) * g.stride + g.dilation * (self.taps - 1) + 1
+        right = reach - g.input_length - g.pad_left
+        return max(right, 0) if g.mode else right
+
+
+def in_order(array: Any, axes: Axes) -> Any:
+    """With the axes of LETTERS."""
+    return array.transpose(axes)
+
+
+def shape_of(made: int, first: Any, second: Any, how: Convolution) -> tuple[int, ...]:
+    """The shape of what a map makes of its operands."""
+    a, b = OPERANDS[made]
+    one = [first.shape[axis] for axis in how.axes[a]]
+    other = [second.shape[axis] for axis in how.axes[b]]
+    sizes = {
+        Y: (one[0], other[0], how.geometry.output_length),
+        X: (one[0], other[1] * how.groups, how.geometry.input_length),
+        W: (one[1], other[1] // how.groups, how.taps),
+    }[made]
+    return tuple(sizes[how.axes[made].index(axis)] for axis in range(3))
+
+
+# --- how a map is computed ------------------------------------------------------------------------
+
+TARGET = "cconv1d_convolve"
+
+
+def by_call(made: int, *operands: Array, how: Convolution) -> Array:
+    """By the kernels, on XLA's buffers."""
+    first, second, *bias = operands
+    if made == W and jnp.iscomplexobj(second):
+        second = second.conj()  # which backward_weight does again
+    g = how.geometry
+    numbers = np.array(
+        [
+            *(made, g.method, g.stride, g.dilation, g.pad_left, how.pad_right, how.groups, g.mode),
+            *(axis for axes in how.axes for axis in axes),
+        ],
+        np.int64,
+    )
+    result = jax.ShapeDtypeStruct(shape_of(made, first, second, how), first.dtype)
+    call = jax.ffi.ffi_call(TARGET, result)
+    return call(first, second, *bias, numbers=numbers)
+
+
+def by_callback(made: int, *operands: Array, how: Convolution) -> Array:
+    """By the kernels that Python has, of NumPy, too: XLA waits for the interpreter."""
+    first, second, *_ = operands
+    result = jax.ShapeDtypeStruct(shape_of(made, first, second, how), first.dtype)
+
+    def compute(*operands: Any) -> Any:
+        one, other, *bias = map(np.asarray, operands)
+        a, b = OPERANDS[made]
+        one, other = in_order(one, how.axes[a]), in_order(other, how.axes[b])
+        out = np.empty(result.shape, result.dtype)
+        kernel = _backend.kernels_for(out.dtype)[made]
+        filled = in_order(out, how.axes[made])
+        options = {"conjugate": True} if made == X and out.dtype.kind == "c" else {}
+        if made == Y:
+            kernel(one, other, *(bias or [None]), filled, how.geometry, how.groups)
+        elif made == X:
+            kernel(one, other, filled, how.geometry, how.groups, *bias, **options)
+        else:  # which conjugates
+            kernel(one, other.conj(), filled, how.geometry, how.groups)
+        return out
+
+    return jax.pure_callback(compute, result, *operands, vmap_method="sequential")
+
+
+def by_lax(made: int, *operands: Array, how: Convolution) -> Array:
+    """By JAX's own convolution, or the transpose of it."""
+    first, second, *bias = operands
+    g = how.geometry
+
+    def forward(x: Array, w: Array) -> Array:
+        pads = g.pad_left, how.pad_right
+        if g.mode:
+            widths = [(0, 0)] * 3
+            widths[how.axes[X][2]] = pads
+            pads = 0, 0
+            x = jnp.pad(x, widths, mode=("constant", "reflect", "edge", "wrap")[g.mode])
+        return lax.conv_general_dilated(
+            *(x, w, (g.stride,), [pads]),
+            rhs_dilation=(g.dilation,),
+            dimension_numbers=lax.ConvDimensionNumbers(how.axes[X], how.axes[W], how.axes[Y]),
+            feature_group_count=how.groups,
+            precision=how.precision,
+        )
+
+    result = jax.ShapeDtypeStruct(shape_of(made, first, second, how), first.dtype)
+    if made == Y:
+        out = forward(first, second)
+    elif made == X:
+        (out,) = jax.linear_transpose(lambda x: forward(x, second), result)(first)
+    else:
+        (out,) = jax.linear_transpose(lambda w: forward(second, w), result)(first)
+    for b in bias:
+        out = out + broadcast_bias(made, b, out.shape, how)
+    return out
+
+
+def broadcast_bias(made: int, bias: Array, shape: tuple[int, ...], how: Convolution) -> Array:
+    return lax.broadcast_in_dim(bias, shape, (how.axes[made][1],))
+
+
+# --- many calls as one ----------------------------------------------------------------------------
+
+
+def merged(
+    array: Array, dim: int | None, size: int, letters: Sequence[str], axes: Axes, letter: str,
+    groups: int,
+) -> Array:  # fmt: skip
+    """An operand whose examples are part of the axis with that letter, which they precede."""
+    if letter not in "".join(letters):
+        return array
+    if dim is None:
+        array, dim = lax.broadcast(array, (size,)), 0
+    array = jnp.moveaxis(array, dim, 0)
+    (place,) = (i for i, name in enumerate(letters) if letter in name)
+    axis = axes[place]
+    shape = list(array.shape[1:])
+    merged_shape = [*shape[:axis], size * shape[axis], *shape[axis + 1 :]]
+    if letters[place].index(letter):  # behind the groups
+        array = array.reshape(size, *shape[:axis], groups, -1, *shape[axis + 1 :])
+        axis += 1
+    return jnp.moveaxis(array, 0, axis).reshape(merged_shape)
+
+
+def parted(
+    array: Array, size: int, letters: Sequence[str], axes: Axes, letter: str, groups: int
+) -> Array:
+    """A result whose examples were part of that axis, with an axis for them, the first."""
+    (place,) = (i for i, name in enumerate(letters) if letter in name)
+    axis = axes[place]
+    before, count, after = array.shape[:axis], array.shape[axis], array.shape[axis + 1 :]
+    if letters[place].index(letter):
+        rest = count // (groups * size)
+        array = jnp.moveaxis(array.reshape(*before, groups, size, rest, *after), axis + 1, 0)
+    else:
+        array = jnp.moveaxis(array.reshape(*before, size, count // size, *after), axis, 0)
+    return array.reshape(size, *before, count // size, *after)
+
+
+def batch(
+    primitive: Primitive, made: int, args: Sequence[Array], dims: Sequence[int | None], *,
+    how: Convolution,
+) -> tuple[Array, int]:  # fmt: skip
+    """The rule for vmap: examples are samples where they can be, else channels of the result, else
+    groups. That is an axis that the result and all operands with examples have, and others need not."""
+    roles = [(LETTERS[role], how.axes[role]) for role in OPERANDS[made]]
+    roles += [((LETTERS[made][1],), (0,))] * (len(args) - 2)  # a bias
+    seen = ["".join(letters) for (letters, _), d in zip(roles, dims, strict=True) if d is not None]
+    seen.append("".join(LETTERS[made]))
+    letter = next(name for name in "nocg" if all(name in letters for letters in seen))
+    size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
+    operands = [
+        merged(array, dim, size, *role, letter, how.groups)
+        for array, dim, role in zip(args, dims, roles, strict=True)
+    ]
+    joint = how._replace(groups=how.groups * size) if letter == "g" else how
+    out = primitive.bind(*operands, how=joint)
+    return parted(out, size, LETTERS[made], how.axes[made], letter, how.groups), 0
+
+
+# --- primitives -----------------------------------------------------------------------------------
+
+
+if _backend.core is None:
+    COMPUTE: Callable[..., Array] = by_callback
+else:
+    jax.ffi.register_ffi_target(TARGET, _backend.core._XLA_HANDLER, platform="cpu")
+    COMPUTE = by_call
+
+
+def make_primitive(made: int, name: str) -> Primitive:
+    """A primitive with what does not depend on a bias."""
+    primitive = Primitive(name)
+
+    def shape_rule(first: Any, second: Any, *bias: Any, how: Convolution) -> Any:
+        return jax.core.ShapedArray(shape_of(made, first, second, how), first.dtype)
+
+    primitive.def_impl(jax.jit(primitive.bind, static_argnames="how"))
+    primitive.def_abstract_eval(shape_rule)
+    batching.primitive_batchers[primitive] = partial(batch, primitive, made)
+    for rule, platform in ((COMPUTE, "cpu"), (by_lax, None)):
+        lowering = mlir.lower_fun(partial(rule, made), multiple_results=False)
+        mlir.register_lowering(primitive, lowering, platform=platform)
+    return primitive
+
+
+def bilinear(made: int, name: str) -> Primitive:
+    """A map as a primitive."""
+    primitive = make_primitive(made, name)
+
+    def transpose(wanted: int, known: int, cotangent: Array, *args: Any, how: Convolution) -> Array:
+        array = args[OPERANDS[made].index(known)]
+        return apply(wanted, {made: cotangent, known: array}, how)
+
+    first, second = OPERANDS[made]
+    ad.defbilinear(primitive, partial(transpose, first, second), partial(transpose, second, first))
+    return primitive
+
+
+def biased(made: int, name: str) -> Primitive:
+    """A map with a bias, which the kernels add before they round half precision."""
+    primitive = make_primitive(made, name)
+    bind = PRIMITIVES[made].bind
+    ad.defjvp(
+        primitive,
+        lambda g, first, second, bias, how: bind(g, second, how=how),
+        lambda g, first, second, bias, how: bind(first, g, how=how),
+        lambda g, first, second, bias, how: broadcast_bias(
+            made, g, shape_of(made, first, second, how), how
+        ),
+    )
+    return primitive
+
+
+def apply(made: int, arrays: dict[int, Array], how: Convolution, bias: Array | None = None) -> Any:
+    """The array that is to be made of the other two."""
+    first, second = (arrays[role] for role in OPERANDS[made])
+    if bias is None:
+        return PRIMITIVES[made].bind(first, second, how=how)
+    return BIASED[made].bind(first, second, bias, how=how)
+
+
+PRIMITIVES = {
+    made: bilinear(made, name)
+    for made, name in ((Y, "conv1d"), (X, "conv1d_input"), (W, "conv1d_weight"))
+}
+BIASED = {made: biased(made, name) for made, name in ((Y, "conv1d_bias"), (X, "conv1d_input_bias"))}
+
+
+# --- the functions --------------------------------------------------------------------------------
+
+DTYPES = frozenset(
+    map(np.dtype, (np.float32, np.float64, jnp.bfloat16, np.float16, np.complex64, np.complex128))
+)
+
+
+def as_arrays(function: str, **given: Any) -> list[Array]:
+    """Arguments as arrays of JAX, of one dtype that there are kernels for."""
+    arrays = {}
+    for name, value in given.items():
+        if not isinstance(value, (Array, np.ndarray)):
+            raise TypeError(f"{function}: {name} must be an array, not {type(value).__name__}")
+        arrays[name] = value if isinstance(value, Array) else jnp.asarray(value)
+    dtypes = {array.dtype for array in arrays.values()}
+    if len(dtypes) > 1:
+        seen = ", ".join(f"{name} {array.dtype}" for name, array in arrays.items())
+        raise TypeError(f"{function}: all arrays must have one dtype, not {seen}")
+    if not dtypes <= DTYPES:
+        raise TypeError(
+            f"{function}: arrays must hold float32, float64, bfloat16, float16, complex64 or "
+            f"complex128, not {dtypes.pop()}"
+        )
+    return list(arrays.values())
+
+
+@partial(jax.jit, static_argnames=("made", "how", "shape"), inline=True)
+def convolve(
+    made: int, how: Convolution, shape: tuple[int, ...], signal: Array, weight: Array, *bias: Array
+) -> Array:
+    """What `made` is of a signal and a weight, for shapes with axes left out; with a fourth axis of
+    the weight, the first, samples have weights of their own."""
+
+    def with_batch(array: Array) -> Array:
+        return array.reshape((1,) * (3 - array.ndim) + array.shape)
+
+    def call(signal: Array, weight: Array, *bias: Array) -> Array:
+        operands = {Y + X - made: with_batch(signal), W: with_batch(weight)}
+        return apply(made, operands, how, *bias)
+
+    if weight.ndim == 4:
+        axes = 0, 0, *(0 if b.ndim == 2 else None for b in bias)
+        return jax.vmap(call, axes)(signal, weight, *bias).reshape(shape)
+    return call(signal, weight, *bias).reshape(shape)
+
+
+def planned(function: str, made: int, plan: Plan, arrays: Sequence[Array]) -> Array:
+    """What a plan asks for."""
+    if plan.geometry.method:
+        plan = settled(function, plan, np.dtype(arrays[0].dtype))
+    signal = (0, 2, 1) if plan.channels_last else (0, 1, 2)
+    taps = plan.w_shape[-1]
+    how = Convolution(plan.geometry, taps, plan.groups, (signal, signal, (0, 1, 2)))
+    return convolve(made, how, plan.y_shape if made == Y else plan.x_shape, *arrays)
+
+
+def conv1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: IntLike = 1,
+    padding: Padding = 0,
+    dilation: IntLike = 1,
+    groups: SupportsIndex = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+    layout: Layout = "NCL",
+    method: Method = "direct",
+) -> Array:
+    """Cross-correlate signals with kernels, as `cconv1d.conv1d`.
+
+    Parameters
+    ----------
+    input : Array, shape (N, C, L), (C, L) or (L,)
+        float32, float64, bfloat16, float16, complex64 or complex128; an array of JAX or NumPy.
+    weight : Array, shape (K, C // groups, k), (k,) or (N, K, C // groups, k)
+        Of the same dtype; (k,) for an input (L,).
+    bias : Array, shape (K,) or (N, K), optional
+        Of the same dtype.
+    stride, padding, dilation, groups, padding_mode, layout, method : optional
+        As in `cconv1d.conv1d`; they may not be traced.
+
+    Returns
+    -------
+    Array, shape (N, K, P), (K, P) or (P,)
+        On the CPU, with the bits of `cconv1d.conv1d`.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind, or dtypes differ or have no kernels.
+    ValueError
+        If shapes or options do not fit each other.
+
+    See Also
+    --------
+    conv_transpose1d : The same sum in the other direction.
+    conv_general_dilated : With the arguments of JAX's own function.
+
+    Notes
+    -----
+    Derivatives of any order, forward and reverse, `jax.jit`, `jax.vmap` of any arguments, `jax.lax`'s
+    loops and so on work as for JAX's own functions. As there, gradients of complex arguments are not
+    conjugated. On other devices than the CPU, JAX's own convolution computes, and `method` has no
+    meaning.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from cconv1d.jax import conv1d
+    >>> conv1d(jnp.ones((1, 1, 5)), jnp.ones((1, 1, 3)), padding="causal")
+    Array([[[1., 2., 3., 3., 3.]]], dtype=float32)
+    """
+    function = "conv1d"
+    biases = {} if bias is None else {"bias": bias}
+    arrays = as_arrays(function, input=input, weight=weight, **biases)
+    shapes = arrays[0].shape, arrays[1].shape, None if bias is None else arrays[2].shape
+    plan = plan_conv1d(
+        shapes, stride, padding, dilation, groups, padding_mode, layout, method=method
+    )
+    return planned(function, Y, plan, arrays)
+
+
+def conv_transpose1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: IntLike = 1,
+    padding: Pads = 0,
+    output_padding: IntLike = 0,
+    groups: SupportsIndex = 1,
+    dilation: IntLike = 1,
+    *,
+    layout: Layout = "NCL",
+    method: Method = "direct",
+) -> Array:
+    """Transposed convolution of signals, as `cconv1d.conv_transpose1d`.
+
+    Parameters
+    ----------
+    input : Array, shape (N, C, L), (C, L) or (L,)
+        As in `conv1d`.
+    weight : Array, shape (C, K // groups, k), (k,) or (N, C, K // groups, k)
+        Of the same dtype.
+    bias : Array, shape (K,) or (N, K), optional
+        Of the same dtype.
+    stride, padding, output_padding, groups, dilation, layout, method : optional
+        As in `cconv1d.conv_transpose1d`; they may not be traced.
+
+    Returns
+    -------
+    Array, shape (N, K, P), (K, P) or (P,)
+        On the CPU, with the bits of `cconv1d.conv_transpose1d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv1d`.
+
+    See Also
+    --------
+    conv1d : Where the rest is said.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from cconv1d.jax import conv_transpose1d
+    >>> conv_transpose1d(jnp.ones((1, 1, 2)), jnp.array([[[1.0, 2.0]]]), stride=2)
+    Array([[[1., 2., 1., 2.]]], dtype=float32)
+    """
+    function = "conv_transpose1d"
+    biases = {} if bias is None else {"bias": bias}
+    arrays = as_arrays(function, input=input, weight=weight, **biases)
+    shapes = arrays[0].shape, arrays[1].shape, None if bias is None else arrays[2].shape
+    plan = plan_conv_transpose1d(
+        *(shapes, stride, padding, dilation, groups, "zeros", layout, output_padding), method=method
+    )
+    return planned(function, X, plan, arrays)
