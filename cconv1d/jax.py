@@ -1,4 +1,4 @@
-"""cconv1d for JAX: functions of arrays on the CPU, with derivatives of any order and all transforms.
+"""cconv1d for JAX: functions of arrays on the CPU, with all transforms and derivatives.
 
 >>> import jax
 >>> import jax.numpy as jnp
@@ -14,8 +14,8 @@ other two.  A map is bilinear and conjugates nothing, so that its derivatives ar
 (each with the cotangent in the place of its result) and itself (with a tangent for an operand).  As
 primitives with these rules they have everything that JAX derives from them.
 
-On the CPU XLA calls the kernels (``src/nest/xla.pxi``) with its own buffers.  On other devices a map
-is JAX's own convolution or the transpose of it.
+On the CPU XLA calls the kernels (``src/nest/xla.pxi``) with its own buffers.  On other devices a
+map is JAX's own convolution or the transpose of it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ OPERANDS = {Y: (X, W), X: (Y, W), W: (Y, X)}
 #: Their axes. Letters are samples, groups, channels of a group in and out, positions and taps.
 LETTERS = {Y: ("n", "go", "p"), X: ("n", "gc", "l"), W: ("go", "c", "t")}
 
-Axes = tuple[int, int, int]
+Axes = tuple[int, ...]
 
 
 class Convolution(NamedTuple):
@@ -126,7 +126,7 @@ def by_callback(made: int, *operands: Array, how: Convolution) -> Array:
         filled = in_order(out, how.axes[made])
         options = {"conjugate": True} if made == X and out.dtype.kind == "c" else {}
         if made == Y:
-            kernel(one, other, *(bias or [None]), filled, how.geometry, how.groups)
+            kernel(one, other, [*bias, None][0], filled, how.geometry, how.groups)
         elif made == X:
             kernel(one, other, filled, how.geometry, how.groups, *bias, **options)
         else:  # which conjugates
@@ -214,8 +214,9 @@ def batch(
     primitive: Primitive, made: int, args: Sequence[Array], dims: Sequence[int | None], *,
     how: Convolution,
 ) -> tuple[Array, int]:  # fmt: skip
-    """The rule for vmap: examples are samples where they can be, else channels of the result, else
-    groups. That is an axis that the result and all operands with examples have, and others need not."""
+    """The rule for vmap: examples are samples where they can be, else channels, else groups: an
+    axis that the result has and all operands with examples; those without need not have it."""
+    roles: list[tuple[tuple[str, ...], Axes]]
     roles = [(LETTERS[role], how.axes[role]) for role in OPERANDS[made]]
     roles += [((LETTERS[made][1],), (0,))] * (len(args) - 2)  # a bias
     seen = ["".join(letters) for (letters, _), d in zip(roles, dims, strict=True) if d is not None]
@@ -401,10 +402,10 @@ def conv1d(
 
     Notes
     -----
-    Derivatives of any order, forward and reverse, `jax.jit`, `jax.vmap` of any arguments, `jax.lax`'s
-    loops and so on work as for JAX's own functions. As there, gradients of complex arguments are not
-    conjugated. On other devices than the CPU, JAX's own convolution computes, and `method` has no
-    meaning.
+    Derivatives of any order, forward and reverse, `jax.jit`, `jax.vmap` of any arguments, loops of
+    `jax.lax` and so on work as for JAX's own functions. As there, gradients of complex arguments
+    are not conjugated. On other devices than the CPU, JAX's own convolution computes, and `method`
+    has no meaning.
 
     Examples
     --------
@@ -478,3 +479,179 @@ def conv_transpose1d(
         *(shapes, stride, padding, dilation, groups, "zeros", layout, output_padding), method=method
     )
     return planned(function, X, plan, arrays)
+
+
+FUNCTION = "conv_general_dilated"
+
+
+def single(name: str, value: Any, least: int = 1) -> int:
+    """The item of what JAX's function takes one of for each spatial dimension."""
+    if not isinstance(value, (tuple, list, np.ndarray)) or len(value) != 1:
+        raise ValueError(
+            f"{FUNCTION}: {name} must be a sequence of one item, that of the only spatial "
+            f"dimension, not {value!r}"
+        )
+    return integer(FUNCTION, name, value[0], least)
+
+
+def resolve_pads(padding: Any, length: int, span: int, stride: int, dilated: bool) -> list[int]:
+    """Zeros on either side, which may be negative, as JAX has them."""
+    if isinstance(padding, str):
+        if dilated:
+            raise ValueError(
+                f"{FUNCTION}: padding {padding!r} says nothing where lhs_dilation is more than 1: "
+                "give a pair"
+            )
+        return list(lax.padtype_to_pads((length,), (span,), (stride,), padding)[0])
+    try:
+        ((low, high),) = padding
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{FUNCTION}: padding must be 'VALID', 'SAME', 'SAME_LOWER' or a sequence of one pair, "
+            f"not {padding!r}"
+        ) from None
+    return [integer(FUNCTION, "padding", side, -MAX_SIZE) for side in (low, high)]
+
+
+def as_groups(array: Array, count: int, axis: int, other: int) -> Array:
+    """The groups of an axis as those of another, which they precede."""
+    array = array.reshape(*array.shape[:axis], count, -1, *array.shape[axis + 1 :])
+    array = jnp.moveaxis(array, axis, other)
+    return array.reshape(*array.shape[:other], -1, *array.shape[other + 2 :])
+
+
+def conv_general_dilated(
+    lhs: Any,
+    rhs: Any,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+) -> Array:
+    """`jax.lax.conv_general_dilated` for one spatial dimension.
+
+    Parameters
+    ----------
+    lhs : Array, three axes
+        Signals: float32, float64, bfloat16, float16, complex64 or complex128.
+    rhs : Array, three axes
+        Kernels, of the same dtype.
+    window_strides, lhs_dilation, rhs_dilation : sequence of one int
+        Samples between neighbouring windows; between samples of `lhs`, with zeros between them, and
+        between taps. The dilations are 1 if not given.
+    padding : {"VALID", "SAME", "SAME_LOWER"} or sequence of one pair of int
+        Zeros before and behind the (dilated) signal; a negative number takes samples away.
+    dimension_numbers : optional
+        The order of axes as JAX has it, such as ``("NWC", "WIO", "NWC")``; by default
+        ``("NCH", "OIH", "NCH")``. No order makes a copy.
+    feature_group_count, batch_group_count : int, optional
+        The groups that the channels, or the samples, of `lhs` are taken in.
+    precision : optional
+        For other devices; on the CPU all sums are in full precision.
+    preferred_element_type : dtype, optional
+        The dtype of the result. Arguments of a narrower one are converted to it first.
+
+    Returns
+    -------
+    Array, three axes
+        Zeros if `lhs` has no numbers, empty if there is no window.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind, or dtypes differ or have no kernels.
+    ValueError
+        If shapes or options do not fit each other.
+
+    See Also
+    --------
+    conv1d : Other padding, methods, biases.
+
+    Notes
+    -----
+    Where `lhs_dilation` is more than 1, it is a transposed convolution, of the flipped kernels;
+    zeros are not multiplied. With `window_strides` of more than 1, too, all windows are computed
+    and those between the strides dropped.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from cconv1d.jax import conv_general_dilated
+    >>> conv_general_dilated(jnp.ones((1, 1, 3)), jnp.ones((1, 1, 2)), (1,), [(0, 1)])
+    Array([[[2., 2., 1.]]], dtype=float32)
+    """
+    lhs, rhs = as_arrays(FUNCTION, lhs=lhs, rhs=rhs)
+    for name, array in (("lhs", lhs), ("rhs", rhs)):
+        if array.ndim != 3:
+            raise ValueError(
+                f"{FUNCTION}: {name} must have three axes, one of them spatial, not the shape "
+                f"{array.shape}"
+            )
+    stride = single("window_strides", window_strides)
+    gap = 1 if lhs_dilation is None else single("lhs_dilation", lhs_dilation)
+    dilation = 1 if rhs_dilation is None else single("rhs_dilation", rhs_dilation)
+    groups = integer(FUNCTION, "feature_group_count", feature_group_count, 1)
+    sample_groups = integer(FUNCTION, "batch_group_count", batch_group_count, 1)
+    precision = tuple(precision) if isinstance(precision, list) else precision
+    axes = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    x, w, y = (tuple(map(int, spec)) for spec in axes)
+    samples, channels, length = (lhs.shape[axis] for axis in x)
+    outs, group_channels, taps = (rhs.shape[axis] for axis in w)
+    if groups > 1 and sample_groups > 1:
+        raise ValueError(
+            f"{FUNCTION}: feature_group_count and batch_group_count cannot both be more than 1"
+        )
+    if outs % groups or channels != groups * group_channels:
+        raise ValueError(
+            f"{FUNCTION}: kernels of shape {rhs.shape} with feature_group_count {groups} take "
+            f"{groups * group_channels} channels in groups of {group_channels}, for {outs} "
+            f"channels, but lhs of shape {lhs.shape} has {channels}"
+        )
+    if samples % sample_groups or outs % sample_groups:
+        raise ValueError(
+            f"{FUNCTION}: batch_group_count {sample_groups} must divide the {samples} samples and "
+            f"the {outs} output channels"
+        )
+    if taps == 0:
+        raise ValueError(f"{FUNCTION}: rhs must have at least 1 tap, but its shape is {rhs.shape}")
+    span = dilation * (taps - 1) + 1
+    low, high = resolve_pads(padding, length, span, stride, gap > 1)
+
+    wanted = None if preferred_element_type is None else np.dtype(preferred_element_type)
+    if wanted is not None and wanted not in DTYPES:
+        raise TypeError(f"{FUNCTION}: preferred_element_type {wanted} has no kernels")
+    if wanted is not None:
+        wider = jnp.promote_types(lhs.dtype, wanted)
+        lhs, rhs = lhs.astype(wider), rhs.astype(wider)
+
+    dilated = (length - 1) * gap + 1 if length else 0
+    windows = (dilated + low + high - span) // stride + 1
+    shape = [0, 0, 0]
+    for axis, size in zip(y, (samples // sample_groups, outs, max(windows, 0)), strict=True):
+        shape[axis] = size
+    if 0 in shape or lhs.size == 0:
+        return jnp.zeros(shape, wanted or lhs.dtype)
+
+    if sample_groups > 1:
+        lhs, groups = as_groups(lhs, sample_groups, x[0], x[1]), sample_groups
+    if gap == 1:
+        geometry = Geometry(length, windows, stride, dilation, low)
+        how = Convolution(geometry, taps, groups, (y, x, w), precision)
+        out = convolve(Y, how, tuple(shape), lhs, rhs)
+    else:
+        # the roles of `conv1d` are exchanged: its outputs are lhs, and its taps are met from behind
+        all_windows = dilated + low + high - span + 1
+        shape[y[2]] = all_windows
+        geometry = Geometry(all_windows, length, gap, dilation, span - 1 - low)
+        kernels = w[1], w[0], w[2]
+        if groups > 1:
+            rhs, kernels = as_groups(rhs, groups, w[0], w[1]), (w[1], w[0], w[2])
+        how = Convolution(geometry, taps, groups, (x, y, kernels), precision)
+        out = convolve(X, how, tuple(shape), lhs, lax.rev(rhs, (w[2],)))
+        out = lax.slice_in_dim(out, 0, all_windows, stride, y[2])
+    return out if wanted is None else out.astype(wanted)

@@ -1,7 +1,8 @@
-/* What XLA, the compiler below JAX, gives to a function that it calls and takes from it: of its foreign
- * function interface, version 0, those structs and members that src/nest/xla.pxi uses. The names are ours; the
- * order and types of members are the interface, which XLA keeps: new members come behind these, and
- * each struct begins with its size as the caller has it.
+/* What XLA, the compiler below JAX, gives to a function that it calls and takes from it: of its
+ * foreign function interface, version 0, the structs that src/nest/xla.pxi uses, up to the last
+ * member that it needs. The names are ours. The order and types of members are the interface, which
+ * XLA keeps: new members come behind these, and each struct begins with its size as the caller has
+ * it.
  *
  * Nothing of XLA is needed to compile this, and nothing is linked: XLA gets our function's address
  * and passes a table of its own with every call.

@@ -1,11 +1,14 @@
 # What XLA calls, the compiler below JAX: one function for all maps and dtypes, xla_convolve.
 #
-# XLA runs it on threads of its own, without the GIL, with the numbers of cconv1d/jax.py as the only
-# attribute. Its threads flush subnormal numbers to zero; ours do not, and bits must not depend on who
-# computes what. So the mode of the call is that of a thread of Python, and XLA's again behind it.
+# Takes  the struct of a call (xla_ffi.h), with the numbers of cconv1d/jax.py as its only attribute.
+# Gives  _XLA_HANDLER, the address of the function for XLA.
 #
-# Maps are bilinear here, as JAX has it, and conjugate nothing: backward_input is told not to, and the
-# adapter conjugates x for backward_weight, which does so once more.
+# XLA runs it on threads of its own, without the GIL. These flush subnormal numbers to zero; ours do
+# not, and bits must not depend on who computes what. So the mode of the call is that of a thread of
+# Python, and XLA's again behind it.
+#
+# Maps are bilinear here, as JAX has it, and conjugate nothing: backward_input is told not to, and
+# the adapter conjugates x for backward_weight, which does so once more.
 
 cdef extern from "<fenv.h>" nogil:
     ctypedef struct fenv_t:
@@ -129,7 +132,7 @@ cdef int xla_apply(const cc_xla_call *call) noexcept nogil:
     map = numbers[0]
     g.stride, g.dilation, g.pad_left, g.pad_right = numbers[2], numbers[3], numbers[4], numbers[5]
     g.groups, g.mode = numbers[6], numbers[7]
-    # operands as the maps of _kernels.py have them, then a bias; the numbers have the axes of y, x, w
+    # operands as in _kernels.py, and a bias; the numbers end with the axes of y, x and w
     if map == FORWARD:
         arrays = [&x, &w, &bias, &y]
     elif map == BACKWARD_INPUT:
@@ -150,7 +153,7 @@ cdef int xla_apply(const cc_xla_call *call) noexcept nogil:
             continue
         else:
             buffer = call.results.buffers[0]
-        if xla_dtype(buffer.type) != dtype:
+        if dtype < 0 or xla_dtype(buffer.type) != dtype:
             return CCONV1D_BAD_DTYPE
         if i == 2:
             if buffer.rank != 1:
