@@ -247,7 +247,8 @@ def make_primitive(made: int, name: str) -> Primitive:
     primitive = Primitive(name)
 
     def shape_rule(first: Any, second: Any, *bias: Any, how: Convolution) -> Any:
-        return jax.core.ShapedArray(shape_of(made, first, second, how), first.dtype)
+        shape = shape_of(made, first, second, how)
+        return first.update(shape=shape, dtype=first.dtype, weak_type=False)
 
     primitive.def_impl(jax.jit(primitive.bind, static_argnames="how"))
     primitive.def_abstract_eval(shape_rule)
@@ -286,12 +287,32 @@ def biased(made: int, name: str) -> Primitive:
     return primitive
 
 
-def apply(made: int, arrays: dict[int, Array], how: Convolution, bias: Array | None = None) -> Any:
+def varying(array: Array) -> frozenset[str]:
+    """The axes of a mesh along which an array differs, where `shard_map` keeps account of that."""
+    kind: Any = jax.typeof(array) if hasattr(jax, "typeof") else None
+    if hasattr(kind, "manual_axis_type"):
+        return frozenset(kind.manual_axis_type.varying)
+    return getattr(kind, "vma", frozenset())  # as JAX had it before 0.9 or so
+
+
+def alike(operands: Sequence[Array]) -> Sequence[Array]:
+    """The operands as varying along the same axes; otherwise `shard_map` would leave out sums over
+    devices that gradients need."""
+    axes = [varying(array) for array in operands]
+    union = frozenset().union(*axes)
+    if all(own == union for own in axes):
+        return operands
+
+    new: Any = getattr(lax, "pcast", None)
+    cast = partial(new, to="varying") if new else lax.pvary  # type: ignore[attr-defined]
+    missing = [tuple(union - own) for own in axes]
+    return [cast(a, names) if names else a for a, names in zip(operands, missing, strict=True)]
+
+
+def apply(made: int, arrays: dict[int, Array], how: Convolution, *bias: Array) -> Any:
     """The array that is to be made of the other two."""
-    first, second = (arrays[role] for role in OPERANDS[made])
-    if bias is None:
-        return PRIMITIVES[made].bind(first, second, how=how)
-    return BIASED[made].bind(first, second, bias, how=how)
+    operands = alike([*(arrays[role] for role in OPERANDS[made]), *bias])
+    return (BIASED if bias else PRIMITIVES)[made].bind(*operands, how=how)
 
 
 PRIMITIVES = {

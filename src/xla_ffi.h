@@ -13,8 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The newest minor version whose structs are known to begin like these. */
-enum { CC_XLA_MINOR = 3 };
+/* The oldest minor version whose structs begin like these. Newer ones do, too: another minor number
+ * means new members behind the old ones, a change of these would be another major one. XLA refuses
+ * minor numbers that are not its own after a year or so, therefore it is told its own. */
+enum { CC_XLA_MINOR = 1 };
 
 enum { CC_XLA_EXECUTE = 3 };  /* of the stages, the one with arguments */
 enum { CC_XLA_METADATA = 1 }; /* of the kinds of extensions, the question for our version */

@@ -351,7 +351,7 @@ def test_gradients_have_the_dtype_of_what_they_are_of(dtype):
 AXES = [axes for axes in product((0, None), repeat=3) if any(a is not None for a in axes)]
 
 
-@layers
+@pytest.mark.parametrize("layer", LAYERS[:3], ids=repr)
 @pytest.mark.parametrize("axes", AXES, ids=str)
 def test_vmap(layer, axes):
     """Of any operands, of the function and of the maps below its gradients."""
@@ -464,6 +464,31 @@ def test_other_devices_get_a_convolution_of_their_own():
     assert "stablehlo.convolution" in text
     assert ours.TARGET not in text
     assert "stablehlo.convolution" not in traced.lower(lowering_platforms=("cpu",)).as_text()
+
+
+def test_several_devices_and_exported_functions():
+    """In a process of its own, since the number of devices is told to JAX when it starts."""
+    pytest.importorskip("jax", minversion="0.7")  # shard_map has had other names and options
+    result = python(
+        "import jax, jax.numpy as jnp, numpy as np\n"
+        "from jax.sharding import Mesh, PartitionSpec as P\n"
+        "from cconv1d import jax as ours\n"
+        "x = jax.random.normal(jax.random.key(0), (4, 3, 20))\n"
+        "w = jax.random.normal(jax.random.key(1), (5, 3, 3))\n"
+        "loss = lambda f: lambda w: jnp.square(f(x, w)).sum()\n"
+        "y, grad = ours.conv1d(x, w), jax.grad(loss(ours.conv1d))(w)\n"
+        "mesh = Mesh(np.array(jax.devices()), ('d',))\n"
+        "where = {'mesh': mesh, 'in_specs': (P('d'), P()), 'out_specs': P('d')}\n"
+        "for checked in (True, False):\n"
+        "    shared = jax.shard_map(ours.conv1d, **where, check_vma=checked)\n"
+        "    print(len(jax.devices()), np.array_equal(jax.jit(shared)(x, w), y))\n"
+        "    print(np.allclose(jax.jit(jax.grad(loss(shared)))(w), grad, rtol=1e-4))\n"
+        "allow = [jax.export.DisabledSafetyCheck.custom_call(ours.TARGET)]\n"
+        "sent = jax.export.export(jax.jit(ours.conv1d), disabled_checks=allow)(x, w).serialize()\n"
+        "print(np.array_equal(jax.export.deserialize(sent).call(x, w), y))\n",
+        XLA_FLAGS="--xla_force_host_platform_device_count=2",
+    )
+    assert result.stdout == "2 True\nTrue\n" * 2 + "True\n", result.stderr
 
 
 def test_the_reference_computes_where_nothing_is_compiled():

@@ -175,8 +175,9 @@ cdef cc_xla_error *xla_convolve(cc_xla_call *call) noexcept nogil:
     cdef int status
     if call.extensions != NULL and call.extensions.kind == CC_XLA_METADATA:
         metadata = (<cc_xla_metadata_extension *> call.extensions).metadata
-        metadata.version.major = 0
-        metadata.version.minor = min(<int> CC_XLA_MINOR, call.api.version.minor)
+        metadata.version.major, metadata.version.minor = 0, CC_XLA_MINOR
+        if call.api != NULL:  # the first versions ask without
+            metadata.version.minor = max(<int> CC_XLA_MINOR, call.api.version.minor)
         return NULL
     if call.stage != CC_XLA_EXECUTE:
         return NULL
