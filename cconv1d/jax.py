@@ -71,16 +71,13 @@ class Convolution(NamedTuple):
         return max(right, 0) if g.mode else right
 
 
-def in_order(array: Any, axes: Axes) -> Any:
-    """With the axes of LETTERS."""
-    return array.transpose(axes)
-
-
-def shape_of(made: int, first: Any, second: Any, how: Convolution) -> tuple[int, ...]:
-    """The shape of what a map makes of its operands."""
+def shape_of(
+    made: int, first: Sequence[int], second: Sequence[int], how: Convolution
+) -> tuple[int, ...]:
+    """The shape of what a map makes of operands of these shapes."""
     a, b = OPERANDS[made]
-    one = [first.shape[axis] for axis in how.axes[a]]
-    other = [second.shape[axis] for axis in how.axes[b]]
+    one = [first[axis] for axis in how.axes[a]]
+    other = [second[axis] for axis in how.axes[b]]
     sizes = {
         Y: (one[0], other[0], how.geometry.output_length),
         X: (one[0], other[1] * how.groups, how.geometry.input_length),
@@ -107,7 +104,7 @@ def by_call(made: int, *operands: Array, how: Convolution) -> Array:
         ],
         np.int64,
     )
-    result = jax.ShapeDtypeStruct(shape_of(made, first, second, how), first.dtype)
+    result = jax.ShapeDtypeStruct(shape_of(made, first.shape, second.shape, how), first.dtype)
     call = jax.ffi.ffi_call(TARGET, result)
     return call(first, second, *bias, numbers=numbers)
 
@@ -115,15 +112,15 @@ def by_call(made: int, *operands: Array, how: Convolution) -> Array:
 def by_callback(made: int, *operands: Array, how: Convolution) -> Array:
     """By the kernels that Python has, of NumPy, too: XLA waits for the interpreter."""
     first, second, *_ = operands
-    result = jax.ShapeDtypeStruct(shape_of(made, first, second, how), first.dtype)
+    result = jax.ShapeDtypeStruct(shape_of(made, first.shape, second.shape, how), first.dtype)
 
     def compute(*operands: Any) -> Any:
         one, other, *bias = map(np.asarray, operands)
         a, b = OPERANDS[made]
-        one, other = in_order(one, how.axes[a]), in_order(other, how.axes[b])
+        one, other = one.transpose(how.axes[a]), other.transpose(how.axes[b])
         out = np.empty(result.shape, result.dtype)
         kernel = _backend.kernels_for(out.dtype)[made]
-        filled = in_order(out, how.axes[made])
+        filled = out.transpose(how.axes[made])
         options = {"conjugate": True} if made == X and out.dtype.kind == "c" else {}
         if made == Y:
             kernel(one, other, [*bias, None][0], filled, how.geometry, how.groups)
@@ -156,7 +153,7 @@ def by_lax(made: int, *operands: Array, how: Convolution) -> Array:
             precision=how.precision,
         )
 
-    result = jax.ShapeDtypeStruct(shape_of(made, first, second, how), first.dtype)
+    result = jax.ShapeDtypeStruct(shape_of(made, first.shape, second.shape, how), first.dtype)
     if made == Y:
         out = forward(first, second)
     elif made == X:
@@ -175,39 +172,49 @@ def broadcast_bias(made: int, bias: Array, shape: tuple[int, ...], how: Convolut
 # --- many calls as one ----------------------------------------------------------------------------
 
 
+def place_of(letter: str, letters: Sequence[str], axes: Axes) -> tuple[int, bool]:
+    """The axis with a letter, and whether groups come before it there."""
+    (place,) = (i for i, name in enumerate(letters) if letter in name)
+    return axes[place], letters[place].index(letter) > 0
+
+
 def merged(
-    array: Array, dim: int | None, size: int, letters: Sequence[str], axes: Axes, letter: str,
+    array: Array,
+    dim: int | None,
+    size: int,
+    letters: Sequence[str],
+    axes: Axes,
+    letter: str,
     groups: int,
-) -> Array:  # fmt: skip
+) -> Array:
     """An operand whose examples are part of the axis with that letter, which they precede."""
     if letter not in "".join(letters):
         return array
     if dim is None:
         array, dim = lax.broadcast(array, (size,)), 0
     array = jnp.moveaxis(array, dim, 0)
-    (place,) = (i for i, name in enumerate(letters) if letter in name)
-    axis = axes[place]
-    shape = list(array.shape[1:])
-    merged_shape = [*shape[:axis], size * shape[axis], *shape[axis + 1 :]]
-    if letters[place].index(letter):  # behind the groups
-        array = array.reshape(size, *shape[:axis], groups, -1, *shape[axis + 1 :])
-        axis += 1
-    return jnp.moveaxis(array, 0, axis).reshape(merged_shape)
+    axis, grouped = place_of(letter, letters, axes)
+    before, count, after = array.shape[1 : axis + 1], array.shape[axis + 1], array.shape[axis + 2 :]
+    if grouped:
+        array = array.reshape(size, *before, groups, count // groups, *after)
+    return jnp.moveaxis(array, 0, axis + grouped).reshape(*before, size * count, *after)
 
 
 def parted(
-    array: Array, size: int, letters: Sequence[str], axes: Axes, letter: str, groups: int
+    array: Array,
+    size: int,
+    shape: tuple[int, ...],
+    letters: Sequence[str],
+    axes: Axes,
+    letter: str,
+    groups: int,
 ) -> Array:
-    """A result whose examples were part of that axis, with an axis for them, the first."""
-    (place,) = (i for i, name in enumerate(letters) if letter in name)
-    axis = axes[place]
-    before, count, after = array.shape[:axis], array.shape[axis], array.shape[axis + 1 :]
-    if letters[place].index(letter):
-        rest = count // (groups * size)
-        array = jnp.moveaxis(array.reshape(*before, groups, size, rest, *after), axis + 1, 0)
-    else:
-        array = jnp.moveaxis(array.reshape(*before, size, count // size, *after), axis, 0)
-    return array.reshape(size, *before, count // size, *after)
+    """A result whose examples, of that shape, were part of that axis, with an axis for them."""
+    axis, grouped = place_of(letter, letters, axes)
+    before, count, after = shape[:axis], shape[axis], shape[axis + 1 :]
+    parts = (groups, size, count // groups) if grouped else (size, count)
+    array = array.reshape(*before, *parts, *after)
+    return jnp.moveaxis(array, axis + grouped, 0).reshape(size, *shape)
 
 
 def batch(
@@ -223,13 +230,20 @@ def batch(
     seen.append("".join(LETTERS[made]))
     letter = next(name for name in "nocg" if all(name in letters for letters in seen))
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
+    first, second = (
+        array.shape if dim is None else (*array.shape[:dim], *array.shape[dim + 1 :])
+        for array, dim in zip(args[:2], dims[:2], strict=True)
+    )
+    shape = shape_of(made, first, second, how)
+    if size == 0:
+        return jnp.zeros((0, *shape), args[0].dtype), 0
     operands = [
         merged(array, dim, size, *role, letter, how.groups)
         for array, dim, role in zip(args, dims, roles, strict=True)
     ]
     joint = how._replace(groups=how.groups * size) if letter == "g" else how
     out = primitive.bind(*operands, how=joint)
-    return parted(out, size, LETTERS[made], how.axes[made], letter, how.groups), 0
+    return parted(out, size, shape, LETTERS[made], how.axes[made], letter, how.groups), 0
 
 
 # --- primitives -----------------------------------------------------------------------------------
@@ -247,7 +261,7 @@ def make_primitive(made: int, name: str) -> Primitive:
     primitive = Primitive(name)
 
     def shape_rule(first: Any, second: Any, *bias: Any, how: Convolution) -> Any:
-        shape = shape_of(made, first, second, how)
+        shape = shape_of(made, first.shape, second.shape, how)
         return first.update(shape=shape, dtype=first.dtype, weak_type=False)
 
     primitive.def_impl(jax.jit(primitive.bind, static_argnames="how"))
@@ -281,7 +295,7 @@ def biased(made: int, name: str) -> Primitive:
         lambda g, first, second, bias, how: bind(g, second, how=how),
         lambda g, first, second, bias, how: bind(first, g, how=how),
         lambda g, first, second, bias, how: broadcast_bias(
-            made, g, shape_of(made, first, second, how), how
+            made, g, shape_of(made, first.shape, second.shape, how), how
         ),
     )
     return primitive
@@ -292,7 +306,7 @@ def varying(array: Array) -> frozenset[str]:
     kind: Any = jax.typeof(array) if hasattr(jax, "typeof") else None
     if hasattr(kind, "manual_axis_type"):
         return frozenset(kind.manual_axis_type.varying)
-    return getattr(kind, "vma", frozenset())  # as JAX had it before 0.9 or so
+    return getattr(kind, "vma", frozenset())  # the name in older versions
 
 
 def alike(operands: Sequence[Array]) -> Sequence[Array]:
@@ -435,14 +449,13 @@ def conv1d(
     >>> conv1d(jnp.ones((1, 1, 5)), jnp.ones((1, 1, 3)), padding="causal")
     Array([[[1., 2., 3., 3., 3.]]], dtype=float32)
     """
-    function = "conv1d"
     biases = {} if bias is None else {"bias": bias}
-    arrays = as_arrays(function, input=input, weight=weight, **biases)
+    arrays = as_arrays("conv1d", input=input, weight=weight, **biases)
     shapes = arrays[0].shape, arrays[1].shape, None if bias is None else arrays[2].shape
     plan = plan_conv1d(
         shapes, stride, padding, dilation, groups, padding_mode, layout, method=method
     )
-    return planned(function, Y, plan, arrays)
+    return planned("conv1d", Y, plan, arrays)
 
 
 def conv_transpose1d(
@@ -492,14 +505,13 @@ def conv_transpose1d(
     >>> conv_transpose1d(jnp.ones((1, 1, 2)), jnp.array([[[1.0, 2.0]]]), stride=2)
     Array([[[1., 2., 1., 2.]]], dtype=float32)
     """
-    function = "conv_transpose1d"
     biases = {} if bias is None else {"bias": bias}
-    arrays = as_arrays(function, input=input, weight=weight, **biases)
+    arrays = as_arrays("conv_transpose1d", input=input, weight=weight, **biases)
     shapes = arrays[0].shape, arrays[1].shape, None if bias is None else arrays[2].shape
     plan = plan_conv_transpose1d(
         *(shapes, stride, padding, dilation, groups, "zeros", layout, output_padding), method=method
     )
-    return planned(function, X, plan, arrays)
+    return planned("conv_transpose1d", X, plan, arrays)
 
 
 FUNCTION = "conv_general_dilated"

@@ -385,6 +385,17 @@ def test_vmap_along_other_axes_and_of_itself():
         assert_close(got[:, j, ..., i], layer.ours(operands[0] + i, operands[1] * j, operands[2]))
 
 
+@pytest.mark.parametrize("axes", AXES, ids=str)
+def test_vmap_of_nothing(axes):
+    layer = LAYERS[0]
+    operands = [
+        array if axis is None else jnp.zeros((0, *array.shape))
+        for array, axis in zip(layer.operands(), axes, strict=True)
+    ]
+    y = jax.vmap(layer.ours, axes)(*operands)
+    assert y.shape == (0, *layer.ours(*layer.operands()).shape)
+
+
 @needs_native
 def test_vmap_of_signals_keeps_the_bits():
     layer = LAYERS[0]
@@ -470,7 +481,7 @@ def test_several_devices_and_exported_functions():
     """In a process of its own, since the number of devices is told to JAX when it starts."""
     pytest.importorskip("jax", minversion="0.7")  # shard_map has had other names and options
     result = python(
-        "import jax, jax.numpy as jnp, numpy as np\n"
+        "import jax, jax.export, jax.numpy as jnp, numpy as np\n"
         "from jax.sharding import Mesh, PartitionSpec as P\n"
         "from cconv1d import jax as ours\n"
         "x = jax.random.normal(jax.random.key(0), (4, 3, 20))\n"
