@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from compare import command, progress, save, write
 from measure import machine, settle
-from peers import METHODS, PEERS, Cconv1d, Peer, takes
+from peers import METHODS, PEERS, Cconv1d, Peer
 from report import THEIRS, accuracy_tables, error_ratios
 from workloads import OPS, Array, Case, Row, read_rows
 
@@ -45,9 +45,7 @@ def arguments() -> argparse.Namespace:
         "--only", nargs="+", default=ROWS, metavar="GLOB", help=f"rows (default {' '.join(ROWS)})"
     )
     parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS)
-    parser.add_argument(
-        "--method", choices=METHODS, default=METHODS[0], help="of this library; fft: of stride 1"
-    )
+    parser.add_argument("--method", choices=METHODS, default=METHODS[0], help="of this library")
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--draws", type=int, default=3, help="arrays of each kind (default 3)")
     parser.add_argument("--threads", type=int, default=1, help="for both (default 1)")
@@ -94,7 +92,6 @@ def main() -> int:
     options = arguments()
     settle(options.threads)
     rows = read_rows(options.only)
-    rows = [row for row in rows if takes(options.method, row.stride)]
     if not rows:
         print(f"no row is called {' or '.join(options.only)}", file=sys.stderr)
         return 2

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from measure import Limit, copying, fma_peak, interleave, machine, settle
 from numpy.typing import NDArray
-from peers import METHODS, PEERS, Call, Cconv1d, Peer, takes
+from peers import METHODS, PEERS, Call, Cconv1d, Peer
 from report import EQUAL, OURS, behind, draw, geometric_means, target_table, title, to_best
 from workloads import HALVES, LAYOUTS, OPS, TABLES, Array, Case, cases, read_rows
 
@@ -71,9 +71,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", default=["*"], metavar="GLOB", help="names of rows")
     parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS)
-    parser.add_argument(
-        "--method", choices=METHODS, default=METHODS[0], help="of this library; fft: of stride 1"
-    )
+    parser.add_argument("--method", choices=METHODS, default=METHODS[0], help="of this library")
     parser.add_argument("--rounds", type=int, default=7, help="odd, for the medians (default 7)")
     parser.add_argument(
         "--peers",
@@ -281,7 +279,6 @@ def main() -> int:
         rows = read_rows(options.only, "options")
     else:
         rows = read_rows(options.only, options.table, dtype=options.dtype, layout=options.layout)
-    rows = [row for row in rows if takes(options.method, row.stride)]
     if not rows:
         print(f"no row is called {' or '.join(options.only)}", file=sys.stderr)
         return 2

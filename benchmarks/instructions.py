@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from peers import METHODS, Cconv1d, takes
+from peers import METHODS, Cconv1d
 from workloads import OPS, Row, cases, read_rows
 
 import cconv1d
@@ -67,9 +67,7 @@ def arguments() -> argparse.Namespace:
         "--only", nargs="+", default=ROWS, metavar="GLOB", help="names of rows (default: a choice)"
     )
     parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS)
-    parser.add_argument(
-        "--method", choices=METHODS, default=METHODS[0], help="of this library; fft: of stride 1"
-    )
+    parser.add_argument("--method", choices=METHODS, default=METHODS[0], help="of this library")
     parser.add_argument(
         "--products",
         type=float,
@@ -135,7 +133,7 @@ def chosen(options: argparse.Namespace) -> list[Row]:
     rows = [row for table in TABLES for row in read_rows(options.only, table, dtype=options.dtype)]
     others = read_rows(options.only, "options")
     rows += [replace(row, dtype=options.dtype) for row in others]
-    return [row for row in rows if takes(options.method, row.stride)]
+    return rows
 
 
 def counter(dumps: Path) -> Callable[[Callable[[], object]], int]:

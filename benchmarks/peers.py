@@ -27,11 +27,6 @@ Call = Callable[[], Any]
 METHODS = ("direct", "fft", "auto")
 
 
-def takes(method: str, stride: int) -> bool:
-    """Whether a method computes rows of that stride."""
-    return method != "fft" or stride == 1
-
-
 class Peer:
     """Someone who computes convolutions."""
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from compare import CLOCKS, PREPARED, command, installed, progress, save, timed, write
 from measure import machine, settle
-from peers import METHODS, PEERS, Peer, takes
+from peers import METHODS, PEERS, Peer
 from report import MAPS_SURVEYED, OURS, draw_survey, survey_tables, survey_title, worst
 from workloads import LAYOUTS, OPS, Row, cases
 
@@ -156,9 +156,7 @@ def arguments() -> argparse.Namespace:
         default=[],
         help=f"these layers instead of random ones: {','.join(FIELDS)}",
     )
-    parser.add_argument(
-        "--method", choices=METHODS, default=METHODS[0], help="of this library; fft: of stride 1"
-    )
+    parser.add_argument("--method", choices=METHODS, default=METHODS[0], help="of this library")
     parser.add_argument("--rounds", type=int, default=5, help="odd, for the medians (default 5)")
     parser.add_argument(
         "--peers",
@@ -231,11 +229,7 @@ def main() -> int:
     if options.row:
         rows = [parse(each, **same) for each in options.row]
     else:
-        drawn = (
-            row
-            for row in layers(options.kinds, options.seed, **same)
-            if takes(options.method, row.stride)
-        )
+        drawn = layers(options.kinds, options.seed, **same)
         rows = [next(drawn) for _ in range(options.rows)]
     peers = installed([OURS, *options.peers], options.threads, {options.dtype}, options.method)
     run: dict[str, Any] = {

@@ -15,9 +15,11 @@ from typing import NoReturn, cast
 import numpy as np
 
 from . import __version__, show_config
+from ._bench import bench
 from ._derivation import MAX_NUMBERS, BadCall, Derivation, Vector, derive
 from ._explain import aligned, as_latex, as_text
 from ._geometry import Padding, PaddingWord
+from ._plot import draw
 
 #: Within these, no product of three numbers and no finite difference leaves the floats.
 SMALLEST, LARGEST = 1e-100, 1e100
@@ -66,6 +68,13 @@ def _parse_integer(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{shortened(text)} is not an integer") from None
 
 
+def _parse_shape(text: str) -> tuple[int, ...]:
+    shape = tuple(map(_parse_integer, text.split(",")))
+    if not 2 <= len(shape) <= 3 or min(shape) < 1:
+        raise argparse.ArgumentTypeError(f"{shortened(text)} is not a shape of two or three sizes")
+    return shape
+
+
 def _parse_padding(text: str) -> Padding:
     if re.fullmatch("[A-Za-z_]+", text):
         return cast(PaddingWord, text)  # other words are for `resolve` to refuse
@@ -79,6 +88,32 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         program = self.prog.removeprefix("python -m ")
         raise BadCall(f"{program}: {message.removeprefix('argument ')}")
+
+
+def _add_geometry(command: argparse.ArgumentParser) -> None:
+    geometry = command.add_argument_group("geometry")
+    geometry.add_argument(
+        "--stride",
+        type=_parse_integer,
+        default=1,
+        metavar="S",
+        help="samples between neighbouring outputs (default: 1)",
+    )
+    geometry.add_argument(
+        "--padding",
+        type=_parse_padding,
+        default=0,
+        metavar="P",
+        help="zeros on each side, or LEFT,RIGHT, or one of valid, same, same_lower, causal, "
+        "full (default: 0)",
+    )
+    geometry.add_argument(
+        "--dilation",
+        type=_parse_integer,
+        default=1,
+        metavar="D",
+        help="samples between neighbouring taps (default: 1)",
+    )
 
 
 def _parser() -> Parser:
@@ -117,31 +152,35 @@ def _parser() -> Parser:
         metavar="LIST",
         help="dL/dy, one number for each output (default: ones)",
     )
-    geometry = explain.add_argument_group("geometry")
-    geometry.add_argument(
-        "--stride",
-        type=_parse_integer,
-        default=1,
-        metavar="S",
-        help="samples between neighbouring outputs (default: 1)",
-    )
-    geometry.add_argument(
-        "--padding",
-        type=_parse_padding,
-        default=0,
-        metavar="P",
-        help="zeros on each side, or LEFT,RIGHT, or one of valid, same, same_lower, causal, "
-        "full (default: 0)",
-    )
-    geometry.add_argument(
-        "--dilation",
-        type=_parse_integer,
-        default=1,
-        metavar="D",
-        help="samples between neighbouring taps (default: 1)",
-    )
+    _add_geometry(explain)
     explain.add_argument(
         "--latex", action="store_true", help="print LaTeX, to be used with amsmath"
+    )
+    explain.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw what goes into what, from x to y and from dL/dy to dL/dx, by matplotlib",
+    )
+    timed = commands.add_parser(
+        "bench",
+        help="the times of one layer, beside PyTorch's and JAX's where these are installed",
+        description="Medians of rounds in which they take turns, in microseconds, for the "
+        "output and for the gradients of input and weight; the ratio is theirs over ours.",
+        allow_abbrev=False,
+    )
+    timed.add_argument(
+        "--input", type=_parse_shape, metavar="N,C,L", required=True, help="the shape of the input"
+    )
+    timed.add_argument(
+        "--weight", type=_parse_shape, metavar="K,C,k", required=True, help="that of the weight"
+    )
+    timed.add_argument("--groups", type=_parse_integer, default=1, metavar="G", help="(default: 1)")
+    timed.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    timed.add_argument("--method", choices=("direct", "fft", "auto"), default="direct")
+    timed.add_argument("--threads", type=_parse_integer, metavar="T", help="(default: as set)")
+    _add_geometry(timed)
+    commands.add_parser(
+        "config", help="what was built here", description="What was built here.", allow_abbrev=False
     )
     return parser
 
@@ -174,11 +213,42 @@ def _build() -> str:
     return "\n".join([f"cconv1d {__version__}", *(f"  {name}  {value}" for name, value in rows)])
 
 
-def _carry_out(arguments: Sequence[str]) -> tuple[Derivation, str]:
+def _plot(d: Derivation, path: str) -> None:
+    try:
+        draw(d, path)
+    except ModuleNotFoundError as error:
+        raise BadCall(f"cconv1d explain: --plot needs {error.name}, which is missing") from None
+    except (OSError, ValueError) as error:
+        raise BadCall(f"cconv1d explain: --plot: {error}") from None
+
+
+def _bench(options: argparse.Namespace) -> str:
+    geometry = {
+        name: getattr(options, name) for name in ("stride", "padding", "dilation", "groups")
+    }
+    try:
+        return bench(
+            options.input,
+            options.weight,
+            options.dtype,
+            options.threads,
+            options.method,
+            geometry,
+        )
+    except (TypeError, ValueError) as error:
+        raise BadCall(f"cconv1d bench: {error}") from None
+
+
+def _carry_out(arguments: Sequence[str]) -> tuple[Sequence[str], str]:
+    """What is wrong, if anything, and what to print."""
     options = _parser().parse_args(_with_negatives_attached(arguments))
+    if options.command == "config":
+        return (), _build()
+    if options.command == "bench":
+        return (), f"{_build()}\n\n{_bench(options)}"
     if options.command is None:
         d = derive(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, -1.0]))
-        return d, f"{_build()}\n\nThe example of the lecture notes\n\n{as_text(d)}"
+        return d.complaints, f"{_build()}\n\nThe example of the lecture notes\n\n{as_text(d)}"
     d = derive(
         options.input,
         options.weight,
@@ -187,7 +257,9 @@ def _carry_out(arguments: Sequence[str]) -> tuple[Derivation, str]:
         options.padding,
         options.dilation,
     )
-    return d, as_latex(d) if options.latex else as_text(d)
+    if options.plot:
+        _plot(d, options.plot)
+    return d.complaints, as_latex(d) if options.latex else as_text(d)
 
 
 def _print(text: str) -> None:
@@ -204,8 +276,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     status = 0
     try:
         try:
-            d, text = _carry_out(sys.argv[1:] if argv is None else argv)
-            for complaint in d.complaints:
+            complaints, text = _carry_out(sys.argv[1:] if argv is None else argv)
+            for complaint in complaints:
                 print(f"cconv1d: {complaint}", file=sys.stderr)
                 status = 1
             _print(text)

@@ -130,7 +130,7 @@ def conv1d(
     ValueError
         If shapes do not fit each other, the dilated kernel is longer than the padded input,
         the input is too short for the padding mode, or `out` cannot take the result. If `method`
-        is "fft" and `stride` is not 1, the numbers are integers or there are more than 2**20 taps.
+        is "fft" and the numbers are integers or there are more than 2**20 taps.
     MemoryError
         If there is no room for the result. Whatever the error, `out` and the arguments are
         as they were.
@@ -167,10 +167,11 @@ def conv1d(
     number of threads nor on its place in the batch.
 
     With ``method="fft"`` neither do they. Signals are taken by blocks of B samples, at least twice
-    the taps, and a result is off by at most the machine epsilon times log2(B) + 6 times the sum,
-    over the channels that it sees, of the largest absolute value in the block times the sum of the
-    absolute values of the weights. On data around zero that is about what "direct" is off by. Where
-    a number that is not finite would spoil a block, the block is computed directly.
+    the taps, each channel that a stride passes over as several signals, and a result is off by at
+    most the machine epsilon times log2(B) + 6 times the sum, over the signals that it sees, of the
+    largest absolute value in the block times the sum of the absolute values of the weights. On data
+    around zero that is about what "direct" is off by. Where a number that is not finite would spoil
+    a block, the block is computed directly.
 
     References
     ----------

@@ -175,19 +175,13 @@ def _check_mode(function: str, mode: str, length: int, left: int, right: int) ->
         )
 
 
-def method_number(function: str, method: object, stride: object, taps: object) -> int:
+def method_number(function: str, method: object, taps: object) -> int:
     """The place of a method in METHODS, if it takes such a kernel."""
     if not isinstance(method, str) or method not in METHODS:
         kind = ValueError if isinstance(method, str) else TypeError
         raise kind(f"{function}: method must be 'direct', 'fft' or 'auto', not {method!r}")
     number = METHODS.index(method)
-    stride = integer(function, "stride", unwrap_single(stride), 1)
     taps = integer(function, "kernel_size", taps, 1)
-    if number == FFT_NUMBER and stride != 1:
-        raise ValueError(
-            f"{function}: method 'fft' computes the outputs at every position, so it takes stride "
-            f"1 only, not {stride}"
-        )
     if number == FFT_NUMBER and taps > FFT_MAX_TAPS:
         raise ValueError(
             f"{function}: method 'fft' takes kernels of at most 2**20 taps, not {taps}"

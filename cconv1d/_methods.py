@@ -6,6 +6,7 @@ machine, so that the bits of method "auto" depend on neither.
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
@@ -19,30 +20,28 @@ __all__ = ["MethodChoice", "choose_method"]
 
 # --- what things cost ---------------------------------------------------------------------------
 #
-# In multiply-adds of a dense direct sum at avx512, where direct gains most; transforms are the same
-# at avx2. So what pays by these numbers pays at both levels. Emerald Rapids, one thread, float32:
-# a multiply-add takes .0125 ns (double .025, and the rest twice as long, too), a complex number
-# that is transformed and back 1.5 ns, a product of two .12 ns, one of weights 2.5 to 3 ns, 9 and
-# more where they leave the caches. Of 2364 random layers (1 to 360 channels, dense, in groups and
-# depthwise; 3 to 2000 taps, up to 10^6 positions, dilations, both layouts, float32 and float64,
-# avx2 and avx512) these numbers leave 187 to transforms: none of their three maps is slower than
-# direct, by the least 1.05 times as fast, in the geometric mean 2.8 times forward and 3.8 for the
-# gradient of the weight at avx512. With two threads, which share the way to the memory, 145 others
-# of up to 500 channels: at the least 1.04 times, in the geometric mean 2.5.
+# In multiply-adds of a dense direct sum at avx512 (.0125 ns in float32 on an Emerald Rapids), where
+# direct gains a little more than transforms: what pays by these numbers pays at avx2, too. Fitted
+# to 2880 random layers at stride 1 (1 to 360 channels, dense, in groups and depthwise; 3 to 2000
+# taps, up to 10^6 positions, dilations, both layouts, float32 and float64, one thread), of which
+# they leave 122 at avx2 and 145 at avx512 to transforms. With layout "NCL" the least gain of a map
+# of one of these is 1.58 at avx2 and 1.18 at avx512; of 71 with "NLC" three were slower, down to
+# .49, all with few channels and 50 or more outputs, whose results are stored one by one. The choice
+# cannot know the layout, as bits do not depend on it.
 
-#: A complex number of a block of one channel, on either side, there and back.
-TRANSFORM_COST = 140
+#: A complex number of a block of one channel, on either side, there and back, for each bit of M.
+TRANSFORM_COST = 14
 #: The product of two at one root.
-PRODUCT_COST = 11
+PRODUCT_COST = 7
 #: A complex number of the weights of a pair of channels.
 WEIGHT_COST = 250
 #: The same where the spectra of a group have more numbers than the caches hold.
-LARGE_WEIGHT_COST, LARGE_SPECTRA = 1000, 2**20
+LARGE_WEIGHT_COST, LARGE_SPECTRA = 800, 2**20
 #: What transforms must gain to be taken.
 LEAST_GAIN = 1.2
 
 #: Blocks and rows of weights that are transformed together where M is below LANES_INSIDE.
-LANES, LANES_INSIDE = 8, 256
+LANES, LANES_INSIDE = 16, 256
 
 
 def block_points(taps: int, channels: int, outs: int) -> int:
@@ -64,21 +63,31 @@ def rounded(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
+def without_stride(taps: int, g: Geometry) -> tuple[int, int, int]:
+    """As how many signals a channel is taken, and taps and dilation of these."""
+    common = gcd(g.stride, g.dilation)
+    period = g.stride // common
+    return min(period, taps), -(-taps // period), g.dilation // common
+
+
 def direct_products(taps: int, channels: int, outs: int, g: Geometry) -> int:
     """Multiply-adds of one group of a sample, in the map that has the fewest."""
-    return min(g.input_length, g.output_length) * channels * outs * taps
+    return min(-(-g.input_length // g.stride), g.output_length) * channels * outs * taps
 
 
 def fft_products(taps: int, channels: int, outs: int, g: Geometry) -> int:
     """As many as take the time of the transforms, in the map that has the most blocks."""
-    points = block_points(taps, channels, outs)
-    positions = max(g.input_length, g.output_length)
-    of_residue = -(-positions // g.dilation)
-    blocks = min(g.dilation, positions) * -(-of_residue // (2 * points - taps + 1))
+    residues, taps, dilation = without_stride(taps, g)
+    points = block_points(taps, residues * channels, outs)
+    positions = max(-(-g.input_length // g.stride), g.output_length)
+    of_residue = -(-positions // dilation)
+    blocks = min(dilation, positions) * -(-of_residue // (2 * points - taps + 1))
     if points < LANES_INSIDE:
         blocks, outs = rounded(blocks, LANES), rounded(outs, LANES)
-    pairs = channels * outs
-    samples = TRANSFORM_COST * (channels + outs) + PRODUCT_COST * pairs
+    pairs = residues * channels * outs
+    transform = TRANSFORM_COST * (points.bit_length() - 1)
+    # the gradient of the input transforms all channels of the output for each residue
+    samples = transform * residues * (channels + outs) + PRODUCT_COST * pairs
     large = 2 * points * pairs > LARGE_SPECTRA
     return points * (blocks * samples + (LARGE_WEIGHT_COST if large else WEIGHT_COST) * pairs)
 
@@ -124,11 +133,6 @@ def choose(
         return MethodChoice("direct", f"transforms round, and {dtype} is summed exactly")
     if dtype.char in "gG":
         return MethodChoice("direct", f"transforms for {dtype} are not compiled")
-    if g.stride != 1:
-        return MethodChoice(
-            "direct",
-            f"transforms give the outputs at every position, of which stride {g.stride} drops most",
-        )
     if taps > FFT_MAX_TAPS:
         return MethodChoice("direct", "there are transforms for at most 2**20 taps")
     if dtype.kind == "c":
@@ -140,7 +144,8 @@ def choose(
             "direct sums of less than 2**20 multiply-adds take no time that transforms could save",
         )
     fft = groups * fft_products(taps, channels, outs, g)
-    block = 2 * block_points(taps, channels, outs)
+    residues, signal_taps, _ = without_stride(taps, g)
+    block = 2 * block_points(signal_taps, residues * channels, outs)
     compared = (
         f"direct sums are {direct:.2g} multiply-adds for each sample, and transforms of blocks of "
         f"{block} samples are estimated to take the time of {fft:.2g}"
@@ -220,8 +225,8 @@ def choose_method(
     'fft'
     >>> choose_method((1, 64, 16000), (64, 64, 3), padding="same").method
     'direct'
-    >>> choose_method((1, 64, 16000), (64, 64, 31), stride=2).reason
-    'transforms give the outputs at every position, of which stride 2 drops most'
+    >>> choose_method((1, 64, 16000), (64, 64, 31), stride=8).method
+    'direct'
     """
     shapes = tuple(input_shape), tuple(weight_shape), None
     plan = plan_choice(shapes, stride, padding, dilation, groups, "zeros", layout)

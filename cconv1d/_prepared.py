@@ -133,7 +133,7 @@ class PreparedConv1d:
         )
         groups = check_groups(function, groups, output_channels=outs)
         check_layout(function, layout)
-        if method_number(function, method, stride, shape[-1]) == FFT_NUMBER:
+        if method_number(function, method, shape[-1]) == FFT_NUMBER:
             check_fft_dtype(function, snapshots[0].dtype)
         self._method: str = DIRECT if method == DIRECT else str(method)
         self._weight: Array = snapshots[0]

@@ -60,7 +60,20 @@ def _with_copies(g: Geometry, taps: int) -> tuple[Geometry, Array]:
     return g._replace(pad_left=0), sources
 
 
-# --- by transforms, which take no stride but 1 ----------------------------------------------------
+# --- by transforms, which know no stride ----------------------------------------------------------
+
+
+def _at_stride_1(g: Geometry) -> Geometry:
+    """Whose every stride-th output is one of g."""
+    length = (g.output_length - 1) * g.stride + 1
+    return g._replace(stride=1, output_length=length)
+
+
+def _at_each_position(dy: Array, g: Geometry) -> Array:
+    """Outputs of g, with zeros between them, as those of _at_stride_1(g)."""
+    apart = np.zeros((*dy.shape[:-1], (g.output_length - 1) * g.stride + 1), dy.dtype)
+    apart[..., :: g.stride] = dy
+    return apart
 
 
 def _unpadded(padded: Array, g: Geometry, x: Array) -> tuple[Array, Array]:
@@ -132,14 +145,14 @@ def forward(
             total[..., p] += tap @ x[..., q]
         return total
 
-    def by_fft() -> Array:
+    def by_fft(every: Geometry) -> Array:
         taps = w.shape[2]
-        padded = _zero_padded(x, g, taps)
-        kernels = _spectrum(_dilated(w.conj(), g, groups), g, taps).conj()
-        spectrum = np.einsum("gocf,ngcf->ngof", kernels, _spectrum(padded, g, taps))
-        return _from_spectrum(spectrum, g, taps, padded)[..., : g.output_length]
+        padded = _zero_padded(x, every, taps)
+        kernels = _spectrum(_dilated(w.conj(), every, groups), every, taps).conj()
+        spectrum = np.einsum("gocf,ngcf->ngof", kernels, _spectrum(padded, every, taps))
+        return _from_spectrum(spectrum, every, taps, padded)[..., : every.output_length : g.stride]
 
-    total = _mended(by_fft(), direct) if g.method else direct()
+    total = _mended(by_fft(_at_stride_1(g)), direct) if g.method else direct()
     if b is not None:
         total += b.astype(dtype, copy=False).reshape(groups, -1, 1)
     y[...] = total.astype(y.dtype, copy=False).reshape(y.shape)
@@ -177,16 +190,17 @@ def backward_input(
             extended[..., q] += tap.conj().swapaxes(-1, -2) @ dy[..., p]
         return extended
 
-    def by_fft() -> Array:
+    def by_fft(every: Geometry) -> Array:
         taps = w.shape[2]
-        kernels = _spectrum(_dilated(w.conj(), g, groups), g, taps)
-        spectrum = np.einsum("gocf,ngof->ngcf", kernels, _spectrum(dy, g, taps))
+        kernels = _spectrum(_dilated(w.conj(), every, groups), every, taps)
+        outputs = _spectrum(_at_each_position(dy, g), every, taps)
+        spectrum = np.einsum("gocf,ngof->ngcf", kernels, outputs)
         extended = np.zeros((*total.shape[:-1], length), dtype)
-        inside, samples = _unpadded(_from_spectrum(spectrum, g, taps, dy), g, extended)
+        inside, samples = _unpadded(_from_spectrum(spectrum, every, taps, dy), every, extended)
         samples[...] = inside
         return extended
 
-    extended = _mended(by_fft(), direct) if g.method else direct()
+    extended = _mended(by_fft(_at_stride_1(g)), direct) if g.method else direct()
     if mode:
         np.add.at(total, (..., sources), extended)  # type: ignore[arg-type]
     else:
@@ -218,15 +232,15 @@ def backward_weight(
             tap[...] = (dy[..., p] @ x[..., q].swapaxes(-1, -2)).sum(axis=0, dtype=dtype)
         return total
 
-    def by_fft() -> Array:
+    def by_fft(every: Geometry) -> Array:
         taps = dw.shape[2]
-        padded = _zero_padded(x, g, taps)
-        outputs = _spectrum(dy.conj(), g, taps).conj()
-        spectrum = np.einsum("ngof,ngcf->gocf", outputs, _spectrum(padded, g, taps))
-        lags = _from_spectrum(spectrum, g, taps, padded)[..., : taps * g.dilation : g.dilation]
+        padded = _zero_padded(x, every, taps)
+        outputs = _spectrum(_at_each_position(dy, g).conj(), every, taps).conj()
+        spectrum = np.einsum("ngof,ngcf->gocf", outputs, _spectrum(padded, every, taps))
+        lags = _from_spectrum(spectrum, every, taps, padded)[..., : taps * g.dilation : g.dilation]
         return lags[..., :taps].reshape(dw.shape)
 
-    total = _mended(by_fft(), direct) if g.method else direct()
+    total = _mended(by_fft(_at_stride_1(g)), direct) if g.method else direct()
     dw[...] = (total.conj() if conjugate else total).astype(dw.dtype, copy=False)
 
 

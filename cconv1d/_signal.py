@@ -342,7 +342,7 @@ def convolve_any(
         mode = mode_word(function, mode)
     part = mode_geometry(function, x.shape[-1], w.shape[-1], mode)
     if method is not DIRECT:
-        number = method_number(function, method, 1, min(x.shape[-1], w.shape[-1]))
+        number = method_number(function, method, min(x.shape[-1], w.shape[-1]))
         if number == AUTO_NUMBER:
             taps = min(x.shape[-1], w.shape[-1])
             number = METHODS.index(choose(dtype, 1, 1, taps, 1, part).method)

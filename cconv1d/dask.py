@@ -34,6 +34,7 @@ from ._geometry import (
     Pads,
     integer,
 )
+from ._methods import settled
 from ._plans import (
     Layout,
     plan_conv1d,
@@ -114,6 +115,7 @@ def conv1d(
     x, w, b = as_dask("conv1d", input=input, weight=weight, bias=bias)
     shapes = x.shape, w.shape, None if b is None else b.shape
     plan = plan_conv1d(shapes, stride, padding, dilation, groups, padding_mode, layout, 0, method)
+    plan = settled("conv1d", plan, x.dtype)
     y = forward(signal(x, layout), kernels(w), b, plan.geometry, plan.groups)
     return like_user(y, x.ndim, layout)
 
@@ -161,6 +163,7 @@ def conv1d_backward(
         (dy.shape, x.shape, w.shape),
         *(stride, padding, dilation, groups, padding_mode, layout, 0, method),
     )
+    plan = settled(function, plan, x.dtype)
     g, groups = plan.geometry, plan.groups
     dy3, x3, w3 = signal(dy, layout), signal(x, layout), kernels(w)
     dx = dw = db = None
@@ -217,6 +220,7 @@ def conv1d_backward_input(
         (dy.shape, w.shape),
         *(stride, padding, dilation, groups, padding_mode, layout, length, method),
     )
+    plan = settled(function, plan, w.dtype)
     dy3, g = signal(dy, layout), plan.geometry
     dx = grad_input(dy3, kernels(w), g, plan.groups, upsampled(dy3.chunks[2], g))
     return like_user(dx, dy.ndim, layout)
@@ -265,6 +269,7 @@ def conv1d_backward_weight(
         (dy.shape, x.shape),
         *(stride, padding, dilation, groups, padding_mode, layout, taps, method),
     )
+    plan = settled(function, plan, x.dtype)
     dw = grad_weight(signal(dy, layout), signal(x, layout), taps, plan.geometry, plan.groups)
     return dw if x.ndim > 1 else dw[0, 0]
 
@@ -310,6 +315,7 @@ def conv_transpose1d(
     plan = plan_conv_transpose1d(
         shapes, stride, padding, dilation, groups, "zeros", layout, output_padding, method
     )
+    plan = settled("conv_transpose1d", plan, x.dtype)
     x3, g = signal(x, layout), plan.geometry
     y = transposed(x3, kernels(w), b, g, plan.groups, upsampled(x3.chunks[2], g))
     return like_user(y, x.ndim, layout)

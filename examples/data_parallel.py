@@ -1,8 +1,13 @@
-"""Train a network of cconv1d's layers in two processes, and compare with one.
+"""Train in two processes
+======================
+
+Train a network of cconv1d's layers in two processes, and compare with one.
 
 Each process takes half of every batch of electrocardiogram windows, computes its gradients, and all
 of them are averaged by torch.distributed.  One process with the whole batch has the same steps, so
 losses and weights agree to within rounding.
+
+::
 
     python examples/data_parallel.py
 

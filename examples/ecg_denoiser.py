@@ -1,4 +1,9 @@
-"""Train a network to clean an electrocardiogram: forward and backward by cconv1d, the rest NumPy.
+"""Clean an electrocardiogram
+==========================
+
+Train a network to clean an electrocardiogram: forward and backward by cconv1d, the rest NumPy.
+
+::
 
     python ecg_denoiser.py
 
@@ -144,7 +149,7 @@ def _read_csv(path: Path) -> Array:
 
 
 def load_bundled() -> Recording:
-    """Record 208 of the MIT-BIH Arrhythmia Database, lead MLII; data/README.md says more."""
+    """Record 208 of the MIT-BIH Arrhythmia Database, lead MLII; data/SOURCE.md says more."""
     if not BUNDLED.is_file():
         raise ValueError(f"{BUNDLED}: no such file; give a signal with --data and --fs")
     with np.load(BUNDLED) as file:
@@ -523,3 +528,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     main()
+
+# sphinx_gallery_thumbnail_path = "pictures/ecg_denoiser.png"

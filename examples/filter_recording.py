@@ -1,9 +1,14 @@
-"""Filter a recording that does not fit in memory, chunk by chunk, with dask.
+"""Filter a recording larger than memory
+=====================================
+
+Filter a recording that does not fit in memory, chunk by chunk, with dask.
 
 A synthetic recording of 16 electrodes is written into a zarr store, a chunk at a time: slow waves,
 the hum of the mains at 50 Hz, drift and noise.  A band-pass of 501 taps filters it into a second
 store.  Neither is ever in memory as a whole; the most memory that was in use is printed.  The
 result is compared, bit for bit, with calls on samples at borders of chunks and at random places.
+
+::
 
     python examples/filter_recording.py --gigabytes 8 --folder a-folder-with-room-for-16
 

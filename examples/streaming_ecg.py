@@ -1,4 +1,9 @@
-"""Clean an electrocardiogram while it is recorded: the denoiser's network as a chain of streams.
+"""Clean it while it is recorded
+=============================
+
+Clean an electrocardiogram while it is recorded: the denoiser's network as a chain of streams.
+
+::
 
     python streaming_ecg.py
 
@@ -280,3 +285,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     main()
+
+# sphinx_gallery_thumbnail_path = "pictures/streaming_ecg.png"

@@ -1,4 +1,9 @@
-"""A network for heartbeats in PyTorch, trained with PyTorch's layers and with cconv1d's.
+"""Train faster in PyTorch
+=======================
+
+A network for heartbeats in PyTorch, trained with PyTorch's layers and with cconv1d's.
+
+::
 
     python torch_speedup.py [--epochs N] [--threads N] [--out PICTURE]
 
@@ -138,3 +143,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     main()
+
+# sphinx_gallery_thumbnail_path = "pictures/torch_speedup.png"

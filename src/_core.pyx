@@ -416,7 +416,6 @@ cdef PackedWeights packed_weights(
     cdef Geometry g = as_geometry(geometry, w.shape[2])
     cdef Py_ssize_t size = sizeof(float) if half != NULL else sizeof(stored) >> w.pair
     cdef Prepacking prepacking
-    cdef OverlapSave job
     cdef uintptr_t start
     cdef Py_ssize_t bytes
     cdef int i
@@ -431,8 +430,8 @@ cdef PackedWeights packed_weights(
         tiles = level.f32 if size == sizeof(float) else level.f64
         prepacking.count = 0
         if g.method == FFT:
-            done = plan_spectra(&job, tiles, &w, &g, groups, transposed, size)
-            bytes = groups * job.group_size * size
+            bytes = spectra_bytes(tiles, &w, &g, groups, transposed, size)
+            done = bytes > 0
         else:
             plan_prepacking(&prepacking, tiles, &w, &g, groups, transposed, channels_last)
             bytes = carve_prepacked(&prepacking, size, 0)
@@ -445,7 +444,8 @@ cdef PackedWeights packed_weights(
             start = <uintptr_t> weights.memory
             start += 64 - start % 64
             if g.method == FFT:
-                done = prepack_spectra(&job, &weights.packed[0], <void *> start)
+                done = prepack_spectra(tiles, &w, &g, groups, transposed, size, &weights.packed[0],
+                                       <void *> start)
             carve_prepacked(&prepacking, size, start)
             for i in range(prepacking.count):
                 done &= prepack_weights(&w, &prepacking.sums[i], cc_pool_threads(), size,

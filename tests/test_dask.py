@@ -167,6 +167,19 @@ def test_fft_to_within_its_error():
     assert (np.abs(y - expected) <= bound).all()
 
 
+def test_auto_chooses_for_the_whole_layer():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 16, 6000)), rng.standard_normal((16, 16, 65))
+    choice = cconv1d.choose_method(x.shape, w.shape, x.dtype, padding="same")
+    assert choice.method == "fft"
+    assert cconv1d.choose_method((1, 16, 32 + 60), w.shape, x.dtype).method == "direct"
+    y, fft = (
+        cd.conv1d(da.from_array(x, chunks=(1, 16, 60)), w, padding="same", method=method).compute()
+        for method in ("auto", "fft")
+    )
+    assert y.tobytes() == fft.tobytes()
+
+
 def test_the_threaded_scheduler():
     """More tasks at once than cores, each with one thread; the limit outside stays."""
     rng = np.random.default_rng(0)
@@ -211,7 +224,11 @@ REFUSALS = [
         "grad_output must have shape",
         lambda x: cd.conv1d_backward(x, x, np.ones((1, 1, 3))),
     ),
-    (ValueError, "'fft'", lambda x: cd.conv1d(x, np.ones((1, 1, 3)), stride=2, method="fft")),
+    (
+        ValueError,
+        "'fft' rounds",
+        lambda x: cd.conv1d(x.astype(int), np.ones((1, 1, 3), int), method="fft"),
+    ),
     (TypeError, "must hold numbers", lambda x: cd.conv1d(x > 0, np.ones((1, 1, 3), bool))),
     (ValueError, "v must have shape", lambda x: cd.convolve(x, np.ones((2, 2)))),
     (ValueError, "v cannot be empty", lambda x: cd.convolve(x, [])),

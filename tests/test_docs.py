@@ -148,13 +148,35 @@ def test_every_docstring_has_an_example_that_is_run(name):
 
 REPO = README.parent
 BENCHMARKS = REPO / "benchmarks"
-GUIDE, STREAMS, PERFORMANCE, ARCHITECTURE = (
-    REPO / "docs" / f"{name}.md" for name in ("guide", "streams", "performance", "architecture")
+STREAMS, PERFORMANCE, ARCHITECTURE, COMING_FROM = (
+    REPO / "docs" / f"{name}.md"
+    for name in ("streams", "performance", "architecture", "coming-from")
 )
-beside = pytest.mark.skipif(not GUIDE.exists(), reason="the pages are not beside the tests")
+beside = pytest.mark.skipif(not STREAMS.exists(), reason="the pages are not beside the tests")
 with_results = pytest.mark.skipif(
     not (BENCHMARKS / "results").exists(), reason="what benchmarks wrote is not beside the tests"
 )
+
+
+#: Pages whose examples are a session; those of methods and of the adapters have tests of their own.
+SESSIONS = (
+    "start",
+    "mathematics",
+    "shapes",
+    "padding",
+    "gradients",
+    "threads",
+    "streams",
+    "causal",
+)
+
+
+def tables(text):
+    """Rows of tables, but for heads and rules, as tuples of cells."""
+    rows = [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in text.splitlines()]
+    rules = [number for number, row in enumerate(rows) if row and not "".join(row).strip("-: ")]
+    heads = {number - 1 for number in rules} | set(rules)
+    return [row for number, row in enumerate(rows) if row and number not in heads]
 
 
 def section(page, heading):
@@ -175,14 +197,84 @@ def test_the_example_of_the_readme(capsys):
 
 
 @beside
-@pytest.mark.parametrize("page", [GUIDE, STREAMS], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", SESSIONS)
 def test_the_examples_of_a_page(page):
     """In their order, as one session."""
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    path = REPO / "docs" / f"{page}.md"
+    blocks = re.findall(r"```python\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
     text = "".join(blocks)
-    assert text.count(">>> ") > 20
-    example = doctest.DocTestParser().get_doctest(text, {}, page.stem, str(page), 0)
+    example = doctest.DocTestParser().get_doctest(text, {}, page, str(path), 0)
+    assert len(example.examples) > 3
     assert doctest.DocTestRunner().run(example).failed == 0
+
+
+def theirs():
+    """The sections of docs/coming-from.md with two calls a row: (section, their call, ours)."""
+    if not COMING_FROM.exists():
+        return []
+    sections = re.split(r"^## ", COMING_FROM.read_text("utf-8"), flags=re.MULTILINE)[1:]
+    return [
+        (text.partition("\n")[0], *(cell.strip("`") for cell in row))
+        for text in sections
+        for row in tables(text)
+        if all(re.fullmatch("`.+`", cell) for cell in row)
+    ]
+
+
+@pytest.mark.parametrize(("library", "call", "our_call"), theirs() or [pytest.param(*"???")])
+def test_their_calls_and_ours(library, call, our_call):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x": rng.standard_normal((2, 4, 31)),
+        "w": rng.standard_normal((6, 4, 5)),
+        "g": rng.standard_normal((6, 2, 5)),
+        "v": rng.standard_normal((4, 6, 5)),
+        "b": rng.standard_normal(6),
+        "dy": rng.standard_normal((2, 6, 27)),
+        "a": rng.standard_normal(40),
+        "h": rng.standard_normal(5),
+    }
+    arrays["xl"] = arrays["x"].transpose(0, 2, 1)
+    scope = dict(arrays)
+    if library == "NumPy":
+        scope["np"] = np
+    elif library == "SciPy":
+        pytest.importorskip("scipy")
+        exec("from scipy import ndimage, signal", scope)
+    elif library == "jax.lax":
+        jax = pytest.importorskip("jax")
+        scope["lax"] = jax.lax
+    elif library == "Keras":
+        scope["ops"] = pytest.importorskip("keras").ops
+    else:
+        torch = pytest.importorskip("torch")
+        scope = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        scope |= {"torch": torch, "F": torch.nn.functional}
+    theirs = np.asarray(eval(call, scope))
+    ours = eval(our_call, vars(cconv1d) | arrays)
+    assert ours.shape == theirs.shape
+    narrow = theirs.dtype == np.float32  # JAX computes in it unless told otherwise
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-4 if narrow else 1e-12)
+
+
+@beside
+def test_their_calls_are_found():
+    assert len(theirs()) > 25
+    assert {"torch.nn.functional", "NumPy", "SciPy", "jax.lax", "Keras"} == {
+        row[0] for row in theirs()
+    }
+
+
+@beside
+def test_the_pictures_are_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    command = [sys.executable, REPO / "docs" / "draw.py", "--out", tmp_path]
+    subprocess.run(command, check=True, timeout=180)
+    drawn = {path.name for path in tmp_path.iterdir()}
+    assert len(drawn) == 4
+    for name in drawn:
+        assert (tmp_path / name).stat().st_size > 5000
+        assert (REPO / "docs" / "pictures" / name).exists()
 
 
 @beside
@@ -223,14 +315,6 @@ def unsupported(text, page):
     return [each for each in sentences(text) if QUANTITY.search(each) and each not in measured]
 
 
-def tables(text):
-    """Rows of tables, but for heads and rules, as tuples of cells."""
-    rows = [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in text.splitlines()]
-    rules = [number for number, row in enumerate(rows) if row and not "".join(row).strip("-: ")]
-    heads = {number - 1 for number in rules} | set(rules)
-    return [row for number, row in enumerate(rows) if row and number not in heads]
-
-
 @beside
 def test_numbers_on_speed_are_measured():
     speed = section(README.read_text("utf-8"), "Speed")
@@ -266,14 +350,6 @@ def test_numbers_on_speed_stand_in_no_other_section():
     rest = text.replace(section(text, "Speed"), "")
     rate = r"\d\s*(?:%|×|x\b|times\b|[mµ]?s\b|[MG]B|Gflop)|\bfaster\b|\bfastest\b|\btimes as\b"
     assert not re.findall(rate, re.sub(r"```.*?```", "", rest, flags=re.DOTALL))
-
-
-@beside
-def test_times_in_the_guide_are_measured():
-    measured = tables(section(PERFORMANCE.read_text("utf-8"), "Channels first and channels last"))
-    quoted = tables(section(GUIDE.read_text("utf-8"), "Speed"))
-    assert quoted
-    assert set(quoted) <= set(measured)
 
 
 @with_results

@@ -214,7 +214,7 @@ def test_no_public_function_is_missing():
 
 def test_no_dtype_is_missing():
     """None that the documentation claims, and none that NumPy has."""
-    pages = [REPO / "README.md", REPO / "docs" / "guide.md"]
+    pages = [REPO / "README.md", REPO / "docs" / "dtypes.md"]
     texts = [page.read_text("utf-8") for page in pages if page.exists()]
     texts += [inspect.getdoc(getattr(cconv1d, name)) for name in CALLS]
     text = " ".join(" ".join(texts).lower().split())

@@ -64,8 +64,9 @@ def case(
 # Either side of: the lanes of a tile at every level; its rows, and the strips of positions; the
 # blocks of terms, and the spans of blocks; two blocks of lanes or more for one position or two.
 SIZES = {
-    **{f"{n} outputs": case(outs=n, batch=2, padding=1) for n in (1, 2, 7, 8, 9, 15, 16, 17)},
+    **{f"{n} outputs": case(outs=n, batch=2, padding=1) for n in (*range(1, 10), 15, 16, 17)},
     **{f"{n} outputs of 3 groups": case(outs=n, groups=3) for n in (31, 32, 33, 63, 65, 129)},
+    **{f"{n} outputs of long taps": case(3, 2, 9, n, 90, 30, 7, 2) for n in (1, 4, 5, 7)},
     **{f"{n} positions": case(length=n + 2) for n in (1, 2, 3, 5, 6, 7, 11, 12, 13, 25)},
     **{f"{n} positions, long": case(length=n + 2, outs=9) for n in (127, 128, 129, 257, 300)},
     **{f"{n} signals of 1": case(batch=n, length=3) for n in (2, 3, 7, 13, 127, 129)},

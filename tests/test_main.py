@@ -542,3 +542,71 @@ def test_a_closed_pipe_is_no_error(size, unbuffered):
         assert process.wait(timeout=60) == 0, err
     assert b"Traceback" not in err
     assert b"BrokenPipe" not in err
+
+
+# --- other commands -----------------------------------------------------------------------------
+
+
+def test_config(run):
+    status, text, _ = run("config")
+    assert status == 0
+    assert text.startswith(f"cconv1d {__version__}\n")
+    assert "backend" in text
+    assert "y_1" not in text
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch, where it is installed
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--padding", "same", "--stride", "2", "--dtype", "float64"],
+        ["--padding", "causal", "--dilation", "3", "--groups", "2", "--threads", "1"],
+        ["--padding", "2,1", "--method", "fft"],
+    ],
+)
+def test_bench(run, options, monkeypatch):
+    monkeypatch.setattr("cconv1d._bench.SECONDS", 0.0)
+    channels = 2 if "--groups" in options else 4
+    arguments = ["bench", "--input", "2,4,50", "--weight", f"6,{channels},3", *options]
+    status, text, complaint = run(*arguments)
+    assert status == 0, complaint
+    rows = text.splitlines()[-3:]
+    assert [row[:16].strip() for row in rows] == ["forward", "input gradient", "weight gradient"]
+    assert all(float(row.split()[-1]) > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input", "2,4", "--weight", "6,3,3"], "channels"),
+        (["--input", "4", "--weight", "6,4,3"], "not a shape"),
+        (["--input", "2,4,50", "--weight", "6,4,3", "--stride", "0"], "stride"),
+        (["--input", "2,4,50", "--weight", "6,4,3", "--threads", "0"], "must be"),
+    ],
+)
+def test_bench_refuses(run, arguments, message):
+    status, text, complaint = run("bench", *arguments)
+    assert status == 2
+    assert not text
+    assert message in complaint
+
+
+def test_plot(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "terms.png"
+    arguments = ["explain", "--input", "1,2,3,4,5", "--weight", "1,-1,2", "--stride", "2"]
+    status, text, complaint = run(*arguments, "--padding", "1", "--plot", str(file))
+    assert (status, complaint) == (0, "")
+    assert text == run(*arguments, "--padding", "1")[1]
+    assert file.read_bytes().startswith(b"\x89PNG")
+    status, text, complaint = run(*arguments, "--plot", str(tmp_path / "terms.nothing"))
+    assert (status, text) == (2, "")
+    assert "--plot" in complaint
+
+
+def test_plot_says_what_is_missing(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    status, _, complaint = run("explain", "--input", "1,2", "--weight", "1", "--plot", "x.png")
+    assert status == 2
+    assert "--plot needs matplotlib" in complaint

@@ -357,11 +357,7 @@ def test_replace():
     other = network()
     other.load_state_dict(twin.state_dict())
     torch.testing.assert_close(other(x), expected)
-    assert [row.method for row in ours.layers(ours.replace(twin, "fft"))] == [
-        "fft",
-        "fft",
-        "direct",
-    ]
+    assert {row.method for row in ours.layers(ours.replace(twin, "fft"))} == {"fft"}
     torch.testing.assert_close(twin(x), expected)
     torch.testing.assert_close(ours.replace(twin, "auto")(x), expected)
     assert {row.method for row in ours.layers(twin)} == {"auto"}
@@ -445,7 +441,6 @@ REFUSED = [
     ((X, W), {"layout": "LNC"}, ValueError, "layout"),
     ((X, W), {"method": "quick"}, ValueError, "method"),
     ((X, W), {"dilation": 5}, ValueError, "spans 11"),
-    ((X, W), {"stride": 2, "method": "fft"}, ValueError, "stride"),
 ]
 
 

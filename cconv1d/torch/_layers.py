@@ -246,8 +246,7 @@ def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
         `Conv1d` and `ConvTranspose1d`; parameters, hooks, parametrizations, the state dict and its
         names stay as they are.
     method : {"direct", "fft", "auto"}, optional
-        How they are computed: "fft" where it applies, at a stride of 1, and "direct" elsewhere;
-        "auto" by what `cconv1d.choose_method` says of each input's length.
+        How they are computed; "auto": by what `cconv1d.choose_method` says of each input's length.
 
     Returns
     -------
@@ -295,7 +294,7 @@ def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
                 }
                 ours = type(type(module).__name__, (ours,), body)
             module.__class__ = ours
-        module.method = method_of(module, method)  # type: ignore[assignment]
+        module.method = method  # type: ignore[assignment]
     return model
 
 
@@ -303,10 +302,6 @@ def check_method(function: str, method: object) -> None:
     if method not in METHODS:
         words = ", ".join(map(repr, METHODS))
         raise ValueError(f"{function}: method must be one of {words}, not {method!r}")
-
-
-def method_of(module: nn.Module, method: str) -> str:
-    return "direct" if method == "fft" and module.stride != (1,) else method
 
 
 class replacing(TorchFunctionMode):
@@ -347,10 +342,7 @@ class replacing(TorchFunctionMode):
         ours = OURS.get(func)
         if ours is not None:
             try:
-                stride = kwargs.get("stride", args[3] if len(args) > 3 else 1)
-                strided = stride not in (1, (1,), [1])
-                method = "direct" if self.method == "fft" and strided else self.method
-                return ours(*args, **kwargs, method=method)
+                return ours(*args, **kwargs, method=self.method)
             except (NotImplementedError, TypeError):
                 pass  # for PyTorch to compute, or to refuse
         return func(*args, **kwargs)

@@ -206,7 +206,7 @@ INLINE void TILE(last_nodes)(const int INVERSE, const int L, const REAL *roots, 
     VEC r[MOST], i[MOST], w[6];
 
     if (!INVERSE) {
-        UNROLL for (int t = 0; t < 16 * L; t += LANES) {
+        ROLLED for (int t = 0; t < 16 * L; t += LANES) {
             UNROLL for (int lane = 0; lane < LANES; lane++) {
                 r[t + lane] = V_LOAD(re + lane * 16 * L + t);
                 i[t + lane] = V_LOAD(im + lane * 16 * L + t);
@@ -216,23 +216,23 @@ INLINE void TILE(last_nodes)(const int INVERSE, const int L, const REAL *roots, 
         }
         UNROLL for (int k = 0; k < 6; k++)
             w[k] = V_LOAD(first + k * nodes);
-        UNROLL for (int t = 0; t < 4 * L; t++)
+        ROLLED for (int t = 0; t < 4 * L; t++)
             TILE(split_4)(r + t, i + t, 4 * L, w);
     } else {
-        UNROLL for (int t = 0; t < 16 * L; t++) {
+        ROLLED for (int t = 0; t < 16 * L; t++) {
             r[t] = V_LOAD(spectrum + t * stride);
             i[t] = V_LOAD(spectrum + t * stride + LANES);
         }
     }
-    UNROLL for (int child = 0; child < 4; child++) {
+    ROLLED for (int child = 0; child < 4; child++) {
         VEC *cr = r + child * 4 * L, *ci = i + child * 4 * L;
         UNROLL for (int k = 0; k < 6; k++)
             w[k] = V_LOAD(second + (4 * k + child) * nodes);
         if (!INVERSE)
-            UNROLL for (int t = 0; t < L; t++)
+            ROLLED for (int t = 0; t < L; t++)
                 TILE(split_4)(cr + t, ci + t, L, w);
         if (L == 2)
-            UNROLL for (int grandchild = 0; grandchild < 4; grandchild++) {
+            ROLLED for (int grandchild = 0; grandchild < 4; grandchild++) {
                 VEC v[2];
                 v[0] = V_LOAD(third + (child * 4 + grandchild) * nodes);
                 v[1] = V_LOAD(third + (16 + child * 4 + grandchild) * nodes);
@@ -242,20 +242,20 @@ INLINE void TILE(last_nodes)(const int INVERSE, const int L, const REAL *roots, 
                     TILE(join_2)(cr + grandchild * 2, ci + grandchild * 2, v);
             }
         if (INVERSE)
-            UNROLL for (int t = 0; t < L; t++)
+            ROLLED for (int t = 0; t < L; t++)
                 TILE(join_4)(cr + t, ci + t, L, w, NULL);
     }
     if (!INVERSE) {
-        UNROLL for (int t = 0; t < 16 * L; t++) {
+        ROLLED for (int t = 0; t < 16 * L; t++) {
             V_STORE(spectrum + t * stride, r[t]);
             V_STORE(spectrum + t * stride + LANES, i[t]);
         }
     } else {
         UNROLL for (int k = 0; k < 6; k++)
             w[k] = V_LOAD(first + k * nodes);
-        UNROLL for (int t = 0; t < 4 * L; t++)
+        ROLLED for (int t = 0; t < 4 * L; t++)
             TILE(join_4)(r + t, i + t, 4 * L, w, NULL);
-        UNROLL for (int t = 0; t < 16 * L; t += LANES) {
+        ROLLED for (int t = 0; t < 16 * L; t += LANES) {
             TILE(transpose_square)(r + t);
             TILE(transpose_square)(i + t);
             UNROLL for (int lane = 0; lane < LANES; lane++) {

@@ -15,6 +15,21 @@ cdef inline Py_ssize_t tiled_positions(
     return min(alone, rounded(signals * (positions + halo), sum.width))
 
 
+cdef Py_ssize_t few_outs_positions(const Sum *sum, const View *out) noexcept nogil:
+    """The positions up to which few_positions.pxi is faster, if most of its lanes have no channel.
+
+    They are idle in panels as well, of which a signal fills a part. These copy samples once for
+    each residue of the taps, number by number, where there is a stride.
+    """
+    if sum.g.residues >= FEW_OUTS_RESIDUES and 3 * sum.g.taps >= sum.g.stride:
+        if out.shape[2] <= FEW_OUTS_SIGNAL:
+            return 8 * FEW_POSITIONS
+        return 4 * FEW_POSITIONS if sum.g.residues > FEW_OUTS_RESIDUES + 1 else FEW_POSITIONS // 2
+    if sum.g.taps >= FEW_OUTS_TAPS and out.shape[2] < sum.width:
+        return 2 * FEW_POSITIONS
+    return FEW_OUTS_POSITIONS
+
+
 cdef bint has_few_positions(
     const Sum *sum, const View *w, const View *out, Py_ssize_t size
 ) noexcept nogil:
@@ -34,10 +49,12 @@ cdef bint has_few_positions(
     cdef Py_ssize_t limit = few_positions_most
     cdef bint overlapped = sum.g.taps > sum.g.stride > 1
     cdef bint short_signals = out.shape[0] > 1 and out.shape[2] < sum.width
-    if sum.transposed or sum.outs < FEW_POSITIONS_OUTS:
+    if sum.transposed or sum.ordered:
         return False
     if limit != FEW_POSITIONS:  # the tests decide
         return positions <= limit
+    if sum.outs < FEW_POSITIONS_OUTS:
+        return not w.pair and positions <= few_outs_positions(sum, out)
     if sum.tiles.narrower != NULL and sum.outs <= sum.tiles.narrower.gemm_lanes:
         lanes = sum.tiles.narrower.gemm_lanes
     lanes = rounded(sum.outs, lanes)

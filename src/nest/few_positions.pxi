@@ -24,6 +24,7 @@ cdef struct FewPositions:
     Py_ssize_t groups, channels, outs  # channels of a group
     Py_ssize_t terms
     Py_ssize_t lanes, blocks          # channels of a tile, and such blocks in a group
+    Py_ssize_t width                  # lanes that are computed: half, if these have all channels
     Py_ssize_t parts                  # of the blocks
     Py_ssize_t together               # blocks in a tile, several for one position or two
     Py_ssize_t run, runs              # positions side by side in a row of samples; such in a signal
@@ -178,7 +179,7 @@ cdef void copy_samples_of_span(
 ) noexcept nogil:
     """The samples that the terms of a span meet: see list_terms."""
     cdef const Geometry *g = job.g
-    cdef Py_ssize_t taps = g.taps, run, channel, first, last, sample, count
+    cdef Py_ssize_t taps = g.taps, run, channel, channels, first, last, sample, count
     for run in range(first_run, last_run):
         sample = run % job.runs * job.run * g.stride + job.taps[0] * g.dilation - g.pad_left
         if job.row == 1 and 0 <= sample < job.array.shape[2] and not job.array.pair:
@@ -189,16 +190,22 @@ cdef void copy_samples_of_span(
                            job.array.strides[1], (t1 - 1) // taps + 1 - channel, panel)
             panel += job.run_pitch
             continue
-        for channel in range(t0 // taps, (t1 - 1) // taps + 1):
+        channel = t0 // taps
+        while channel * taps < t1:
             first = living_before(job, max(t0 - channel * taps, 0))
             last = living_before(job, t1 - channel * taps)
+            channels = 1
+            if channel * taps >= t0:  # those of which the span has all taps
+                channels = max(t1 // taps - channel, 1)
+            channel += channels
             if first == last:
                 continue
             sample = run % job.runs * job.run * g.stride + job.taps[first] * g.dilation - g.pad_left
             count = ((positions_of(job, run) - 1) * g.stride
                      + (job.taps[last - 1] - job.taps[first]) * g.dilation) // job.step + 1
-            copy_row[real](&job.array, run // job.runs, group * job.channels + channel, sample,
-                           job.step, count, panel + (channel - t0 // taps) * job.row)
+            copy_rows[real](&job.array, run // job.runs,
+                            group * job.channels + channel - channels, channels, sample, job.step,
+                            count, panel + (channel - channels - t0 // taps) * job.row, job.row)
         panel += job.run_pitch
 
 
@@ -275,6 +282,7 @@ cdef void multiply_block(
     Meanwhile the weights of the next one are fetched, a few rows with each tile.
     """
     cdef const cc_tiles *tiles = job.tiles
+    cdef const cc_gemm *gemm = tiles.gemm if job.width == job.lanes else tiles.gemm_narrow
     cdef Py_ssize_t x_row = job.g.stride // job.step, run = first_run, count, tile, p, rows, i
     cdef Py_ssize_t all_positions = (last_run - first_run) * job.run, done = 0, fetched = 0
     while run < last_run:
@@ -297,8 +305,8 @@ cdef void multiply_block(
             while fetched * all_positions < done * ahead.rows:
                 cc_prefetch(ahead.first + fetched * ahead.pitch, ahead.bytes)
                 fetched += 1
-            tiles.gemm[rows](panel + p * x_row, x_row, offset, terms.terms, weights, job.lanes,
-                             totals + p * job.totals_row, job.totals_row, bias, resume)
+            gemm[rows](panel + p * x_row, x_row, offset, terms.terms, weights, job.lanes,
+                       totals + p * job.totals_row, job.totals_row, bias, resume)
         panel += job.run_pitch
         totals += job.run * job.totals_row
         run += count if job.run == 1 else 1
@@ -308,18 +316,9 @@ cdef inline void copy_stage(
     const real *rows, Py_ssize_t row, Py_ssize_t number, Py_ssize_t count, char *to,
     Py_ssize_t stride
 ) noexcept nogil:
-    """Copy `number` rows of `count` numbers, without a call for each, as they are short."""
-    cdef Py_ssize_t i
+    """Copy `number` rows of `count` numbers."""
     for number in range(number):
-        i = 0
-        if count < 4:
-            for i in range(count):
-                (<real *> to)[i] = rows[i]
-        else:
-            while i < count - 4:
-                memcpy(<real *> to + i, rows + i, 4 * sizeof(real))
-                i += 4
-            memcpy(<real *> to + (count - 4), rows + (count - 4), 4 * sizeof(real))
+        copy_numbers[real](<real *> to, rows, count)
         rows += row
         to += stride
 
@@ -381,11 +380,11 @@ cdef bint hold_spoiled(
         return False
     for run in range(first_run, last_run):
         count = positions_of(job, run)
-        if job.totals_row == job.lanes:
+        if job.totals_row == job.width:
             job.tiles.sum_row(totals, count * job.lanes, &sum)
         else:
             for p in range(count):
-                job.tiles.sum_row(totals + p * job.totals_row, job.lanes, &sum)
+                job.tiles.sum_row(totals + p * job.totals_row, job.width, &sum)
         totals += job.run * job.totals_row
     return not isfinite(sum)
 
@@ -501,6 +500,7 @@ cdef bint plan_few_positions(
         job.tiles = sum.tiles.narrower
     job.lanes = job.tiles.gemm_lanes
     job.blocks = (job.outs + job.lanes - 1) // job.lanes
+    job.width = job.lanes // 2 if 2 * job.outs <= job.lanes else job.lanes
     job.joined = not w.pair and w.strides[1] == g.taps * w.strides[2]
     job.transposable = (w.half == NULL and not w.pair and w.strides[2] == size
                         and w.strides[0] % size == 0
@@ -549,7 +549,7 @@ cdef bint plan_few_positions(
     if job.run == 1:
         rows = positions if job.strips == 1 else CC_ROWS
     job.together = 1
-    if (rows <= CC_WIDE_ROWS and out.shape[2] % job.run == 0
+    if (rows <= CC_WIDE_ROWS and job.width == job.lanes and out.shape[2] % job.run == 0
             and job.tiles.gemm_wide_blocks[rows] <= job.blocks):
         job.together = job.tiles.gemm_wide_blocks[rows]
     # totals of several spans stay in the second-level cache

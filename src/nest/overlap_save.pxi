@@ -1,8 +1,12 @@
-# forward and backward_input by transforms of blocks that overlap (method "fft"), at stride 1.
+# forward and backward_input by transforms of blocks that overlap (method "fft").
 #
 #     out[n, row, d·t + i] = bias[row] + Σ_{c,j} w[row, c, j] · in[n, c, d·(t + j) + i − shift]
 #
 #     backward_input: `in` is dy, the taps of w come in reverse and shift is d·(k − 1) − pad_left
+#
+# That is stride 1. Forward takes each channel that a stride passes over for as many signals as its
+# taps have residues (a polyphase decomposition), every stride-th sample each, and their taps; to
+# backward_input the results that meet the taps of a residue are a sum of their own, at stride 1.
 #
 # Takes  Views of the array, the weights, a bias and the results, with any strides and formats.
 # Gives  the results; false if memory ran out.
@@ -73,13 +77,13 @@ cdef int block_points(Py_ssize_t taps, Py_ssize_t channels, Py_ssize_t outs) noe
     return log_points
 
 
-cdef void prefetch_blocks(View *array, Py_ssize_t hop, Py_ssize_t dilation) noexcept nogil:
+cdef void prefetch_blocks(View *array, Py_ssize_t hop, const Geometry *g) noexcept nogil:
     """Let copy_row, which asks for what lies some channels ahead, ask for blocks ahead instead.
 
     Where there is one channel nobody else reads its distance from the next. A large dilation could
     make that a number beyond 64 bits.
     """
-    if array.shape[1] == 1 and dilation == 1:
+    if array.shape[1] == 1 and g.dilation == g.stride == 1:
         array.strides[1] = hop * array.strides[2]
 
 
@@ -138,6 +142,28 @@ cdef SignalBlock block_of(
     return block
 
 
+cdef inline Blocks signal_blocks(
+    const Geometry *g, Py_ssize_t length, Py_ssize_t hop, Py_ssize_t before
+) noexcept nogil:
+    """Blocks of every stride-th sample, of which output q meets number q − shift by tap 0."""
+    return cut_blocks(length, floor_division(g.pad_left, g.stride), g.step, hop, before)
+
+
+cdef inline void copy_signal(
+    const View *array, const Geometry *g, Py_ssize_t n, Py_ssize_t signal, Py_ssize_t number,
+    Py_ssize_t count, real *numbers
+) noexcept nogil:
+    """Some numbers of one of the signals that channels are taken for, from this one on.
+
+    Number i is sample i·stride + residue·dilation, less what shifts leave of the padding.
+    """
+    cdef Py_ssize_t residue = signal % g.residues
+    cdef Py_ssize_t rest = g.pad_left - floor_division(g.pad_left, g.stride) * g.stride
+    copy_row[real](array, n, signal // g.residues,
+                   number * g.stride + residue * g.dilation - rest, g.stride * g.step, count,
+                   numbers)
+
+
 cdef struct OverlapSave:
     # A job for the pool. Its chunks are first the rows of weights of some groups, then some blocks
     # of one of the groups.
@@ -148,14 +174,17 @@ cdef struct OverlapSave:
     int log_points, threads
     View array, w, out
     bint transposed, biased
-    Py_ssize_t groups, channels, outs
+    Py_ssize_t groups, outs
+    Py_ssize_t channels         # of a group, or the signals that they are taken for
+    Py_ssize_t taps             # of a signal, at most
     Py_ssize_t size             # of a number, in bytes
     bint across                 # lanes are blocks, or rows of weights
     Py_ssize_t lanes            # that signals are taken by: 1 unless across
     Py_ssize_t packet, packets  # numbers in a packet, packets in a spectrum
     Blocks blocks
-    Py_ssize_t units            # blocks of all residues and signals
+    Py_ssize_t units            # blocks of all residues and samples
     Py_ssize_t at_once          # of them, a multiple of the lanes
+    Py_ssize_t blocks_of_group  # chunks of that many
     Py_ssize_t rows_at_once
     Py_ssize_t group, some      # the set of groups, of at most `most_groups`
     Py_ssize_t most_groups
@@ -204,13 +233,14 @@ cdef inline Py_ssize_t odd_lines(Py_ssize_t numbers, Py_ssize_t size) noexcept n
 cdef void load_taps(
     const OverlapSave *job, Py_ssize_t row, Py_ssize_t channel, real *signal
 ) noexcept nogil:
-    """The taps from one channel of the array to a row of results, with zeros after them."""
+    """The taps from one signal of the array to a row of results, with zeros after them."""
     cdef const View *w = &job.w
-    cdef Py_ssize_t group = row // job.outs, taps = job.g.taps, i = row, j = channel, tap
+    cdef Py_ssize_t i = row, j = channel // job.g.residues, residue = channel % job.g.residues
+    cdef Py_ssize_t group = row // job.outs, taps = residue_taps(job.g, residue), tap
     cdef real value
     if job.transposed:
         i, j = group * job.channels + channel, row - group * job.outs
-    load_row[real](w, weight_at(w, i, j, 0), w.strides[2], taps, signal)
+    load_row[real](w, weight_at(w, i, j, residue), w.strides[2] * job.g.period, taps, signal)
     if job.transposed:
         for tap in range(taps // 2):
             value = signal[tap]
@@ -305,9 +335,9 @@ cdef void transform_blocks(
         for channel in range(job.channels):
             for lane in range(inside):
                 i = column * job.lanes + lane
-                copy_row[real](&job.array, units[i] // per_sample, group * job.channels + channel,
-                               blocks[i].sample, job.blocks.dilation, length,
-                               <real *> own.signal + lane * length)
+                copy_signal[real](&job.array, job.g, units[i] // per_sample,
+                                  group * job.channels + channel, blocks[i].sample, length,
+                                  <real *> own.signal + lane * length)
             spectrum = <real *> own.inputs + column * inputs.row + channel * inputs.step
             if job.across:
                 memset(<real *> own.signal + inside * length, 0,
@@ -371,7 +401,7 @@ cdef void sum_one_by_one(
             if cc_pool_cancelled(0):
                 return
             total = chain = 0
-            for term in range(job.channels * job.g.taps):
+            for term in range(array.shape[1] * job.g.taps):
                 if term % CC_BLOCK == 0:
                     total += chain
                     chain = 0
@@ -379,7 +409,7 @@ cdef void sum_one_by_one(
                 tap = term - channel * job.g.taps
                 i, j = (channel, row) if job.transposed else (row, channel)
                 sample = tap * job.g.dilation - pad_left
-                sample = q - sample if job.transposed else q + sample
+                sample = q - sample if job.transposed else q * job.g.stride + sample
                 if array.mode != CCONV1D_ZEROS or 0 <= sample < array.shape[2]:
                     copy_row[real](array, 0, channel, sample, 1, 1, &value)
                     load_row[real](w, weight_at(w, i, j, tap), 0, 1, &weight)
@@ -398,21 +428,21 @@ cdef void sum_again(
     """Some rows of one group and the results first .. end - 1, by panels."""
     cdef Py_ssize_t group = row // job.outs, inner_row = row % job.outs
     cdef View out = part_of(&job.out, n, 1, row, rows, first, end - first)
-    cdef View array = part_of(&job.array, n, 1, group * job.channels, job.channels, 0,
-                              job.array.shape[2])
+    cdef Py_ssize_t channels = job.channels // job.g.residues
+    cdef View array = part_of(&job.array, n, 1, group * channels, channels, 0, job.array.shape[2])
     cdef View w = job.w, line = bias[0]
     cdef Geometry g = job.g[0]
     cdef Sum sum
     cdef const char *biases
     w.packed = NULL
     if job.transposed:
-        w.data = weight_at(&job.w, group * job.channels, inner_row, 0)
-        w.shape[0], w.shape[1] = job.channels, rows
+        w.data = weight_at(&job.w, group * channels, inner_row, 0)
+        w.shape[0], w.shape[1] = channels, rows
         g.pad_left += first
     else:
         w.data = weight_at(&job.w, row, 0, 0)
         w.shape[0] = rows
-        g.pad_left -= first
+        g.pad_left -= first * g.stride
     if bias.data != NULL:
         line.data = line_at(bias, row)
         line.shape[2] = rows >> bias.pair
@@ -465,17 +495,47 @@ cdef void sum_spoiled_again(const OverlapSave *job, const View *bias) noexcept n
 
 # --- the job -------------------------------------------------------------------------------------
 
+cdef struct Part:
+    # What is computed at once: all, or of backward_input what the taps of one residue reach.
+    Geometry g
+    View w, out
+
+
+cdef Part part_of_sum(
+    const View *w, const View *out, const Geometry *g, bint transposed, Py_ssize_t residue
+) noexcept nogil:
+    cdef Part part
+    cdef Py_ssize_t phase
+    part.g, part.w, part.out = g[0], w[0], out[0]
+    if transposed and g.stride > 1:
+        phase = residue_phase(g, residue)
+        part.w.data += residue * w.strides[2]
+        part.w.strides[2] *= g.period
+        part.w.shape[2] = residue_taps(g, residue)
+        part.out.shape[2] = max(out.shape[2] - phase + g.stride - 1, 0) // g.stride
+        if part.out.shape[2] > 0:
+            part.out.data += phase * out.strides[2]
+        part.out.strides[2] *= g.stride
+        part.g.stride, part.g.dilation, part.g.taps = 1, g.step, part.w.shape[2]
+        part.g.pad_left = -residue_shift(g, residue)
+        find_residues(&part.g)
+    return part
+
+
 cdef bint plan_spectra(
-    OverlapSave *job, const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups,
-    bint transposed, Py_ssize_t size
+    OverlapSave *job, const cc_tiles *tiles, const Part *part, Py_ssize_t groups, bint transposed,
+    Py_ssize_t size
 ) noexcept nogil:
     """What the spectra of weights depend on; false if memory ran out."""
+    cdef const Geometry *g = &part.g
+    cdef const View *w = &part.w
     cdef Py_ssize_t rows
     job.transforms, job.tiles, job.g, job.size = transforms_of(tiles), tiles, g, size
     job.w, job.groups, job.transposed = w[0], groups, transposed
     job.outs = w.shape[1] if transposed else w.shape[0] // groups
-    job.channels = w.shape[0] // groups if transposed else w.shape[1]
-    job.log_points = block_points(g.taps, job.channels, job.outs)
+    job.channels = w.shape[0] // groups if transposed else w.shape[1] * g.residues
+    job.taps = residue_taps(g, 0)
+    job.log_points = block_points(job.taps, job.channels, job.outs)
     job.roots = cc_roots(job.log_points, size)
     job.across = job.log_points < CC_MIN_LOG_POINTS
     job.lanes = job.transforms.lanes if job.across else 1
@@ -493,58 +553,91 @@ cdef bint plan_spectra(
     return job.roots != NULL
 
 
-cdef bint prepack_spectra(OverlapSave *job, PackedLayout *kept, void *packed) noexcept nogil:
+cdef inline Py_ssize_t count_parts(const Geometry *g, bint transposed) noexcept nogil:
+    return g.residues if transposed else 1
+
+
+cdef Py_ssize_t spectra_bytes(
+    const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups, bint transposed,
+    Py_ssize_t size
+) noexcept nogil:
+    """Of the weights of all groups; 0 if memory ran out."""
+    cdef OverlapSave job
+    cdef Part part
+    cdef Py_ssize_t residue, bytes = 0
+    for residue in range(count_parts(g, transposed)):
+        part = part_of_sum(w, &nothing, g, transposed, residue)
+        if not plan_spectra(&job, tiles, &part, groups, transposed, size):
+            return 0
+        bytes += groups * job.group_size * size
+    return bytes
+
+
+cdef bint prepack_spectra(
+    const cc_tiles *tiles, const View *w, const Geometry *g, Py_ssize_t groups, bint transposed,
+    Py_ssize_t size, PackedLayout *kept, void *packed
+) noexcept nogil:
     """Spectra of the weights of all groups for calls to come; false if memory ran out."""
+    cdef OverlapSave job
     cdef OverlapSaveScratch own
+    cdef Part part
     cdef Arena arena
-    cdef Py_ssize_t chunks = job.groups * (job.channels if job.across else job.outs)
-    job.group, job.input_next, job.result_next = 0, 0, 0
-    job.threads = 1
-    if job.groups * job.group_size >= SERIAL_WEIGHTS:
-        job.threads = <int> min(cc_pool_threads(), chunks)
-    job.worker_size = carve_own_overlap_save(job, &own, 0)
-    job.workers = arena_open(&arena, job.threads * job.worker_size)
-    if job.workers == 0:
-        return False
-    job.weights.numbers = packed
-    cc_pool_run(transform_weights_chunk, job, chunks, job.threads)
-    arena_close(&arena)
-    kept.tiles, kept.transposed, kept.log_points = job.tiles, job.transposed, job.log_points
-    kept.groups, kept.outs, kept.channels = job.groups, job.outs, job.channels
-    kept.taps, kept.numbers, kept.other = job.g.taps, packed, NULL
+    cdef Py_ssize_t chunks, residue
+    kept.numbers, kept.other = packed, NULL
+    for residue in range(count_parts(g, transposed)):
+        part = part_of_sum(w, &nothing, g, transposed, residue)
+        if not plan_spectra(&job, tiles, &part, groups, transposed, size):
+            return False
+        chunks = groups * (job.channels if job.across else job.outs)
+        job.group, job.input_next, job.result_next = 0, 0, 0
+        job.threads = 1
+        if groups * job.group_size >= SERIAL_WEIGHTS:
+            job.threads = <int> min(cc_pool_threads(), chunks)
+        job.worker_size = carve_own_overlap_save(&job, &own, 0)
+        job.workers = arena_open(&arena, job.threads * job.worker_size)
+        if job.workers == 0:
+            return False
+        job.weights.numbers = packed
+        cc_pool_run(transform_weights_chunk, &job, chunks, job.threads)
+        arena_close(&arena)
+        packed = <char *> packed + groups * job.group_size * size
+    kept.tiles, kept.transposed, kept.log_points = tiles, transposed, job.log_points
+    kept.groups, kept.outs, kept.channels = groups, job.outs, job.channels
+    kept.taps, kept.stride, kept.dilation = g.taps, g.stride, g.dilation
     return True
 
 
-cdef void take_spectra(OverlapSave *job) noexcept nogil:
-    """Those that were packed for such a sum, if there are any."""
-    cdef const PackedLayout *kept = job.w.packed
-    job.kept = (kept != NULL and kept.tiles == job.tiles and kept.transposed == job.transposed
-                and kept.log_points == job.log_points and kept.groups == job.groups
-                and kept.outs == job.outs and kept.channels == job.channels
-                and kept.taps == job.g.taps)
-    if job.kept:
-        job.weights.numbers = <void *> kept.numbers
+cdef inline bint has_spectra(
+    const OverlapSave *job, const PackedLayout *kept, const Geometry *g
+) noexcept nogil:
+    """Whether weights were packed for such a sum."""
+    return (kept != NULL and kept.log_points > 0 and kept.tiles == job.tiles
+            and kept.transposed == job.transposed and kept.groups == job.groups
+            and kept.outs == job.outs and kept.channels == job.channels
+            and kept.taps == g.taps and kept.stride == g.stride and kept.dilation == g.dilation)
 
 
-cdef bint overlap_save(
-    const cc_tiles *tiles, const View *array, const View *w, const View *bias, const View *out,
+cdef bint plan_overlap_save(
+    OverlapSave *job, const cc_tiles *tiles, const View *array, const Part *part, bint biased,
     const Geometry *g, Py_ssize_t groups, bint transposed, Py_ssize_t size
 ) noexcept nogil:
-    """What sum_terms computes, at stride 1; false if memory ran out, with nothing stored."""
-    cdef OverlapSave job
-    cdef Py_ssize_t group, row, span = g.taps - 1, bytes, blocks_of_group, spoiled
-    cdef Arena arena
-    cdef uintptr_t start
-    if not plan_spectra(&job, tiles, w, g, groups, transposed, size):
+    """A part of the sum of that geometry; false if memory ran out."""
+    cdef const View *out = &part.out
+    cdef Py_ssize_t span, hop, bytes
+    if not plan_spectra(job, tiles, part, groups, transposed, size):
         return False
-    take_spectra(&job)
-    job.array, job.out, job.biased = array[0], out[0], bias.data != NULL
-    job.blocks = cut_blocks(out.shape[2], span * g.dilation - g.pad_left if transposed
-                            else g.pad_left, g.dilation,
-                            ((<Py_ssize_t> 2) << job.log_points) - span, span)
+    job.kept = has_spectra(job, part.w.packed, g)
+    job.array, job.out, job.biased = array[0], out[0], biased
+    span = job.taps - 1
+    hop = ((<Py_ssize_t> 2) << job.log_points) - span
+    if transposed:
+        job.blocks = cut_blocks(out.shape[2], span * job.g.dilation - job.g.pad_left,
+                                job.g.dilation, hop, span)
+    else:
+        job.blocks = signal_blocks(g, out.shape[2], hop, span)
     job.units = out.shape[0] * job.blocks.residues * job.blocks.most
 
-    prefetch_blocks(&job.array, job.blocks.hop, g.dilation)
+    prefetch_blocks(&job.array, job.blocks.hop, job.g)
 
     # Blocks at once and groups in a set: no bits depend on them.
     job.threads = threads_for(out.shape[0] * out.shape[1] * out.shape[2],
@@ -566,33 +659,76 @@ cdef bint overlap_save(
     job.input_next = odd_lines(job.at_once // job.lanes * job.channels * job.packet, size)
     job.result_next = odd_lines(
         job.at_once // job.lanes * job.rows_at_once * job.packet, size)
-    blocks_of_group = (job.units + job.at_once - 1) // job.at_once
-    job.threads = <int> max(1, min(job.threads, job.most_groups * max(blocks_of_group, job.outs)))
+    job.blocks_of_group = (job.units + job.at_once - 1) // job.at_once
+    job.threads = <int> max(1, min(job.threads,
+                                   job.most_groups * max(job.blocks_of_group, job.outs)))
+    return True
 
-    start = arena_open(&arena, carve_overlap_save(&job, 0))
-    if start == 0:
-        return False
-    carve_overlap_save(&job, start)
-    memset(job.spoiled, 0, groups * job.outs * job.units)
-    if job.biased:
-        for row in range(groups * job.outs):
-            if size == sizeof(float):
-                load_row[float](bias, line_at(bias, row), 0, 1, <float *> job.biases + row)
-            else:
-                load_row[double](bias, line_at(bias, row), 0, 1, <double *> job.biases + row)
-    for group from 0 <= group < groups by job.most_groups:
+
+cdef void run_overlap_save(OverlapSave *job, const View *bias) noexcept nogil:
+    """A planned job whose scratch is carved."""
+    cdef Py_ssize_t group, row, spoiled = 0
+    memset(job.spoiled, 0, job.groups * job.outs * job.units)
+    for group from 0 <= group < job.groups by job.most_groups:
         if cc_pool_cancelled(0):
             break
         job.group = group
-        job.some = min(job.most_groups, groups - job.group)
+        job.some = min(job.most_groups, job.groups - job.group)
         if not job.kept:
-            cc_pool_run(transform_weights_chunk, &job,
+            cc_pool_run(transform_weights_chunk, job,
                         job.some * (job.channels if job.across else job.outs), job.threads)
-        cc_pool_run(transform_blocks_chunk, &job, job.some * blocks_of_group, job.threads)
-    spoiled = 0
-    for row in range(groups * job.outs * job.units):
+        cc_pool_run(transform_blocks_chunk, job, job.some * job.blocks_of_group, job.threads)
+    for row in range(job.groups * job.outs * job.units):
         spoiled |= job.spoiled[row]
     if spoiled and not cc_pool_cancelled(0):
-        sum_spoiled_again(&job, bias)
+        sum_spoiled_again(job, bias)
+
+
+cdef void load_all_biases(const OverlapSave *job, const View *bias) noexcept nogil:
+    cdef Py_ssize_t row
+    for row in range(job.groups * job.outs):
+        if job.size == sizeof(float):
+            load_row[float](bias, line_at(bias, row), 0, 1, <float *> job.biases + row)
+        else:
+            load_row[double](bias, line_at(bias, row), 0, 1, <double *> job.biases + row)
+
+
+cdef bint overlap_save(
+    const cc_tiles *tiles, const View *array, const View *w, const View *bias, const View *out,
+    const Geometry *g, Py_ssize_t groups, bint transposed, Py_ssize_t size
+) noexcept nogil:
+    """What sum_terms computes; false if memory ran out, with nothing stored."""
+    cdef OverlapSave job
+    cdef Part part
+    cdef Py_ssize_t residue, parts = count_parts(g, transposed)
+    cdef bint biased = bias.data != NULL
+    cdef const void *biases
+    cdef Arena arena
+    cdef uintptr_t start = 0, kept = 0
+    for residue in range(parts):
+        part = part_of_sum(w, out, g, transposed, residue)
+        if not plan_overlap_save(&job, tiles, array, &part, biased, g, groups, transposed, size):
+            return False
+        start = max(start, carve_overlap_save(&job, 0))
+    start = arena_open(&arena, start)
+    if start == 0:
+        return False
+    for residue in range(parts):
+        part = part_of_sum(w, out, g, transposed, residue)
+        plan_overlap_save(&job, tiles, array, &part, biased, g, groups, transposed, size)
+        if job.kept:
+            job.weights.numbers = <char *> w.packed.numbers + kept
+            kept += groups * job.group_size * size
+        carve_overlap_save(&job, start)
+        if biased:
+            load_all_biases(&job, bias)
+        if residue == 0 and transposed and g.residues < g.stride:  # what no tap meets is the bias
+            biases = job.biases if biased else NULL
+            if size == sizeof(float):
+                fill_bias[float](out, <const float *> biases, job.outs, job.outs)
+            else:
+                fill_bias[double](out, <const double *> biases, job.outs, job.outs)
+        if part.out.shape[2] > 0:
+            run_overlap_save(&job, bias)
     arena_close(&arena)
     return True

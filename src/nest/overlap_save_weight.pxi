@@ -1,6 +1,8 @@
-# backward_weight by transforms of blocks that overlap (method "fft"), at stride 1.
+# backward_weight by transforms of blocks that overlap (method "fft").
 #
 #     dw[row, c, j] = Σ_{n,t,i} dy[n, row, d·t + i] · x[n, c, d·(t + j) + i − pad_left]
+#
+# That is stride 1; at others c are the signals that overlap_save.pxi takes the channels of x for.
 #
 # Takes  Views of dy, x and dw with any strides and formats.
 # Gives  dw; false if memory ran out.
@@ -28,7 +30,9 @@ cdef struct OverlapSaveWeight:
     int log_points, threads
     View dy, x, dw
     const Geometry *g
-    Py_ssize_t groups, outs, channels
+    Py_ssize_t groups, outs
+    Py_ssize_t channels                 # of x in a group, or the signals that they are taken for
+    Py_ssize_t taps                     # of a signal, at most
     Py_ssize_t size, packet, packets
     bint across                         # lanes are channels
     Py_ssize_t lanes                    # that channels are taken by: 1 unless across
@@ -48,7 +52,7 @@ cdef struct OverlapSaveWeight:
 
 
 cdef uintptr_t carve_overlap_save_weight(OverlapSaveWeight *job, uintptr_t next) noexcept nogil:
-    cdef Py_ssize_t pairs = job.groups * job.outs * job.channels
+    cdef Py_ssize_t pairs = job.groups * job.outs * (job.channels // job.g.residues)
     job.gradients = carve(&next, pairs * job.g.taps * job.size)
     job.spoiled = <unsigned char *> carve(&next, pairs)
     job.dys.numbers = carve(&next, job.most_groups * job.dys_size * job.size)
@@ -66,6 +70,8 @@ cdef void transform_channel(
     cdef Py_ssize_t row = chunk % (job.dy_rows + job.x_rows)
     cdef Py_ssize_t group = chunk // (job.dy_rows + job.x_rows)
     cdef Py_ssize_t i, unit, channel, channels = job.channels, lane
+    cdef Py_ssize_t shift = floor_division(job.g.pad_left, job.g.stride)
+    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most
     cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, count = length
     cdef bint of_dy = row < job.dy_rows
     cdef const cc_packets *spectra = &job.dys if of_dy else &job.xs
@@ -86,17 +92,17 @@ cdef void transform_channel(
                          unit // job.blocks.residues % job.blocks.most)
         if of_dy:  # positions, and then zeros
             count = max(block.count, 0)
-        else:
-            block.sample -= job.g.pad_left
         for lane in range(job.lanes):
             channel = row * job.lanes + lane
             signal = signals + lane * length
             if channel >= channels or count < length:
                 memset(signal, 0, length * sizeof(real))
-            if channel < channels and count > 0:
-                copy_row[real](array, unit // (job.blocks.residues * job.blocks.most),
-                               group * channels + channel, block.sample, job.blocks.dilation,
-                               count, signal)
+            if channel < channels and of_dy and count > 0:
+                copy_row[real](array, unit // per_sample, group * channels + channel,
+                               block.sample, job.blocks.dilation, count, signal)
+            elif channel < channels and not of_dy:
+                copy_signal[real](array, job.g, unit // per_sample, group * channels + channel,
+                                  block.sample - shift, count, signal)
         if job.across:
             job.transforms.forward_across(job.roots, job.log_points, signals,
                                           signals + job.lanes * length, numbers
@@ -138,8 +144,8 @@ cdef void invert_row(
 ) noexcept nogil:
     """The gradients of one row of weights, or of a packet of rows."""
     cdef Py_ssize_t first = chunk % job.dy_rows * job.lanes, group = chunk // job.dy_rows
-    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, taps = job.g.taps
-    cdef Py_ssize_t channel, row, pair, lane, tap
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, taps
+    cdef Py_ssize_t residues = job.g.residues, channel, row, pair, lane, tap, residue
     cdef const real *spectra = <const real *> job.sums.numbers + group * job.sums_size
     cdef real *signal
     cdef real *gradients
@@ -156,13 +162,17 @@ cdef void invert_row(
                 + channel * job.sums.step, job.sums.next, signals)
         for lane in range(min(job.lanes, job.outs - first)):
             row = group * job.outs + first + lane
-            pair = row * job.channels + channel
+            pair = row * (job.channels // residues) + channel // residues
             signal = signals + lane * length
-            gradients = <real *> job.gradients + pair * taps
-            gradients[0] = signal[0]
+            gradients = <real *> job.gradients + pair * job.g.taps
+            residue = channel % residues
+            taps = residue_taps(job.g, residue)
+            gradients[residue] = signal[0]
             for tap in range(1, taps):
-                gradients[tap] = -signal[length - tap] if job.across else signal[tap]
-            job.spoiled[pair] = not job.transforms.finish(gradients, taps, NULL)
+                gradients[residue + tap * job.g.period] = (
+                    -signal[length - tap] if job.across else signal[tap])
+            if residue == residues - 1:
+                job.spoiled[pair] = not job.transforms.finish(gradients, job.g.taps, NULL)
 
 
 cdef void invert_row_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -187,24 +197,23 @@ cdef bint sum_spoiled_gradients(
     const OverlapSaveWeight *job, const View *gradients
 ) noexcept nogil:
     """What came out not finite, to `gradients` of real numbers; false if memory ran out."""
-    cdef Py_ssize_t row, channel, end
+    cdef Py_ssize_t channels = job.channels // job.g.residues, row, channel, end
     cdef View dy, x, dw
     cdef Geometry g = job.g[0]
     g.method = DIRECT
     for row in range(gradients.shape[0]):
         end = 0
-        while end < job.channels:
+        while end < channels:
             channel, end = end, end + 1
-            if not job.spoiled[row * job.channels + channel]:
+            if not job.spoiled[row * channels + channel]:
                 continue
             # neighbours together, but not parts of complex numbers, which lie elsewhere
-            while (end < job.channels and job.spoiled[row * job.channels + end]
-                   and not job.x.pair):
+            while end < channels and job.spoiled[row * channels + end] and not job.x.pair:
                 end += 1
             if cc_pool_cancelled(0):
                 return True
             dy = real_channels(&job.dy, row, 1)
-            x = real_channels(&job.x, row // job.outs * job.channels + channel, end - channel)
+            x = real_channels(&job.x, row // job.outs * channels + channel, end - channel)
             dw = part_of(gradients, row, 1, channel, end - channel, 0, job.g.taps)
             if not backward_weight(job.tiles, &dy, &x, &dw, &g, 1, job.size):
                 return False
@@ -225,9 +234,9 @@ cdef bint overlap_save_weight(
     const cc_tiles *tiles, const View *dy, const View *x, const View *dw, const Geometry *g,
     Py_ssize_t groups, Py_ssize_t size
 ) noexcept nogil:
-    """What backward_weight computes, at stride 1; false if memory ran out, with nothing stored."""
+    """What backward_weight computes; false if memory ran out, with nothing stored."""
     cdef OverlapSaveWeight job
-    cdef Py_ssize_t span = g.taps - 1, bytes, group, unit, i
+    cdef Py_ssize_t span, bytes, group, unit, i
     cdef View gradients = nothing
     cdef Arena arena
     cdef uintptr_t start
@@ -236,8 +245,9 @@ cdef bint overlap_save_weight(
     job.g, job.groups, job.size = g, groups, size
     job.dy, job.x, job.dw = dy[0], x[0], dw[0]
     job.x.mode = g.mode
-    job.outs, job.channels = dw.shape[0] // groups, dw.shape[1]
-    job.log_points = block_points(g.taps, job.channels, job.outs)
+    job.outs, job.channels = dw.shape[0] // groups, dw.shape[1] * g.residues
+    job.taps = residue_taps(g, 0)
+    job.log_points = block_points(job.taps, job.channels, job.outs)
     job.roots = cc_roots(job.log_points, size)
     if job.roots == NULL:
         return False
@@ -247,11 +257,12 @@ cdef bint overlap_save_weight(
     job.packets = (job.lanes << (job.log_points + 1)) // job.packet
     job.dy_rows = (job.outs + job.lanes - 1) // job.lanes
     job.x_rows = (job.channels + job.lanes - 1) // job.lanes
-    job.blocks = cut_blocks(dy.shape[2], 0, g.dilation,
+    span = job.taps - 1
+    job.blocks = cut_blocks(dy.shape[2], 0, g.step,
                             ((<Py_ssize_t> 2) << job.log_points) - span, 0)
     job.units = dy.shape[0] * job.blocks.residues * job.blocks.most
-    prefetch_blocks(&job.dy, job.blocks.hop, g.dilation)
-    prefetch_blocks(&job.x, job.blocks.hop, g.dilation)
+    prefetch_blocks(&job.dy, job.blocks.hop, g)
+    prefetch_blocks(&job.x, job.blocks.hop, g)
     bytes = (2 * size << job.log_points)
     job.batch = max(8, min(CC_CHAIN, BATCH_BYTES // ((job.outs + job.channels) * bytes)))
     job.batch = min(job.batch, job.units)

@@ -150,17 +150,19 @@ cdef Cut cut_terms(
 # stay in the first-level cache while they go into a line of each channel, and all channels of the
 # samples come before the next samples, as they lie in memory.
 cdef enum: ADJACENT_SAMPLES = 16, ADJACENT_CHANNELS = 64
+# Signals up to this length lie so close together that nobody has to be told where the next one is.
+cdef enum: SHORT_ROW = 64
 
 
 cdef void copy_border(
-    const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t first, Py_ssize_t step,
-    Py_ssize_t count, real *row
+    const View *array, const char *line, Py_ssize_t first, Py_ssize_t step, Py_ssize_t count,
+    real *row
 ) noexcept nogil:
-    """row[i] = array[n, channel, first + i·step], all beyond one end."""
+    """row[i] = sample first + i·step of the line, all beyond one end."""
     cdef Py_ssize_t i, sample, move = 0 if array.mode == CCONV1D_REPLICATE else step
-    cdef const char *line = at(array, n, channel, 0)
     if array.mode == CCONV1D_ZEROS:
-        memset(row, 0, count * sizeof(real))
+        for i in range(count):
+            row[i] = 0
         return
     if array.mode == CCONV1D_REFLECT:
         move = -step
@@ -195,25 +197,46 @@ cdef Span span_of(
     return span
 
 
+cdef void copy_spans(
+    const View *array, const char *line, Py_ssize_t apart, Py_ssize_t lines, Py_ssize_t first,
+    Py_ssize_t step, Py_ssize_t count, real *rows, Py_ssize_t pitch
+) noexcept nogil:
+    """rows[l·pitch + i] = sample first + i·step of lines whose samples 0 are `apart` bytes apart.
+
+    Beyond their ends it is as the mode says. Signals may be short: what is the same for all lines
+    is found once.
+    """
+    cdef Py_ssize_t stride = array.strides[2] * step, i
+    cdef Span span = span_of(array, first, step, count)
+    cdef Py_ssize_t last = count - span.right
+    cdef const char *sample = line + (first + span.left * step) * array.strides[2]
+    cdef bint contiguous = array.half == NULL and stride == sizeof(real)
+    for i in range(lines):
+        if span.left > 0:
+            copy_border[real](array, line, first, step, span.left, rows)
+        if contiguous:
+            copy_numbers[real](rows + span.left, <const real *> sample, span.inside)
+        elif span.inside > 0:
+            load_row[real](array, sample, stride, span.inside, rows + span.left)
+        if span.right > 0:
+            copy_border[real](array, line, first + last * step, step, span.right, rows + last)
+        line += apart
+        sample += apart
+        rows += pitch
+
+
 cdef void copy_row(
     const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t first, Py_ssize_t step,
     Py_ssize_t count, real *row
 ) noexcept nogil:
     """row[i] = array[n, channel, first + i·step], beyond its ends as its mode says."""
     cdef Py_ssize_t stride = array.strides[2] * step
-    cdef Span span = span_of(array, first, step, count)
-    cdef const char *sample
-    if span.left > 0:
-        copy_border[real](array, n, channel, first, step, span.left, row)
-    if span.inside > 0:
-        sample = at(array, n, channel, first + span.left * step)
-        if 0 < stride <= 64:
-            # rows that are copied soon lie far from this one; two ahead measured best
-            cc_prefetch(sample + 2 * array.strides[1], span.inside * stride)
-        load_row[real](array, sample, stride, span.inside, row + span.left)
-    if span.right > 0:
-        copy_border[real](array, n, channel, first + (count - span.right) * step, step, span.right,
-                          row + (count - span.right))
+    cdef const char *line = at(array, n, channel, 0)
+    if 0 < stride <= 64:
+        # rows that are copied soon lie far from this one; two ahead measured best
+        cc_prefetch(line + max(first, 0) * array.strides[2] + 2 * array.strides[1],
+                    min(count, array.shape[2]) * stride)
+    copy_spans[real](array, line, 0, 1, first, step, count, row, 0)
 
 
 cdef void copy_rows(
@@ -222,18 +245,24 @@ cdef void copy_rows(
 ) noexcept nogil:
     """rows[c·pitch + i] = array[n, channel + c, first + i·step], as copy_row."""
     cdef Py_ssize_t c, i
+    cdef const char *line
     cdef Span span
+    if channels > 1 and array.shape[2] <= SHORT_ROW and not array.pair:
+        copy_spans[real](array, at(array, n, channel, 0), array.strides[1], channels, first, step,
+                         count, rows, pitch)
+        return
     if channels == 1 or not has_adjacent_channels(array, sizeof(real)):
         for c in range(channels):
             copy_row[real](array, n, channel + c, first, step, count, rows + c * pitch)
         return
     span = span_of(array, first, step, count)
     for c in range(channels):
+        line = at(array, n, channel + c, 0)
         if span.left > 0:
-            copy_border[real](array, n, channel + c, first, step, span.left, rows + c * pitch)
+            copy_border[real](array, line, first, step, span.left, rows + c * pitch)
         if span.right > 0:
-            copy_border[real](array, n, channel + c, first + (count - span.right) * step, step,
-                              span.right, rows + (c * pitch + count - span.right))
+            copy_border[real](array, line, first + (count - span.right) * step, step, span.right,
+                              rows + (c * pitch + count - span.right))
     for i from span.left <= i < count - span.right by ADJACENT_SAMPLES:
         for c from 0 <= c < channels by ADJACENT_CHANNELS:
             transpose_samples[real](
@@ -320,13 +349,14 @@ cdef void pack_panel(
     cdef Py_ssize_t channel = first_term // terms.per_channel
     cdef Py_ssize_t begin = first_term - channel * terms.per_channel  # the next of the channel's
     cdef Py_ssize_t t = first_term, used = 0, end, before, first, residue, u, last_u
-    cdef bint adjacent = overlap(g) and has_adjacent_channels(array, sizeof(real))
-    cdef Py_ssize_t pitch = channel_size(terms, width) if adjacent else 0
+    cdef bint together = overlap(g) and (
+        has_adjacent_channels(array, sizeof(real)) or array.shape[2] <= SHORT_ROW)
+    cdef Py_ssize_t pitch = channel_size(terms, width) if together else 0
     cdef Py_ssize_t channels  # whole ones whose rows are copied at once, or one, or a part of it
     while t < last_term:
         end = min(terms.per_channel, begin + last_term - t)
         channels = 1
-        if adjacent and begin == 0:
+        if together and begin == 0:
             channels = max(1, (last_term - t) // terms.per_channel)
         before = 0  # terms of the residues before
         for residue in range(terms.first_residue, terms.last_residue):
@@ -377,12 +407,14 @@ cdef Py_ssize_t pack_taps(
         length = width + (taps - 1) * g.step
         if ahead < 0:
             first += (taps - 1) * ahead
-        for i in range(signals):
-            # up to the next signal or the end, as idle lanes read what lies between
-            copy_rows[real](array, n + i, channel, channels, first * terms.in_step + phase,
-                            terms.in_step,
-                            signal_pitch if i < signals - 1 else length - i * signal_pitch,
-                            panel + (used + i * signal_pitch), pitch)
+        # up to the next signal or the end, as idle lanes read what lies between
+        first = first * terms.in_step + phase
+        i = signals - 1
+        for c in range(channels if i > 0 else 0):
+            copy_spans[real](array, at(array, n, channel + c, 0), array.strides[0], i, first,
+                             terms.in_step, signal_pitch, panel + (used + c * pitch), signal_pitch)
+        copy_rows[real](array, n + i, channel, channels, first, terms.in_step,
+                        length - i * signal_pitch, panel + (used + i * signal_pitch), pitch)
         for c in range(channels):
             for u in range(taps):
                 term = c * terms.per_channel + u * t_step

@@ -189,6 +189,21 @@ cdef inline void copy_short(void *to, const void *first, Py_ssize_t size) noexce
         memcpy(<char *> to + i, <const char *> first + i, COPY_BYTES)
 
 
+cdef inline void copy_numbers(real *to, const real *first, Py_ssize_t count) noexcept nogil:
+    """memcpy, without a call where there are few."""
+    cdef Py_ssize_t i = 0
+    if count > 64:
+        memcpy(to, first, count * sizeof(real))
+    elif count < 4:
+        for i in range(count):
+            to[i] = first[i]
+    else:
+        while i < count - 4:
+            memcpy(to + i, first + i, 4 * sizeof(real))
+            i += 4
+        memcpy(to + (count - 4), first + (count - 4), 4 * sizeof(real))
+
+
 cdef inline void load_row(
     const View *view, const char *sample, Py_ssize_t stride, Py_ssize_t count, real *row
 ) noexcept nogil:

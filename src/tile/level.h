@@ -6,9 +6,8 @@
  *        attribute `target` names them; undefined for the lowest level;
  *        NARROWER, the level before it that has half the lanes and the same bits, if there is one.
  * Gives  LEVEL_f32_tiles, LEVEL_f64_tiles, LEVEL_f32_float16, LEVEL_f32_bfloat16,
- *        and without a NARROWER, whose transforms are as good, LEVEL_f32_transforms and
- *        LEVEL_f64_transforms, for the table of tiles.c. What it takes is undefined at the end, for
- *        the next level.
+ *        LEVEL_f32_transforms and LEVEL_f64_transforms, for the table of tiles.c. What it takes is
+ *        undefined at the end, for the next level.
  */
 #ifdef FEATURES
 REGION(FEATURES)
@@ -19,9 +18,7 @@ REGION(FEATURES)
 #include "simd.h"
 #include "tile.h"
 #include "tile_half.h"
-#ifndef NARROWER
 #include "../fft/transform.h"
-#endif
 #undef TILE
 #undef NARROWER_TILE
 
@@ -30,9 +27,7 @@ REGION(FEATURES)
 #define REAL_IS_DOUBLE
 #include "simd.h"
 #include "tile.h"
-#ifndef NARROWER
 #include "../fft/transform.h"
-#endif
 #undef REAL_IS_DOUBLE
 #undef TILE
 #undef NARROWER_TILE

@@ -42,9 +42,11 @@
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define UNROLL_4 _Pragma("clang loop unroll_count(4)")
+#define ROLLED _Pragma("clang loop unroll(disable)")
 #else
 #define UNROLL _Pragma("GCC unroll 32")
 #define UNROLL_4 _Pragma("GCC unroll 4")
+#define ROLLED _Pragma("GCC unroll 1")
 #endif
 #else
 #define INLINE static __forceinline
@@ -53,6 +55,7 @@
 #define HERE(pointer) ((void)(pointer))
 #define UNROLL
 #define UNROLL_4
+#define ROLLED
 #endif
 
 #define STRINGIFY_(x) #x
@@ -133,20 +136,19 @@ static int has_avx512(void)
 
 /* --- the table ------------------------------------------------------------------------------- */
 
-#define LEVEL_ROW(name, supported, transforms)                                                 \
+#define LEVEL_ROW(name, supported)                                                  \
     {#name, supported, &name##_f32_tiles, &name##_f64_tiles, &name##_f32_float16,              \
-     &name##_f32_bfloat16, &transforms##_f32_transforms, &transforms##_f64_transforms}
+     &name##_f32_bfloat16, &name##_f32_transforms, &name##_f64_transforms}
 
 const cc_level cc_levels[] = {
 #if defined(__aarch64__)
-    LEVEL_ROW(neon, always, neon),
+    LEVEL_ROW(neon, always),
 #else
-    LEVEL_ROW(baseline, always, baseline),
+    LEVEL_ROW(baseline, always),
 #endif
 #ifdef CC_X86_LEVELS
-    LEVEL_ROW(avx2, has_avx2, avx2),
-    /* transforms with 512 bits have been measured nowhere, and would take a tenth of the wheel */
-    LEVEL_ROW(avx512, has_avx512, avx2),
+    LEVEL_ROW(avx2, has_avx2),
+    LEVEL_ROW(avx512, has_avx512),
 #endif
 };
 const int cc_level_count = sizeof cc_levels / sizeof cc_levels[0];
