@@ -39,7 +39,7 @@ from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_INCREF, PyObject, PyTypeObject
 from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport fma, fmaf, isfinite
-from libc.stdint cimport INT32_MAX, int32_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memmove, memset
 
 cdef extern from *:
@@ -268,6 +268,7 @@ include "nest/choose.pxi"
 include "nest/padding_adjoint.pxi"
 include "nest/maps.pxi"
 include "nest/c_api.pxi"
+include "nest/xla.pxi"
 
 
 # --- what Python calls: one function per map and dtype, in the shapes of _reference.py -----------

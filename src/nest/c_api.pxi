@@ -15,13 +15,27 @@ cdef bint is_line(const cconv1d_array *array, Py_ssize_t count) noexcept nogil:
     return array.shape[0] == 1 and array.shape[1] == 1 and array.shape[2] == count
 
 
+cdef enum:  # dtypes that the table does not take, but xla.pxi
+    COMPLEX64 = CCONV1D_BFLOAT16 + 1
+    COMPLEX128
+
+
+cdef bint in_table(int dtype) noexcept nogil:
+    return CCONV1D_FLOAT32 <= dtype <= CCONV1D_BFLOAT16
+
+
 cdef int item_size(int dtype) noexcept nogil:
-    """Bytes of a number, or 0 if there is no such dtype."""
+    """Bytes of a number."""
     if dtype == CCONV1D_FLOAT32:
         return sizeof(float)
-    if dtype == CCONV1D_FLOAT64:
-        return sizeof(double)
-    return sizeof(uint16_t) if dtype == CCONV1D_FLOAT16 or dtype == CCONV1D_BFLOAT16 else 0
+    if dtype == CCONV1D_FLOAT16 or dtype == CCONV1D_BFLOAT16:
+        return sizeof(uint16_t)
+    return sizeof(complex128) if dtype == COMPLEX128 else sizeof(double)
+
+
+cdef int sum_size(int dtype) noexcept nogil:
+    """Bytes of a number that sums are kept in."""
+    return sizeof(double) if dtype == CCONV1D_FLOAT64 or dtype == COMPLEX128 else sizeof(float)
 
 
 cdef int view_array(int dtype, const cconv1d_array *array, View *view) noexcept nogil:
@@ -35,6 +49,9 @@ cdef int view_array(int dtype, const cconv1d_array *array, View *view) noexcept 
         view.half = level.float16
     elif dtype == CCONV1D_BFLOAT16:
         view.half = level.bfloat16
+    elif not in_table(dtype):
+        view.pair = 1
+        view.part = size // 2
     if array == NULL:
         return CCONV1D_OK
     if not bounded(array.shape[0], array.shape[1], array.shape[2]):
@@ -46,25 +63,25 @@ cdef int view_array(int dtype, const cconv1d_array *array, View *view) noexcept 
         empty |= array.shape[axis] == 0
         if array.shape[axis] > 1:
             places |= <uintptr_t> array.strides[axis]
+    view.shape[1] <<= view.pair
     if not empty and (array.data == NULL or places % size):
         return CCONV1D_BAD_ADDRESS
     return CCONV1D_OK
 
 
-cdef int api_convolve(
-    Map map, int dtype, const cconv1d_array *x, const cconv1d_array *w,
-    const cconv1d_array *bias, const cconv1d_array *y, const cconv1d_geometry *geometry
+cdef int convolve_arrays(
+    Map map, Method method, int dtype, const cconv1d_array *x, const cconv1d_array *w,
+    const cconv1d_array *bias, const cconv1d_array *y, const cconv1d_geometry *geometry,
+    bint conjugate
 ) noexcept nogil:
-    """One of the maps, by the roles of the arrays or of what they are the gradients of."""
+    """One of the maps, by the roles of the arrays or of what they are the gradients of; with
+    `conjugate`, of complex numbers, as `_core.pyx` says of it."""
     cdef const cconv1d_array *arrays[4]
     cdef View views[4]
     cdef Geometry g
-    cdef Py_ssize_t groups = geometry.groups, positions
-    cdef Py_ssize_t size = max(item_size(dtype), <int> sizeof(float))  # what sums are kept in
+    cdef Py_ssize_t groups = geometry.groups, positions, size = sum_size(dtype)
     cdef int i, status
     cdef bint done
-    if item_size(dtype) == 0:
-        return CCONV1D_BAD_DTYPE
     arrays[0], arrays[1], arrays[2], arrays[3] = x, w, bias, y
     for i in range(4):
         status = view_array(dtype, arrays[i], &views[i])
@@ -82,10 +99,15 @@ cdef int api_convolve(
             return CCONV1D_BAD_SHAPE
         if map == BACKWARD_INPUT and geometry.mode != CCONV1D_ZEROS:
             return CCONV1D_BAD_GEOMETRY
+    if method != DIRECT and (method != FFT or geometry.stride != 1
+                             or w.shape[2] > <Py_ssize_t> 1 << CC_MAX_LOG_POINTS):
+        return CCONV1D_BAD_GEOMETRY
 
+    views[1].shape[0] <<= views[1].pair
+    views[1].conjugate = conjugate
     g.input_length, g.output_length, g.taps = x.shape[2], positions, w.shape[2]
     g.stride, g.dilation = geometry.stride, geometry.dilation
-    g.pad_left, g.mode, g.method = geometry.pad_left, geometry.mode, DIRECT
+    g.pad_left, g.mode, g.method = geometry.pad_left, geometry.mode, method
     find_residues(&g)
     if map == FORWARD:
         done = apply_map(map, &views[0], &views[1], &views[2], &views[3], &g, groups, size)
@@ -94,6 +116,15 @@ cdef int api_convolve(
     else:
         done = apply_map(map, &views[3], &views[0], &views[2], &views[1], &g, groups, size)
     return CCONV1D_OK if done else CCONV1D_NO_MEMORY
+
+
+cdef int api_convolve(
+    Map map, int dtype, const cconv1d_array *x, const cconv1d_array *w,
+    const cconv1d_array *bias, const cconv1d_array *y, const cconv1d_geometry *geometry
+) noexcept nogil:
+    if not in_table(dtype):
+        return CCONV1D_BAD_DTYPE
+    return convolve_arrays(map, DIRECT, dtype, x, w, bias, y, geometry, False)
 
 
 cdef int api_forward(
@@ -121,9 +152,9 @@ cdef int api_backward_bias(
     int dtype, const cconv1d_array *dy, const cconv1d_array *db
 ) noexcept nogil:
     cdef View dy_view, db_view
-    cdef Py_ssize_t size = max(item_size(dtype), <int> sizeof(float))
+    cdef Py_ssize_t size = sum_size(dtype)
     cdef int status
-    if item_size(dtype) == 0:
+    if not in_table(dtype):
         return CCONV1D_BAD_DTYPE
     status = view_array(dtype, dy, &dy_view)
     if status == CCONV1D_OK:
