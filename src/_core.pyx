@@ -39,8 +39,9 @@ from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_INCREF, PyObject, PyTypeObject
 from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport fma, fmaf, isfinite
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint16_t, uintptr_t
-from libc.string cimport memcpy, memset
+from libc.stdint cimport (
+    INT32_MAX, int32_t, int64_t, uint16_t, uint32_t, uint64_t, uintptr_t)
+from libc.string cimport memcpy, memmove, memset
 
 cdef extern from *:
     Py_ssize_t PY_SSIZE_T_MAX
@@ -615,6 +616,7 @@ def pack_c128(w, geometry, Py_ssize_t groups, bint transposed, bint channels_las
 
 include "usual_calls.pxi"
 include "silu.pxi"
+include "update.pxi"
 
 
 def fft_block(Py_ssize_t taps, Py_ssize_t channels, Py_ssize_t outs):

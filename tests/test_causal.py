@@ -445,6 +445,69 @@ def test_updates_have_the_bits_of_a_whole_signal(native):
         assert found.tobytes() == np.ascontiguousarray(expected).tobytes()
 
 
+def apart(array):
+    """Every second number of a longer array, so that nothing lies side by side."""
+    wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+    wide[..., ::2] = array
+    return wide[..., ::2]
+
+
+@pytest.mark.parametrize("order", [np.ascontiguousarray, channels_last, np.asfortranarray, apart])
+@pytest.mark.parametrize("taps", [1, 2, 4, 9, 16, 17])
+@pytest.mark.parametrize("dtype", [np.dtype("f"), np.dtype("d"), np.dtype("e"), BFLOAT16], ids=str)
+def test_one_position_by_the_short_road(native, dtype, taps, order):
+    """The bits of the long one, which calls with indices take; for taps that the stack can hold."""
+    cconv1d.conv1d(np.ones(1, dtype), np.ones(1, dtype))  # the extension has seen the dtype then
+    for channels in (1, 7, 8, 9, 16, 31, 33, 64, 65, 129):
+        for extra, batch, activation in ((0, 3, None), (2, 1, "silu")):
+            x, w, b, _ = numbers(extra, batch, channels, 1, taps, dtype)
+            state = np.random.default_rng(1).standard_normal((batch, channels, taps - 1 + extra))
+            ours, theirs = (order(state.astype(dtype)) for _ in range(2))
+            if activation:
+                x = x[..., 0]
+            y = _backend.core.update_states(x, ours.copy(), w, b, activation is not None)
+            assert (y is None) == (taps > 16)
+            for _ in range(3):
+                y = causal_conv1d_update(x, ours, w, b, activation)
+                every = np.arange(batch)
+                expected = causal_conv1d_update(x, theirs, w, b, activation, None, every)
+                assert y.shape == x.shape
+                assert y.tobytes() == np.ascontiguousarray(expected).tobytes()
+                same(ours, theirs)
+
+
+@pytest.mark.thread_unsafe
+def test_threads_share_channels(native):
+    x, w, b, state = numbers(0, 40, 1000, 1, 4, "f")
+    results = []
+    for threads in (1, 2, 5):
+        with cconv1d.num_threads(threads):
+            moved = state.copy()
+            results.append((causal_conv1d_update(x, moved, w, b, "silu"), moved))
+    for y, moved in results[1:]:
+        assert y.tobytes() == results[0][0].tobytes()
+        same(moved, results[0][1])
+
+
+def test_what_the_short_road_leaves(native):
+    """Arrays that share memory with the state, or are not its kind."""
+    update = _backend.core.update_states
+    x, w, b, state = numbers(0, 2, 5, 1, 3, "f")
+    assert update(x, state, w, b, False) is not None
+    assert update(state[..., :1], state, w, b, False) is None
+    assert update(x, state, w, state[0, :, 0], False) is None
+    assert update(x, state[:1], w, b, False) is None
+    assert update(x, state, w.astype("d"), b, False) is None
+    assert update(x.astype(int), state, w, b, False) is None
+    assert update(x + 0j, state + 0j, w + 0j, None, False) is None
+    assert update(x, state[..., :1], w, b, False) is None
+    assert update(np.repeat(x, 2, axis=2), state, w, b, False) is None
+    state.flags.writeable = False
+    assert update(x, state, w, b, False) is None
+    with pytest.raises(ValueError, match="read-only"):
+        causal_conv1d_update(x, state, w, b)
+
+
 @pytest.mark.parametrize("arrangement", READABLE)
 def test_a_state_in_any_memory(native, arrangement):
     if arrangement in ("read-only", "other byte order"):
