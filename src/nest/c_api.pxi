@@ -64,7 +64,7 @@ cdef int view_array(int dtype, const cconv1d_array *array, View *view) noexcept 
         if array.shape[axis] > 1:
             places |= <uintptr_t> array.strides[axis]
     view.shape[1] <<= view.pair
-    if not empty and (array.data == NULL or places % size):
+    if not empty and (array.data == NULL or places % (size >> view.pair)):
         return CCONV1D_BAD_ADDRESS
     return CCONV1D_OK
 
