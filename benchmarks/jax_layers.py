@@ -132,7 +132,10 @@ def main() -> None:
     for name in ("output", "gradients"):
         ratios = [found[name]["ratio"] for found in results.values()]
         mean = exp(sum(map(log, ratios)) / len(ratios))
-        print(f"{name}: geometric mean {mean:.2f}, least {min(ratios):.2f}")
+        print(
+            f"{name}: geometric mean {mean:.2f}, median {np.median(ratios):.2f}, "
+            f"least {min(ratios):.2f}"
+        )
     if options.json:
         conditions = {
             "machine": machine(),

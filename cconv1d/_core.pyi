@@ -184,6 +184,7 @@ def pack_c128(
 ) -> PackedWeights: ...
 
 _C_API: object  # see include/cconv1d.h
+_XLA_HANDLER: object  # the address of a function for XLA
 CONSTANTS: dict[str, int]
 
 def fft_block(taps: int, channels: int, outs: int) -> int: ...

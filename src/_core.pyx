@@ -39,7 +39,8 @@ from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_INCREF, PyObject, PyTypeObject
 from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.math cimport fma, fmaf, isfinite
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport (
+    INT32_MAX, int32_t, int64_t, uint16_t, uint32_t, uint64_t, uintptr_t)
 from libc.string cimport memcpy, memmove, memset
 
 cdef extern from *:

@@ -64,7 +64,7 @@ cdef int view_array(int dtype, const cconv1d_array *array, View *view) noexcept 
         if array.shape[axis] > 1:
             places |= <uintptr_t> array.strides[axis]
     view.shape[1] <<= view.pair
-    if not empty and (array.data == NULL or places % size):
+    if not empty and (array.data == NULL or places % (size >> view.pair)):
         return CCONV1D_BAD_ADDRESS
     return CCONV1D_OK
 
@@ -99,8 +99,8 @@ cdef int convolve_arrays(
             return CCONV1D_BAD_SHAPE
         if map == BACKWARD_INPUT and geometry.mode != CCONV1D_ZEROS:
             return CCONV1D_BAD_GEOMETRY
-    if method != DIRECT and (method != FFT or geometry.stride != 1
-                             or w.shape[2] > <Py_ssize_t> 1 << CC_MAX_LOG_POINTS):
+    if method != DIRECT and (
+            method != FFT or w.shape[2] > <Py_ssize_t> 1 << CC_MAX_LOG_POINTS):
         return CCONV1D_BAD_GEOMETRY
 
     views[1].shape[0] <<= views[1].pair
