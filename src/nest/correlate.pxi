@@ -232,7 +232,7 @@ cdef void correlate_positions(
             end = (job.array.shape[2] - lowest_sample(&phase.terms)
                    - (phase.terms.per_channel - 1) * job.sum.g.step)
             end = min(ends[3], inside + max(end - inside, 0) // job.sum.width * job.sum.width)
-            if end - inside >= IN_PLACE_POSITIONS:
+            if end - inside >= (IN_PLACE_POSITIONS if job.sum.g.taps > 1 else job.sum.width):
                 ends[1], ends[2] = inside, end
         for i in range(3):
             if ends[i] < ends[i + 1]:
@@ -355,7 +355,8 @@ cdef bint correlate(
 
     # If one tile has all rows, it reads each sample no more often from the array than from a panel.
     if (sum.rows[0].blocks == 1 and phase.terms.in_step == 1
-            and sum.channels <= IN_PLACE_CHANNELS and job.signals_per_panel == 1):
+            and (g.taps == 1 or sum.channels <= IN_PLACE_CHANNELS)
+            and job.signals_per_panel == 1):
         job.row_pitch = row_pitch_of(&job.array, sum.channels, g.taps * g.step, size)
 
     start = arena_open(&arena, carve_correlation(&job, 0))
