@@ -55,10 +55,12 @@ if DEBUG:
     FLAGS += ["-DCC_DEBUG"]
     FLAGS += ["/Od"] if MSVC else ["-O1", "-g", "-UNDEBUG", "-Wall", "-Wextra"]
 
-# Names of functions that nobody outside can call are a twentieth of the file. Who asks for -g wants
-# them.
+# Names of functions that nobody outside can call are a twentieth of the file, and so are the tables
+# that a debugger or a C++ exception needs to pass through them. Who asks for -g wants both. Threads
+# that Python ends at its exit do without: the C library leaves a stack that it cannot read.
 LINK_FLAGS = [] if MSVC else ["-pthread"]
 if sys.platform == "linux" and not DEBUG and "-g" not in os.environ.get("CFLAGS", "").split():
+    FLAGS += ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
     LINK_FLAGS += ["-s"]
 
 extension = Extension(

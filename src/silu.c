@@ -114,29 +114,53 @@ INLINE double silu_slope(double given, int wide)
     return s * (1 + v * t);
 }
 
-#define LEVEL(name, target)                                                                      \
-    target static void name##_f32(float *values, ptrdiff_t count)                                \
-    {                                                                                            \
-        for (ptrdiff_t i = 0; i < count; i++)                                                    \
-            values[i] = (float)silu(values[i], 0);                                               \
-    }                                                                                            \
-    target static void name##_f64(double *values, ptrdiff_t count)                               \
-    {                                                                                            \
-        for (ptrdiff_t i = 0; i < count; i++)                                                    \
-            values[i] = silu(values[i], 1);                                                      \
-    }                                                                                            \
-    target static void name##_backward_f32(                                                      \
-        const float *restrict values, float *restrict grads, ptrdiff_t count)                    \
-    {                                                                                            \
-        for (ptrdiff_t i = 0; i < count; i++)                                                    \
-            grads[i] = (float)(grads[i] * silu_slope(values[i], 0));                             \
-    }                                                                                            \
-    target static void name##_backward_f64(                                                      \
-        const double *restrict values, double *restrict grads, ptrdiff_t count)                  \
-    {                                                                                            \
-        for (ptrdiff_t i = 0; i < count; i++)                                                    \
-            grads[i] = grads[i] * silu_slope(values[i], 1);                                      \
+/* So many numbers at once, by one loop of that length: of a loop of any length compilers make three,
+ * and each has all of an exponential in it. */
+#define BLOCK 16
+
+#define FOR_BLOCKS(real, count, values, statement)                                               \
+    for (ptrdiff_t first = 0; first < (count); first += BLOCK) {                                 \
+        const ptrdiff_t rest = (count) - first;                                                  \
+        const size_t size = (rest < BLOCK ? (size_t)rest : BLOCK) * sizeof(real);                \
+        real v[BLOCK] = {0}, g[BLOCK] = {0};                                                     \
+        take(v, (values) + first, size, sizeof v);                                               \
+        statement                                                                                \
     }
+
+INLINE void take(void *to, const void *from, size_t size, size_t whole)
+{
+    if (size == whole)
+        memcpy(to, from, whole); /* of a size that compilers know */
+    else
+        memcpy(to, from, size);
+}
+
+#define VALUES(target, name, real, wide)                                                         \
+    target static void name(real *values, ptrdiff_t count)                                       \
+    {                                                                                            \
+        FOR_BLOCKS(real, count, values, {                                                        \
+            for (int i = 0; i < BLOCK; i++)                                                      \
+                g[i] = (real)silu(v[i], wide);                                                   \
+            take(values + first, g, size, sizeof g);                                             \
+        })                                                                                       \
+    }
+
+#define GRADIENTS(target, name, real, wide)                                                      \
+    target static void name(const real *restrict values, real *restrict grads, ptrdiff_t count)  \
+    {                                                                                            \
+        FOR_BLOCKS(real, count, values, {                                                        \
+            take(g, grads + first, size, sizeof g);                                              \
+            for (int i = 0; i < BLOCK; i++)                                                      \
+                g[i] = (real)(g[i] * silu_slope(v[i], wide));                                    \
+            take(grads + first, g, size, sizeof g);                                              \
+        })                                                                                       \
+    }
+
+#define LEVEL(name, target)                                                                      \
+    VALUES(target, name##_f32, float, 0)                                                         \
+    VALUES(target, name##_f64, double, 1)                                                        \
+    GRADIENTS(target, name##_backward_f32, float, 0)                                             \
+    GRADIENTS(target, name##_backward_f64, double, 1)
 
 #define ROW(name) {#name, name##_f32, name##_f64, name##_backward_f32, name##_backward_f64}
 
