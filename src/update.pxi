@@ -75,7 +75,8 @@ cdef void update_channels(
     cdef real biases[UPDATE_LANES]
     cdef real results[UPDATE_LANES]
     cdef int32_t offset[UPDATE_TAPS]
-    cdef Py_ssize_t lanes = job.tiles.gemm_lanes, first = chunk * lanes, along = job.state_strides[1]
+    cdef Py_ssize_t lanes = job.tiles.gemm_lanes, first = chunk * lanes
+    cdef Py_ssize_t along = job.state_strides[1]
     cdef Py_ssize_t count = min(lanes, job.channels - first), reach = job.taps - 1
     cdef Py_ssize_t rest, j, b, t = 0
     cdef const char *w = job.w + first * job.w_strides[0]
