@@ -30,6 +30,7 @@ import numpy as np
 from jax import Array, lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import NamedSharding, PartitionSpec
 
 from . import _backend
 from ._geometry import MAX_SIZE, Geometry, IntLike, Method, Padding, PaddingMode, Pads, integer
@@ -262,7 +263,15 @@ def make_primitive(made: int, name: str) -> Primitive:
 
     def shape_rule(first: Any, second: Any, *bias: Any, how: Convolution) -> Any:
         shape = shape_of(made, first.shape, second.shape, how)
-        return first.update(shape=shape, dtype=first.dtype, weak_type=False)
+        sharding: Any = getattr(first, "sharding", None)  # part of the type below an explicit mesh
+        spec = getattr(sharding, "spec", ())
+        if any(name is not None for name in spec):
+            kept: list[Any] = [None] * 3
+            if made != W:  # samples stay where they are
+                kept[how.axes[made][0]] = spec[how.axes[OPERANDS[made][0]][0]]
+            sharding = NamedSharding(sharding.mesh, PartitionSpec(*kept))
+            return first.update(shape=shape, weak_type=False, sharding=sharding)
+        return first.update(shape=shape, weak_type=False)
 
     primitive.def_impl(jax.jit(primitive.bind, static_argnames="how"))
     primitive.def_abstract_eval(shape_rule)

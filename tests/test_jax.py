@@ -482,7 +482,7 @@ def test_several_devices_and_exported_functions():
     pytest.importorskip("jax", minversion="0.7")  # shard_map has had other names and options
     result = python(
         "import jax, jax.export, jax.numpy as jnp, numpy as np\n"
-        "from jax.sharding import Mesh, PartitionSpec as P\n"
+        "from jax.sharding import Mesh, NamedSharding, PartitionSpec as P\n"
         "from cconv1d import jax as ours\n"
         "x = jax.random.normal(jax.random.key(0), (4, 3, 20))\n"
         "w = jax.random.normal(jax.random.key(1), (5, 3, 3))\n"
@@ -494,12 +494,20 @@ def test_several_devices_and_exported_functions():
         "    shared = jax.shard_map(ours.conv1d, **where, check_vma=checked)\n"
         "    print(len(jax.devices()), np.array_equal(jax.jit(shared)(x, w), y))\n"
         "    print(np.allclose(jax.jit(jax.grad(loss(shared)))(w), grad, rtol=1e-4))\n"
+        "mesh = jax.make_mesh((2,), ('d',), axis_types=(jax.sharding.AxisType.Explicit,))\n"
+        "with jax.set_mesh(mesh):\n"
+        "    place = lambda array, spec: jax.device_put(array, NamedSharding(mesh, spec))\n"
+        "    xs, ws = place(x, P('d')), place(w, P())\n"
+        "    got = jax.jit(ours.conv1d)(xs, ws), jax.grad(lambda w: jnp.square(\n"
+        "        ours.conv1d(xs, w)).sum())(ws)\n"
+        "    print(got[0].sharding.spec[0], np.array_equal(got[0], y))\n"
+        "    print(got[1].sharding.spec[0], np.allclose(got[1], grad, rtol=1e-4))\n"
         "allow = [jax.export.DisabledSafetyCheck.custom_call(ours.TARGET)]\n"
-        "sent = jax.export.export(jax.jit(ours.conv1d), disabled_checks=allow)(x, w).serialize()\n"
-        "print(np.array_equal(jax.export.deserialize(sent).call(x, w), y))\n",
+        "exported = jax.export.export(jax.jit(ours.conv1d), disabled_checks=allow)(x, w)\n"
+        "print(np.array_equal(exported.call(x, w), y))\n",
         XLA_FLAGS="--xla_force_host_platform_device_count=2",
     )
-    assert result.stdout == "2 True\nTrue\n" * 2 + "True\n", result.stderr
+    assert result.stdout == "2 True\nTrue\n" * 2 + "d True\nNone True\nTrue\n", result.stderr
 
 
 def test_the_reference_computes_where_nothing_is_compiled():
