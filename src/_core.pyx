@@ -260,6 +260,7 @@ include "nest/channels_last.pxi"
 include "nest/channels_last_weight.pxi"
 include "nest/correlate.pxi"
 include "nest/few_positions.pxi"
+include "nest/living_taps.pxi"
 include "nest/depthwise.pxi"
 include "nest/depthwise_weight.pxi"
 include "nest/few_positions_input.pxi"
@@ -678,47 +679,29 @@ def thread_host():
     return cc_pool_host()
 
 
-def set_depthwise_positions(Py_ssize_t positions):
-    """The most positions of depthwise layers whose lanes run along channels; for the tests."""
-    global depthwise_positions
-    depthwise_positions = positions
+cdef Py_ssize_t *tunable(str name) except NULL:
+    if name == "depthwise_positions":
+        return &depthwise_positions
+    if name == "few_input_positions":
+        return &few_input_positions
+    if name == "few_positions":
+        return &few_positions
+    if name == "few_weight_positions":
+        return &few_weight_positions
+    if name == "living_gain":
+        return &living_gain
+    if name == "serial_products":
+        return &serial_products
+    if name == "subnormal_scratch":
+        return &subnormal_scratch
+    raise ValueError(f"nothing to tune is named {name!r}")
 
 
-def set_serial_products(Py_ssize_t products):
-    """Calls with less work than this stay in their thread; the tests set it to 0."""
-    global serial_products
-    serial_products = products
-
-
-def enable_few_positions(bint enabled):
-    """Whether the nests for few positions may be chosen; the tests compare bits without them."""
-    global few_positions_enabled
-    few_positions_enabled = enabled
-
-
-def fill_scratch(bint subnormal):
-    """Whether scratch begins with subnormal numbers, that the tests see what is read unset."""
-    global subnormal_scratch
-    subnormal_scratch = subnormal
-
-
-def set_few_positions(Py_ssize_t positions):
-    """Sums over no more positions than this are for few_positions.pxi; returns the number before.
-
-    The tests set it to 0, and to what no call has.
-    """
-    global few_positions_most
-    before = few_positions_most
-    few_positions_most = positions
-    return before
-
-
-def set_few_input_positions(Py_ssize_t positions):
-    """few_positions_input takes signals of dy up to so long, where it can: the tests set it to 0,
-    or to many. What it was before."""
-    global few_input_positions
-    before = few_input_positions
-    few_input_positions = positions
+def tune(name, Py_ssize_t value):
+    """Set what tuning.pxi has not as a constant, for the tests; what it was before."""
+    cdef Py_ssize_t *number = tunable(name)
+    before = number[0]
+    number[0] = value
     return before
 
 

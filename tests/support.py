@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from itertools import product
 from math import sqrt
 from pathlib import Path
@@ -27,6 +28,18 @@ needs_native = pytest.mark.skipif(_backend.core is None, reason="the extension i
 #: Said to examples, since the fallback to the reference warns on its own, and -W error is wanted.
 BACKEND = cconv1d.show_config("dicts")["backend"]
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+@contextmanager
+def tuned(**numbers):
+    """With numbers of src/nest/tuning.pxi that are not constants. All threads read them."""
+    core = _backend.core
+    before = {name: core.tune(name, value) for name, value in numbers.items()}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            core.tune(name, value)
 
 
 def example(name, folder, *arguments, warnings="error", timeout=300):

@@ -18,6 +18,7 @@ from support import (
     integers,
     reference_maps,
     seeds,
+    tuned,
 )
 from test_kernels import LARGE, kernel_maps
 
@@ -174,13 +175,8 @@ def test_any_layout_of_the_arrays(native, layout, case, seed, dtype):
 def test_samples_and_threads(native, case, seed, dtype, threads):
     arrays = x, w, b, dy = normal(case, seed, dtype)
     results = everything(case, *arrays)
-    core = _backend.core
-    core.set_serial_products(0)
-    try:
-        with cconv1d.num_threads(threads):
-            same_bits(everything(case, *arrays), results)
-    finally:
-        core.set_serial_products(1024 * 1024)
+    with tuned(serial_products=0), cconv1d.num_threads(threads):
+        same_bits(everything(case, *arrays), results)
     for n in range(len(x)):
         same(conv1d(x[n], w, b, **case.options), results[0][n])
         same(conv1d_backward_input(dy[n], w, case.length, **case.options), results[1][n])

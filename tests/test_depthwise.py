@@ -5,17 +5,15 @@ Which nest computes must not show, but by the order of the sums of a gradient of
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import LAYOUTS, REAL, WRITEABLE, Case, assert_accurate, reference_maps, seeds
+from support import LAYOUTS, REAL, WRITEABLE, Case, assert_accurate, reference_maps, seeds, tuned
 from test_kernels import fused, integral, kernel_maps
 
 import cconv1d
-from cconv1d import PreparedConv1d, _backend, conv1d, conv1d_backward
+from cconv1d import PreparedConv1d, conv1d, conv1d_backward
 from cconv1d._geometry import PADDING_MODES
 
 same = np.testing.assert_array_equal
@@ -26,15 +24,9 @@ FEW, FEW_LAST, FEW_ALONE = 192, 32, 40
 LEAST = 16
 
 
-@contextmanager
 def at_most(outputs):
     """The depthwise nests take so many outputs."""
-    core = _backend.core
-    core.set_depthwise_positions(outputs)
-    try:
-        yield
-    finally:
-        core.set_depthwise_positions(FEW)
+    return tuned(depthwise_positions=outputs)
 
 
 def layer(batch, channels, length, taps, stride=1, padding=0, dilation=1, mode="zeros"):
@@ -177,15 +169,10 @@ def test_threads_samples_and_prepared_weights(native, case, layout, dtype):
         )
 
     expected = every()
-    core = _backend.core
     for threads in (2, 7):
-        core.set_serial_products(0)
-        try:
-            with cconv1d.num_threads(threads):
-                for a, e in zip(every(), expected, strict=True):
-                    assert a.tobytes() == e.tobytes()
-        finally:
-            core.set_serial_products(1024 * 1024)
+        with tuned(serial_products=0), cconv1d.num_threads(threads):
+            for a, e in zip(every(), expected, strict=True):
+                assert a.tobytes() == e.tobytes()
     for a, e in zip(expected[:4], expected[4:], strict=True):
         assert a.tobytes() == e.tobytes()
     with at_most(0):

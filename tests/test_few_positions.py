@@ -1,32 +1,31 @@
-"""forward over few positions: the bits of the nests that could sum the same terms."""
+"""forward over few positions or long padding: the bits of the nests that sum the same terms."""
 
 from __future__ import annotations
-
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import Case, cases, needs_native, seeds
+from support import Case, cases, needs_native, seeds, tuned
 
 import cconv1d
-from cconv1d import PreparedConv1d, _backend, conv1d
+from cconv1d import PreparedConv1d, conv1d
 
 pytestmark = [needs_native, pytest.mark.thread_unsafe]  # all threads read what is set
 
-NEVER, ALWAYS = 0, 2**20  # positions up to which the nest is taken
+#: What has a nest compute all that it can, and what leaves it to panels: see src/nest/tuning.pxi.
+PANELS = {"few_positions": 0, "living_gain": 2**30, "depthwise_positions": 0}
+NESTS = {
+    "few_positions": PANELS | {"few_positions": 2**20},
+    "living_taps": PANELS | {"living_gain": 0},
+}
 DTYPES = ("f", "d", "e", "F", "D")
 LAYOUTS = ("NCL", "NLC")
 
 
-@contextmanager
-def few(positions):
-    before = _backend.core.set_few_positions(positions)
-    try:
-        yield
-    finally:
-        _backend.core.set_few_positions(before)
+@pytest.fixture(params=NESTS)
+def nest(request):
+    return NESTS[request.param]
 
 
 def operands(case, dtype, layout, seed=0):
@@ -43,13 +42,13 @@ def operands(case, dtype, layout, seed=0):
     return np.ascontiguousarray(x.swapaxes(1, 2)) if layout == "NLC" else x, w, b
 
 
-def same_bits(case, dtype, layout, arrays, **other):
-    """The result over few positions, after a comparison with that of the other nests."""
+def same_bits(nest, case, dtype, layout, arrays, **other):
+    """The result of a nest, after a comparison with that of panels."""
     x, w, b = arrays
     options = {**case.options, "layout": layout}
-    with few(NEVER):
+    with tuned(**PANELS):
         expected = conv1d(x, w, b, **options, **other)
-    with few(ALWAYS):
+    with tuned(**nest):
         y = conv1d(x, w, b, **options, **other)
     assert y.tobytes() == expected.tobytes()
     return y
@@ -85,18 +84,31 @@ SIZES = {
     "taps that meet nothing": case(taps=64, length=9, padding=230, dilation=7, outs=40),
     "all but few taps meet nothing": case(1, 2, 30, 20, 5, 128, 1, 508, 8),
     "positions that meet nothing": case(taps=3, length=4, padding=20, stride=3),
+    **{
+        f"{n} positions, long padding": case(1, 1, 5, 9, 8, n + 8, 1, n)
+        for n in (31, 32, 33, 65, 97)
+    },
+    **{f"{n} outputs, long padding": case(1, 2, 40, n, 8, 20, 1, 19) for n in (2, 3, 4, 7, 12, 13)},
+    **{f"{n} signals, long padding": case(n, 1, 5, 9, 6, 40, 1, 37) for n in (2, 5, 6, 7, 33)},
+    **{
+        f"dilation of {n}, long padding": case(1, 1, 9, 9, 30, 9, 1, 4 * n, n)
+        for n in (255, 256, 257)
+    },
+    "stride that divides the dilation, long padding": case(2, 1, 20, 9, 30, 150, 2, 590, 8),
+    "many terms, long padding": case(1, 1, 300, 5, 30, 70, 1, 60),
+    "one channel a group, long padding": case(2, 33, 1, 1, 30, 70, 1, 400, 12),
     "taps far apart": case(taps=3, length=1000, dilation=400, channels=200),
     "many samples": case(batch=3, channels=20, taps=9, stride=8, length=3000),
 }
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_sizes(native, size):
+def test_sizes(native, nest, size):
     for dtype in DTYPES:
         for layout in LAYOUTS:
             arrays = operands(SIZES[size], dtype, layout)
-            same_bits(SIZES[size], dtype, layout, arrays)
-            same_bits(SIZES[size], dtype, layout, (*arrays[:2], None))
+            same_bits(nest, SIZES[size], dtype, layout, arrays)
+            same_bits(nest, SIZES[size], dtype, layout, (*arrays[:2], None))
 
 
 def moved(array, draw):
@@ -123,55 +135,59 @@ def moved(array, draw):
     layout=st.sampled_from(LAYOUTS),
     seed=seeds,
 )
-def test_any_geometry(native, case, dtype, layout, seed):
+def test_any_geometry(native, nest, case, dtype, layout, seed):
     """Arrays with any strides, and results into such: in every padding mode."""
     arrays = operands(case, dtype, layout, seed)
-    y = same_bits(case, dtype, layout, arrays)
+    y = same_bits(nest, case, dtype, layout, arrays)
     draw = np.random.default_rng(seed)
     out = moved(y, draw)
     if not out.flags.writeable:
         out = np.empty(y.shape, y.dtype, "F")
     out[...] = 0
-    with few(ALWAYS):
+    with tuned(**nest):
         conv1d(*(moved(array, draw) for array in arrays), **case.options, layout=layout, out=out)
     assert out.tobytes() == y.tobytes()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("size", SIZES)
-def test_prepared(native, size, layout):
+def test_prepared(native, nest, size, layout):
     """Weights packed along lanes are read in place; those of half precision are not packed so."""
     for dtype in ("f", "d", "e", "F"):
         x, w, b = operands(SIZES[size], dtype, layout)
-        y = same_bits(SIZES[size], dtype, layout, (x, w, b))
+        y = same_bits(nest, SIZES[size], dtype, layout, (x, w, b))
         layer = PreparedConv1d(w, b, **SIZES[size].options, layout=layout)
-        for positions in (NEVER, ALWAYS):
-            with few(positions):
+        for numbers in (PANELS, nest):
+            with tuned(**numbers):
                 assert layer(x).tobytes() == y.tobytes()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
-def test_threads(native, threads):
+def test_threads(native, nest, threads):
     """Parts of the channels, of the groups, of the positions."""
-    _backend.core.set_serial_products(0)
-    try:
-        for size in ("2 signals of 7", "65 outputs of 3 groups", "300 positions, long", "513 taps"):
+    with tuned(serial_products=0):
+        for size in (
+            "2 signals of 7",
+            "65 outputs of 3 groups",
+            "300 positions, long",
+            "513 taps",
+            "33 signals, long padding",
+            "many terms, long padding",
+        ):
             for dtype in ("f", "D"):
                 arrays = operands(SIZES[size], dtype, "NCL")
                 with cconv1d.num_threads(1):
-                    alone = same_bits(SIZES[size], dtype, "NCL", arrays)
+                    alone = same_bits(nest, SIZES[size], dtype, "NCL", arrays)
                 with cconv1d.num_threads(threads):
-                    y = same_bits(SIZES[size], dtype, "NCL", arrays)
+                    y = same_bits(nest, SIZES[size], dtype, "NCL", arrays)
                 assert y.tobytes() == alone.tobytes()
-    finally:
-        _backend.core.set_serial_products(1024 * 1024)
 
 
-def test_levels_that_fuse(each_native):
+def test_levels_that_fuse(each_native, nest):
     """The same bits at all of them."""
     for size, sizes in SIZES.items():
         arrays = operands(sizes, "f", "NCL")
-        with few(ALWAYS):
+        with tuned(**nest):
             results = each_native(lambda: conv1d(*arrays, **sizes.options).tobytes())  # noqa: B023
         results.pop("native-baseline", None)
         assert len(set(results.values())) <= 1, size
@@ -179,17 +195,22 @@ def test_levels_that_fuse(each_native):
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_zero_padding(native, number, layout):
+def test_zero_padding(native, nest, number, layout):
     """A weight that is not finite reaches the outputs where its tap meets a sample, no other."""
-    for size in ("9 outputs", "stride and dilation", "taps that meet nothing"):
+    for size in (
+        "9 outputs",
+        "stride and dilation",
+        "taps that meet nothing",
+        "33 positions, long padding",
+    ):
         sizes = SIZES[size]
         x, w, b = operands(sizes, "f", layout)
         for tap in (0, sizes.taps // 2, sizes.taps - 1):
             spoiled = w.copy()
             spoiled[3, 1, tap] = number
-            with few(NEVER):
+            with tuned(**PANELS):
                 expected = conv1d(x, spoiled, b, **sizes.options, layout=layout)
-            with few(ALWAYS):
+            with tuned(**nest):
                 y = conv1d(x, spoiled, b, **sizes.options, layout=layout)
             if native == "native-baseline":  # what is computed again is fused there, too
                 np.testing.assert_allclose(y, expected, 1e-4, 1e-5)

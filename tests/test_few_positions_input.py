@@ -1,11 +1,10 @@
 """backward_input over few positions, and transposed convolutions: the bits of the other nests.
 
-`set_few_input_positions` turns the nest off, or has it compute all that it can.
+`few_input_positions` turns the nest off, or has it compute all that it can.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,12 +22,12 @@ from support import (
     needs_native,
     reference_maps,
     seeds,
+    tuned,
 )
 
 import cconv1d
 from cconv1d import (
     PreparedConv1d,
-    _backend,
     conv1d_backward_input,
     conv_transpose1d,
     conv_transpose1d_output_length,
@@ -39,20 +38,11 @@ ALWAYS = 10**9
 DTYPES = ("f", "d", "F", "D", "e")
 
 
-@contextmanager
-def few_positions(most):
-    before = _backend.core.set_few_input_positions(most)
-    try:
-        yield
-    finally:
-        _backend.core.set_few_input_positions(before)
-
-
 def both(function, *arrays, **options):
     """What it returns without the nest, and with it."""
-    with few_positions(0):
+    with tuned(few_input_positions=0):
         without = function(*arrays, **options)
-    with few_positions(ALWAYS):
+    with tuned(few_input_positions=ALWAYS):
         return without, function(*arrays, **options)
 
 
@@ -165,7 +155,7 @@ def test_memory_layouts(native, case, seed, layout, dtype):
     dy, w = normal(dy, dtype, seed), normal(w, dtype, seed + 1)
     moved = [LAYOUTS[layout](array) for array in (dy, w)]
     fenced = [between_nans(array) for array in (dy, w)]
-    with few_positions(ALWAYS):
+    with tuned(few_input_positions=ALWAYS):
         expected = conv1d_backward_input(dy, w, case.length, **case.options)
         for arrays in (moved, fenced):
             same_bits(conv1d_backward_input(*arrays, case.length, **case.options), expected)
@@ -226,19 +216,14 @@ def test_transposed_convolutions(native, t, dtype):
 def test_threads_and_samples(native, name, threads):
     case = CASES[name]
     _, w, _, dy = (normal(shape, "f") for shape in case.shapes())
-    core = _backend.core
 
     def call(dy):
         return conv1d_backward_input(dy, w, case.length, **case.options)
 
-    with few_positions(ALWAYS):
+    with tuned(few_input_positions=ALWAYS):
         expected = call(dy)
-        core.set_serial_products(0)
-        try:
-            with cconv1d.num_threads(threads):
-                same_bits(call(dy), expected)
-        finally:
-            core.set_serial_products(1024 * 1024)
+        with tuned(serial_products=0), cconv1d.num_threads(threads):
+            same_bits(call(dy), expected)
         for n in range(len(dy)):
             same_bits(call(dy[n]), expected[n])
 

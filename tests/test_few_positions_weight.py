@@ -14,6 +14,7 @@ from support import (
     between_nans,
     needs_native,
     reference_maps,
+    tuned,
     wider,
 )
 from test_kernels import fused
@@ -117,9 +118,8 @@ def exact(case, x, dy, dtype):
 @pytest.fixture
 def eager():
     """Every call is shared out, however small."""
-    _backend.core.set_serial_products(0)
-    yield
-    _backend.core.set_serial_products(1024 * 1024)
+    with tuned(serial_products=0):
+        yield
 
 
 @pytest.fixture
@@ -127,11 +127,8 @@ def many():
     """A function that calls its argument with positions never few."""
 
     def call(function):
-        _backend.core.enable_few_positions(False)
-        try:
+        with tuned(few_weight_positions=0):
             return function()
-        finally:
-            _backend.core.enable_few_positions(True)
 
     return call
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import BORDER, LAYOUTS, Case, between_nans, cases, seeds
+from support import BORDER, LAYOUTS, Case, between_nans, cases, seeds, tuned
 
 import cconv1d
 from cconv1d import Gradients
@@ -212,14 +212,10 @@ def test_bits_do_not_depend_on_levels(case, dtype, each_native):
 def test_bits_do_not_depend_on_threads(case, native):
     arrays = numbers(case, np.dtype("f"))
     results = []
-    core = cconv1d._backend.core
-    core.set_serial_products(0)
-    try:
+    with tuned(serial_products=0):
         for threads in (1, 2, 7):
             with cconv1d.num_threads(threads):
                 results.append(maps(case, *arrays))
-    finally:
-        core.set_serial_products(1024 * 1024)
     assert_same_bits(results[1], results[0])
     assert_same_bits(results[2], results[0])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import LAYOUTS, MAPS, Case, cases, seeds
+from support import LAYOUTS, MAPS, Case, cases, seeds, tuned
 from test_kernels import LARGE, kernel_maps, planted
 
 import cconv1d
@@ -167,15 +167,10 @@ def test_samples_and_threads(native, half, case, seed, threads):
     x, w, b, dy = case.normal(seed, half)
     y = conv1d(x, w, b, **case.options)
     grads = conv1d_backward(dy, x, w, **case.options)
-    core = _backend.core
-    core.set_serial_products(0)
-    try:
-        with cconv1d.num_threads(threads):
-            same(bits(conv1d(x, w, b, **case.options)), bits(y))
-            for a, e in zip(conv1d_backward(dy, x, w, **case.options), grads, strict=True):
-                same(bits(a), bits(e))
-    finally:
-        core.set_serial_products(1024 * 1024)
+    with tuned(serial_products=0), cconv1d.num_threads(threads):
+        same(bits(conv1d(x, w, b, **case.options)), bits(y))
+        for a, e in zip(conv1d_backward(dy, x, w, **case.options), grads, strict=True):
+            same(bits(a), bits(e))
     for n in range(len(x)):
         same(bits(conv1d(x[n], w, b, **case.options)), bits(y[n]))
         dx = conv1d_backward_input(dy[n], w, case.length, **case.options)

@@ -7,12 +7,11 @@ import tracemalloc
 import numpy as np
 import pytest
 from hypothesis import given
-from support import LAYOUTS, Case, as_tuple, cases, every_function, integers, seeds
+from support import LAYOUTS, Case, as_tuple, cases, every_function, integers, seeds, tuned
 from test_refusals import assert_refused
 
 import cconv1d
 from cconv1d import (
-    _backend,
     conv1d,
     conv1d_backward,
     conv1d_backward_input,
@@ -92,14 +91,9 @@ def test_each_sample_has_the_bits_that_it_has_alone(native, case, seed):
 
 @given(case=cases(work=2**14).filter(lambda case: case.batch), seed=seeds)
 def test_bits_of_several_threads(native, case, seed):
-    core = _backend.core
     four = with_weights(case, case.normal(seed, np.float32), seed)
-    core.set_serial_products(0)
-    try:
-        with cconv1d.num_threads(3):
-            check_bits(case, four)
-    finally:
-        core.set_serial_products(1024 * 1024)
+    with tuned(serial_products=0), cconv1d.num_threads(3):
+        check_bits(case, four)
 
 
 @pytest.mark.parametrize("layout", ["NCL", "NLC"])

@@ -57,6 +57,20 @@ def test_bfloat16(backend):
         same(layer.backward(dy, x, needs=(True, False, False)).input, expected)
 
 
+@pytest.mark.parametrize("layout", ["NCL", "NLC"])
+@pytest.mark.parametrize("groups", [15, 16, 33, 70])
+@pytest.mark.parametrize(("stride", "dilation"), [(400, 3), (401, 700), (1, 999), (3, 7)])
+def test_depthwise_layers_of_few_results(backend, groups, layout, stride, dilation):
+    """Their weights are packed as lanes of one group, which only some of the nests read."""
+    _, w, b, _ = Case(1, groups, 1, 1, 3, 3, 1, 0, 1).normal(0, "float32")
+    for batch, length in ((1, 2000), (3, 2000), (1, 1025), (2, 40)):
+        if length > 2 * dilation:
+            x = np.random.default_rng(1).standard_normal((batch, groups, length)).astype("f")
+            options = {"stride": stride, "dilation": dilation, "groups": groups, "layout": layout}
+            layer = PreparedConv1d(w, b, **options)
+            same(layer(swap(x, layout)), conv1d(swap(x, layout), w, b, **options))
+
+
 def test_large_weights_that_are_packed_by_several_threads(native):
     """So many that the pool packs them, in two levels of blocks, with any number of threads."""
     case = Case(1, 2, 70, 150, 9, 5, 1, 2, 1)

@@ -17,10 +17,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import FUZZ, cases, needs_native, seeds
+from support import FUZZ, cases, needs_native, seeds, tuned
 
 import cconv1d
-from cconv1d import _backend
 
 HERE = Path(__file__).parent
 DTYPES = [np.dtype(char) for char in "fdFDe"]
@@ -43,13 +42,10 @@ def flags(compiler, tmp_path_factory):
 
 def meets_subnormal(flags, function, *args, **options):
     """Whether a call computes with a subnormal number, if all of its scratch begins as such."""
-    _backend.core.fill_scratch(True)
-    flags.forget()
-    try:
+    with tuned(subnormal_scratch=True):
+        flags.forget()
         function(*args, **options)
         return bool(flags.has_met_subnormal())
-    finally:
-        _backend.core.fill_scratch(False)
 
 
 def ordinary(rng, shape, dtype):

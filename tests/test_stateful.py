@@ -15,7 +15,7 @@ from conftest import BACKENDS, selected
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support import READABLE
+from support import READABLE, tuned
 
 import cconv1d
 from cconv1d import _backend
@@ -117,8 +117,7 @@ class Calls(RuleBasedStateMachine):
         self.backend.enter_context(selected(name))
         self.calls.clear()  # some take the reference forever
         if _backend.core is not None and shared:  # however small the work is
-            self.backend.callback(_backend.core.set_serial_products, 1024 * 1024)
-            _backend.core.set_serial_products(0)
+            self.backend.enter_context(tuned(serial_products=0))
 
     @invariant()
     def the_number_of_threads_is_what_was_said(self):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import REAL, Case, cases, needs_native, python, seeds
+from support import REAL, Case, cases, needs_native, python, seeds, tuned
 
 import cconv1d
 from cconv1d import _backend, conv1d, conv1d_backward
@@ -29,10 +29,8 @@ COUNTS = (1, 2, 3, 7)
 @pytest.fixture
 def eager(native):
     """Every call is shared out, however small."""
-    core = _backend.core
-    core.set_serial_products(0)
-    yield
-    core.set_serial_products(1024 * 1024)
+    with tuned(serial_products=0):
+        yield
 
 
 def maps(x, w, b, dy, g, groups):

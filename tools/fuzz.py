@@ -43,7 +43,7 @@ def fuzz(arguments: list[str]) -> None:
         import cconv1d
     from calls import a_call, a_target
 
-    cconv1d._backend.core.set_serial_products(0)  # small calls go to the pool, too
+    cconv1d._backend.core.tune("serial_products", 0)  # small calls go to the pool, too
     isas = cconv1d._backend.core.available_isas()
 
     def one(data: bytes) -> None:

@@ -15,6 +15,13 @@ cdef inline Py_ssize_t tiled_positions(
     return min(alone, rounded(signals * (positions + halo), sum.width))
 
 
+cdef double panel_cost(const Sum *sum, Py_ssize_t signals, Py_ssize_t outputs) noexcept nogil:
+    """What panels take, in products for each channel of samples and of results: as living_cost."""
+    cdef const Geometry *g = sum.g
+    cdef double copied = g.residues * (COPIED_ROW + outputs) + g.taps * g.step
+    return g.taps * <double> tiled_positions(sum, signals, outputs) + signals * copied / sum.outs
+
+
 cdef Py_ssize_t few_outs_positions(const Sum *sum, const View *out) noexcept nogil:
     """The positions up to which few_positions.pxi is faster, if most of its lanes have no channel.
 
@@ -46,7 +53,7 @@ cdef bint has_few_positions(
     beyond the ends. Complex weights have to lie in long rows, or to load them takes too long.
     """
     cdef Py_ssize_t positions = out.shape[0] * out.shape[2], lanes = sum.tiles.gemm_lanes
-    cdef Py_ssize_t limit = few_positions_most
+    cdef Py_ssize_t limit = few_positions
     cdef bint overlapped = sum.g.taps > sum.g.stride > 1
     cdef bint short_signals = out.shape[0] > 1 and out.shape[2] < sum.width
     if sum.transposed or sum.ordered:
@@ -113,6 +120,9 @@ cdef bint sum_terms(
     cdef Depthwise few_depthwise
     cdef ChannelsLast last
     cdef FewPositions few
+    cdef LivingTaps living
+    cdef bint few_results
+    cdef double other  # products
     cdef FewInput few_input
     cdef Py_ssize_t outputs = depthwise_positions
     cdef bint few_samples = True
@@ -132,9 +142,18 @@ cdef bint sum_terms(
     if (suits_depthwise(&sum) and few_samples and are_few(x, y, outputs)
             and plan_depthwise(&few_depthwise, &sum, &padded, w, out, size)):
         return depthwise(&few_depthwise, w, bias)
-    if (has_few_positions(&sum, w, out, size)
-            and plan_few_positions(&few, &sum, &padded, w, out, size)):
-        return few_positions(&few, &sum, bias)
+    few_results = (has_few_positions(&sum, w, out, size)
+                   and plan_few_positions(&few, &sum, &padded, w, out, size))
+    if few_results:
+        other = (few.living * <double> (out.shape[0] * out.shape[2])
+                 * (few.blocks * few.width) / sum.outs)
+    else:
+        other = panel_cost(&sum, out.shape[0], out.shape[2])
+    if ((packed_for(w, &sum) != NULL or not few_results)
+            and plan_living_taps(&living, &sum, &padded, w, out, size, other)):
+        return sum_living_taps(&living, w, bias)
+    if few_results:
+        return sum_few(&few, &sum, bias)
     if (has_few_input_positions(&sum, &padded, w, out)
             and plan_few_input(&few_input, &sum, &padded, w, out, bias, size)):
         return few_positions_input(&few_input, &sum, &padded, bias)
@@ -148,8 +167,8 @@ cdef bint takes_few_positions(
 ) noexcept nogil:
     """Whether few_positions_weight computes a gradient. The shape decides, as the order of the sums
     depends on it: see tuning.pxi for what was measured."""
-    cdef Py_ssize_t rows, channels, terms, few = FEW_WEIGHT_POSITIONS, longest = SHORT_SAMPLE
-    if not few_positions_enabled or dw.shape[0] == 0 or dw.shape[1] == 0:
+    cdef Py_ssize_t rows, channels, terms, few = few_weight_positions, longest = SHORT_SAMPLE
+    if few == 0 or dw.shape[0] == 0 or dw.shape[1] == 0:
         return False
     if dy.shape[0] == 0 or g.output_length <= 0:
         return False

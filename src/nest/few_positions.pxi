@@ -222,6 +222,10 @@ cdef void load_weights(
     cdef real *buffer
     if job.packed != NULL:
         while piece < end:
+            if piece + 1 < end:
+                cc_prefetch(<const char *> (<const real *> job.packed + job.lanes * (
+                    (group * job.blocks + block) * job.terms + piece[1].channel * job.g.taps
+                    + piece[1].tap)), piece[1].count * job.lanes * sizeof(real))
             memcpy(weights, <const real *> job.packed + job.lanes * (
                        (group * job.blocks + block) * job.terms + piece.channel * job.g.taps
                        + piece.tap), piece.count * job.lanes * sizeof(real))
@@ -494,7 +498,10 @@ cdef bint plan_few_positions(
     job.last_block = ((job.channels - 1) * g.taps + last) // CC_BLOCK
     job.tiles = sum.tiles
     lay_along_lanes(&along_lanes)
-    kept = packed_for(w, &along_lanes)
+    # groups of one channel are packed as lanes of one group, which is another nest's
+    kept = NULL
+    if not along_lanes.depthwise:
+        kept = packed_for(w, &along_lanes)
     job.packed = NULL if kept == NULL else <void *> kept.numbers  # which are only read
     if kept == NULL and sum.tiles.narrower != NULL and sum.outs <= sum.tiles.narrower.gemm_lanes:
         job.tiles = sum.tiles.narrower
@@ -575,7 +582,7 @@ cdef void load_group_biases(const FewPositions *job, const View *bias, real *bia
                            biases + group * job.blocks * job.lanes + row)
 
 
-cdef bint few_positions(
+cdef bint sum_few(
     FewPositions *job, const Sum *sum, const View *bias
 ) noexcept nogil:
     """A planned job; false if memory ran out, with nothing stored."""

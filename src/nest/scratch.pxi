@@ -29,7 +29,7 @@ cdef inline void *carve(uintptr_t *next, Py_ssize_t size) noexcept nogil:
 
 
 # What scratch is filled with before it is used, which only the tests ask for.
-cdef bint subnormal_scratch = False
+cdef Py_ssize_t subnormal_scratch = False
 
 
 cdef void fill_subnormal(void *memory, uintptr_t size) noexcept nogil:

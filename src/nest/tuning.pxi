@@ -70,14 +70,11 @@ cdef enum: WORTH_COPYING = 12, COPY_BYTES = 32
 
 # --- few positions ---
 
-# Whether the nests for few positions may be chosen. Not a constant, because the tests compare their
-# bits with those of the nests that compute without them.
-cdef bint few_positions_enabled = True
 # Positions up to which weights are read as they lie, where all lanes have a channel: measured
 # against panels, 64 to 512 channels and taps from 1 to 400 take 1/4 to 1/2 of the time at 1 to 8
 # positions, 2/3 at 16 to 32, as much between 128 and 256. Not a constant, because the tests set it.
 cdef enum: FEW_POSITIONS = 128
-cdef Py_ssize_t few_positions_most = FEW_POSITIONS
+cdef Py_ssize_t few_positions = FEW_POSITIONS
 # Fewer channels of a group than this leave most lanes idle: see FEW_OUTS_POSITIONS; fewer terms are
 # for half of the positions; no more weights are packed in next to no time; taps of complex weights.
 cdef enum: FEW_POSITIONS_OUTS = 8, FEW_POSITIONS_TERMS = 64
@@ -98,6 +95,16 @@ cdef enum: PART_POSITIONS = 12
 cdef enum: ROW_SAMPLES = 64
 # Samples of a row for each that a tap meets, from which on positions have rows of their own.
 cdef enum: WASTED_SAMPLES = 4
+
+# --- padding that most taps meet ---
+
+# Products that another nest takes for each eight of living_taps.pxi, at least, and how many there
+# have to be in all. To copy a row takes as long as so many of them, and so does a strip beside its
+# sums. 250 random layers whose padding is long, packed and not, on Zen 5: .12 to .9 of the time for
+# a quarter of them, two above 1.1. The first is not a constant, because the tests set it to 0, that
+# all is computed so that can be, or so high that nothing is.
+cdef enum: LIVING_LEAST = 128 * 1024, COPIED_ROW = 1000, LIVING_STRIP = 4000
+cdef Py_ssize_t living_gain = 10
 
 # --- depthwise layers with few positions ---
 
@@ -167,6 +174,8 @@ cdef enum: FOLD_POSITIONS = 2048
 # is narrower than NARROW_SIDE (.8 to .95 with 256, 1.2 to 1.3 with 128), and over dw_dot where the
 # stride is 1 (.75 to .9 with 256, 1.2 with 128).
 cdef enum: FEW_WEIGHT_POSITIONS = 256, NARROW_SIDE = 48
+# Not a constant, because the tests set it to 0, to have the other nests' bits.
+cdef Py_ssize_t few_weight_positions = FEW_WEIGHT_POSITIONS
 # Samples with so few positions each, however many samples, because dw_outer packs panels for each:
 # 1.2 to 2.4 times as fast (4 to 32 positions), .9 with 64. dw_dot folds its lanes besides: 1.1 with
 # 64 and .5 with 128 where the stride is 1, 1.4 to 30 up to 128 with a stride.

@@ -1,0 +1,383 @@
+# forward where most taps meet padding: lanes along positions, terms that meet no sample left out.
+#
+#     out[n, row, m] = bias[row] + Σ w[t][row] · panel[offset[t] + lane of (n, m)]
+#                                  over the terms t whose tap meets a sample in the strip of m
+#
+# Takes  a planned Sum, Views with any strides and formats, packed weights or weights to be packed,
+#        a bias.
+# Gives  the results; false if memory ran out.
+#
+# Where a kernel is longer than a signal, or its padding is, a few positions meet few of its taps,
+# which lie side by side. So positions are taken a strip at a time: no longer than a tile is wide,
+# or several signals' that are shorter. Of each channel the taps from `first` to `last` are copied,
+# samples and weights; those of a block of terms are a chain that ends where it does in other nests.
+#
+# Loops, outermost first: chunks of the pool (part of the rows, strip of positions, some signals,
+# group); spans of terms, whose samples are copied; blocks of rows; blocks of terms; tiles.
+
+cdef struct LivingTaps:
+    # A job for the pool.
+    const Sum *sum
+    View array, out
+    Py_ssize_t size             # of a number, in bytes
+    Py_ssize_t run, runs        # positions of a signal in a strip, such strips of a signal
+    Py_ssize_t signals          # in a strip
+    Py_ssize_t lanes            # of a strip, whole tiles of every block of rows
+    Py_ssize_t taps, most_taps  # of all strips of a signal together, and of one at most
+    Py_ssize_t parts            # of the blocks of rows
+    Py_ssize_t span             # terms in a span, whole blocks
+    Py_ssize_t row              # numbers of the panel from a row to the next
+    Py_ssize_t rows             # of a panel
+    bint shared                 # the taps of a channel share a row
+    bint prepacked, biased
+    int threads
+    void *packed                # [group][block of rows][term][row of the block]
+    void *biases                # [group][row]
+    uintptr_t workers           # the threads' own scratch
+    Py_ssize_t worker_size
+
+
+cdef struct LivingScratch:
+    # What a thread has for itself.
+    void *panel       # [channel or term][lane]
+    void *weights     # [term of a block][row of a block]
+    void *sums        # [row of a part][lane]
+    int32_t *offset   # [block of a span][term]
+    Piece *pieces
+    Block *blocks     # of terms, of a span
+
+
+cdef struct Taps:
+    # Those that meet a sample at some position of a strip, or at most as many.
+    Py_ssize_t first, last
+
+
+cdef inline Taps living_taps_of(
+    const Geometry *g, Py_ssize_t length, Py_ssize_t position, Py_ssize_t positions
+) noexcept nogil:
+    cdef Taps taps
+    cdef Py_ssize_t before = g.pad_left - (position + positions - 1) * g.stride
+    cdef Py_ssize_t behind = length + g.pad_left - position * g.stride
+    taps.first = min(max(ceiling(before, g.dilation), 0), g.taps)
+    taps.last = max(min(ceiling(behind, g.dilation), g.taps), taps.first)
+    return taps
+
+
+cdef uintptr_t carve_own_living(
+    const LivingTaps *job, LivingScratch *own, uintptr_t next
+) noexcept nogil:
+    cdef Py_ssize_t blocks = (job.sum.rows[0].blocks + job.parts - 1) // job.parts
+    own.panel = carve(&next, job.rows * job.row * job.size)
+    own.weights = carve(&next, CC_BLOCK * job.sum.tiles.correlate_rows * job.size)
+    own.sums = carve(&next, blocks * job.sum.tiles.correlate_rows * job.lanes * job.size)
+    own.offset = <int32_t *> carve(&next, job.span * sizeof(int32_t))
+    own.pieces = <Piece *> carve(&next, job.span * sizeof(Piece))
+    own.blocks = <Block *> carve(&next, job.span // CC_BLOCK * sizeof(Block))
+    return next
+
+
+cdef uintptr_t carve_living(LivingTaps *job, uintptr_t next) noexcept nogil:
+    cdef LivingScratch own
+    job.packed = job.biases = NULL
+    if not job.prepacked:
+        job.packed = carve(&next, job.sum.size * job.size)
+    if job.biased:
+        job.biases = carve(&next, job.sum.groups * job.sum.outs * job.size)
+    job.workers, job.worker_size = next, carve_own_living(job, &own, 0)
+    return next + job.threads * job.worker_size
+
+
+cdef void list_living_terms(
+    const LivingTaps *job, LivingScratch *own, Taps taps, Py_ssize_t t0, Py_ssize_t t1
+) noexcept nogil:
+    """The blocks of a span of terms, their pieces, and where in the panel their samples are."""
+    cdef Py_ssize_t per_channel = job.sum.g.taps, step = job.sum.g.step, row = 0
+    cdef Py_ssize_t channel, tap, first, last, t, i, count
+    cdef Block *block
+    cdef Piece *piece = own.pieces
+    cdef int32_t *offset
+    for i in range((t1 - t0 + CC_BLOCK - 1) // CC_BLOCK):
+        own.blocks[i].terms = own.blocks[i].pieces = 0
+    for channel in range(t0 // per_channel, (t1 - 1) // per_channel + 1):
+        first = tap = max(taps.first, t0 - channel * per_channel)
+        last = min(taps.last, t1 - channel * per_channel)
+        while tap < last:
+            t = channel * per_channel + tap - t0
+            count = min(last - tap, CC_BLOCK - t % CC_BLOCK)
+            block = own.blocks + t // CC_BLOCK
+            offset = own.offset + t // CC_BLOCK * CC_BLOCK + block.terms
+            for i in range(count):
+                offset[i] = <int32_t> (row * job.row + (tap + i - first) * step if job.shared else
+                                       (row + tap + i - first) * job.row)
+            if block.pieces == 0:
+                block.first_piece = piece - own.pieces
+            piece.channel, piece.tap, piece.count = channel, tap, count
+            piece += 1
+            block.pieces += 1
+            block.terms += count
+            tap += count
+        if first < last:
+            row += 1 if job.shared else last - first
+
+
+cdef void copy_living_samples(
+    const LivingTaps *job, Taps taps, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t n,
+    Py_ssize_t signals, Py_ssize_t group, Py_ssize_t m0, Py_ssize_t run, real *panel
+) noexcept nogil:
+    """The samples that the terms of a span meet: see list_living_terms."""
+    cdef const Geometry *g = job.sum.g
+    cdef Py_ssize_t per_channel = g.taps, channel = t0 // per_channel, channels, first, last, tap, i
+    cdef Py_ssize_t sample, idle = job.lanes - signals * run, in_group = group * job.sum.channels
+    while channel * per_channel < t1:
+        first = max(taps.first, t0 - channel * per_channel)
+        last = min(taps.last, t1 - channel * per_channel)
+        channels = 1
+        if channel * per_channel >= t0:  # those of which the span has all taps
+            channels = max(t1 // per_channel - channel, 1)
+        sample = m0 * g.stride + first * g.dilation - g.pad_left
+        if first < last and job.shared:
+            copy_rows[real](&job.array, n, in_group + channel, channels, sample, g.stride,
+                            job.lanes + (last - 1 - first) * g.step, panel, job.row)
+            panel += channels * job.row
+        for i in range(channels if first < last and not job.shared else 0):
+            for tap in range(last - first):
+                copy_spans[real](&job.array, at(&job.array, n, in_group + channel + i, 0),
+                                 job.array.strides[0], signals, sample + tap * g.dilation,
+                                 g.stride, run, panel, run)
+                memset(panel + signals * run, 0, idle * sizeof(real))
+                panel += job.row
+        channel += channels
+
+
+cdef inline const real *living_weights(
+    const LivingTaps *job, const LivingScratch *own, const Block *block, const real *packed,
+    Py_ssize_t rows
+) noexcept nogil:
+    """[term][row] of those of a block: as they were packed, if they lie side by side."""
+    cdef const Piece *piece = own.pieces + block.first_piece
+    cdef real *weights = <real *> own.weights
+    cdef Py_ssize_t i
+    if block.pieces == 1:
+        return packed + (piece.channel * job.sum.g.taps + piece.tap) * rows
+    for i in range(block.pieces):
+        copy_numbers[real](weights, packed + (piece.channel * job.sum.g.taps + piece.tap) * rows,
+                           piece.count * rows)
+        weights += piece.count * rows
+        piece += 1
+    return <const real *> own.weights
+
+
+cdef void sum_strip(
+    const LivingTaps *job, const real *packed, const real *biases, Py_ssize_t chunk, int worker
+) noexcept nogil:
+    """A strip of positions of some signals, for a part of a group's rows."""
+    cdef const Sum *sum = job.sum
+    cdef const cc_tiles *tiles = sum.tiles
+    cdef const Rows *rows = &sum.rows[0]
+    cdef LivingScratch own
+    cdef Py_ssize_t part = chunk % job.parts
+    cdef Py_ssize_t m0 = chunk // job.parts % job.runs * job.run
+    cdef Py_ssize_t run = min(job.run, job.out.shape[2] - m0)
+    cdef Py_ssize_t n = chunk // (job.parts * job.runs * sum.groups) * job.signals
+    cdef Py_ssize_t signals = min(job.signals, job.out.shape[0] - n)
+    cdef Py_ssize_t group = chunk // (job.parts * job.runs) % sum.groups
+    cdef Py_ssize_t first_block = part * rows.blocks // job.parts
+    cdef Py_ssize_t last_block = (part + 1) * rows.blocks // job.parts
+    cdef Py_ssize_t first = first_row(rows, first_block), last = first_row(rows, last_block)
+    cdef Py_ssize_t t0, t1, i, block, row, tile_rows, m, width, last_term, signal
+    cdef Taps taps = living_taps_of(sum.g, job.array.shape[2], m0, run)
+    cdef const real *weights
+    cdef const real *bias
+    cdef const Block *terms
+    cdef real *sums
+    cdef bint resume = False
+    carve_own_living(job, &own, job.workers + worker * job.worker_size)
+    packed += group * sum.outs * sum.terms
+    if biases != NULL:
+        biases += group * sum.outs
+    sums = <real *> own.sums
+    if taps.first == taps.last:
+        for row in range(first, last):
+            for i in range(job.lanes):
+                sums[(row - first) * job.lanes + i] = biases[row] if biases != NULL else 0
+    last_term = (sum.channels - 1) * sum.g.taps + taps.last - 1
+    for t0 from 0 <= t0 < sum.terms by job.span:
+        if cc_pool_cancelled(worker):
+            return
+        if taps.first == taps.last:
+            break
+        t1 = min(t0 + job.span, sum.terms)
+        list_living_terms(job, &own, taps, t0, t1)
+        copy_living_samples[real](job, taps, t0, t1, n, signals, group, m0, run,
+                                  <real *> own.panel)
+        for block in range(first_block, last_block):
+            row = first_row(rows, block)
+            tile_rows = first_row(rows, block + 1) - row
+            width = tiles.correlate_width[tile_rows]
+            resume = t0 > taps.first
+            for i in range((t1 - t0 + CC_BLOCK - 1) // CC_BLOCK):
+                terms = own.blocks + i
+                if terms.terms == 0:
+                    continue
+                weights = living_weights[real](job, &own, terms, packed + row * sum.terms,
+                                               tile_rows)
+                bias = NULL
+                if biases != NULL and last_term < t0 + (i + 1) * CC_BLOCK:
+                    bias = biases + row
+                for m from 0 <= m < job.lanes by width:
+                    tiles.correlate[tile_rows](
+                        <real *> own.panel + m, own.offset + i * CC_BLOCK, terms.terms, weights,
+                        sums + (row - first) * job.lanes + m, job.lanes, bias, resume)
+                resume = True
+    for row in range(first, last):
+        for signal in range(signals):
+            store_row[real](&job.out, at(&job.out, n + signal, group * sum.outs + row, m0),
+                            job.out.strides[2], run,
+                            sums + (row - first) * job.lanes + signal * run)
+
+
+cdef void living_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
+    cdef const LivingTaps *job = <const LivingTaps *> context
+    if job.size == sizeof(float):
+        sum_strip[float](job, <const float *> job.packed, <const float *> job.biases, chunk, worker)
+    else:
+        sum_strip[double](job, <const double *> job.packed, <const double *> job.biases, chunk,
+                          worker)
+
+
+cdef void cut_positions(LivingTaps *job, Py_ssize_t run) noexcept nogil:
+    """Plan strips of `run` positions of a signal, and count the taps that they meet."""
+    cdef const Geometry *g = job.sum.g
+    cdef Py_ssize_t outputs = job.out.shape[2], position
+    cdef Taps taps
+    job.run, job.runs = run, (outputs + run - 1) // run
+    job.signals = min(max(job.lanes // run, 1), job.out.shape[0])
+    job.shared = job.signals == 1 and g.period == 1 and overlap(g)
+    job.most_taps = job.taps = 0
+    for position from 0 <= position < outputs by run:
+        taps = living_taps_of(g, job.array.shape[2], position, min(run, outputs - position))
+        job.taps += taps.last - taps.first
+        job.most_taps = max(job.most_taps, taps.last - taps.first)
+
+
+cdef double living_cost(const LivingTaps *job) noexcept nogil:
+    """What the strips of a job take, in products for each channel of samples and of results."""
+    cdef const Sum *sum = job.sum
+    cdef double samples = job.out.shape[0]
+    cdef double strips = (job.out.shape[0] + job.signals - 1) // job.signals
+    cdef double cost = strips * job.runs * LIVING_STRIP / sum.channels
+    if job.shared:
+        cost += samples * job.runs * (COPIED_ROW + job.lanes + job.most_taps * sum.g.step)
+    else:
+        cost += samples * job.taps * (COPIED_ROW / 2 + job.run)
+    return 1.25 * strips * job.taps * job.lanes + cost / sum.outs
+
+
+cdef inline double padding_share(
+    const Geometry *g, Py_ssize_t length, Py_ssize_t outputs
+) noexcept nogil:
+    """At most this share of all taps at all positions meets padding."""
+    cdef Py_ssize_t behind = ((outputs - 1) * g.stride + (g.taps - 1) * g.dilation
+                              - g.pad_left - length + 1)
+    cdef Py_ssize_t at_left = 0, at_right = 0  # of the taps times positions
+    if g.pad_left > 0:
+        at_left = (min(g.pad_left // g.dilation + 1, g.taps)
+                   * min(g.pad_left // g.stride + 1, outputs))
+    if behind > 0:
+        at_right = (min(behind // g.dilation + 1, g.taps)
+                    * min(behind // g.stride + 1, outputs))
+    return (at_left + at_right) / <double> (g.taps * outputs)
+
+
+cdef bint plan_living_taps(
+    LivingTaps *job, const Sum *sum, const View *array, const View *w, const View *out,
+    Py_ssize_t size, double other
+) noexcept nogil:
+    """Plan a sum for this nest; whether it saves enough of the products that another one takes, for
+    each channel of samples and of results: see living_gain."""
+    cdef const Geometry *g = sum.g
+    cdef Py_ssize_t length = array.shape[2], outputs = out.shape[2], lanes = sum.width
+    cdef Py_ssize_t run, best, units, budget = PANEL_BYTES // size
+    cdef double cost, least = -1
+    if (sum.transposed or sum.ordered or array.mode != CCONV1D_ZEROS or sum.terms == 0
+            or length == 0):
+        return False
+    if living_gain > 0 and (
+            sum.terms * out.shape[1] < LIVING_LEAST // (out.shape[0] * outputs)
+            or padding_share(g, length, outputs) * living_gain < living_gain - 8):
+        return False
+    job.sum, job.array, job.out, job.size = sum, array[0], out[0], size
+    job.lanes = lanes
+    # Strips of short signals may be shorter still: that meets fewer taps, and copies more often.
+    job.runs = (outputs + lanes - 1) // lanes
+    run = best = (outputs + job.runs - 1) // job.runs
+    while True:
+        cut_positions(job, run)
+        cost = living_cost(job)
+        if least < 0 or cost < least:
+            best, least = run, cost
+        if run == 1 or outputs >= lanes:
+            break
+        run = (run + 1) // 2
+    if least * living_gain > other * 8:
+        return False
+    cut_positions(job, best)
+    job.span = rounded(sum.terms, CC_BLOCK)
+    while True:
+        job.rows = min(job.span, (job.span // g.taps + 2) * job.most_taps)
+        job.row = row_size(lanes)
+        if job.shared:
+            job.rows = job.span // g.taps + 2
+            job.row = row_size(lanes + (job.most_taps - 1) * g.step)
+        job.rows = min(job.rows, sum.channels * (1 if job.shared else job.most_taps))
+        if job.rows * job.row <= budget or job.span == CC_BLOCK:
+            break
+        job.span = rounded(job.span // 2, CC_BLOCK)
+    units = (out.shape[0] + job.signals - 1) // job.signals * sum.groups * job.runs
+    job.threads = threads_for(out.shape[0] * out.shape[1] * job.taps, sum.channels)
+    job.parts = max(1, min(sum.rows[0].blocks, sum.most_rows * lanes * size // RESULT_BYTES))
+    if job.threads > 1:
+        job.parts = max(job.parts, min(
+            (CHUNKS_PER_THREAD * job.threads + units - 1) // units,
+            (sum.rows[0].blocks + MIN_BLOCKS_PER_PART - 1) // MIN_BLOCKS_PER_PART))
+    job.threads = <int> min(job.threads, units * job.parts)
+    return True
+
+
+cdef bint sum_living_taps(LivingTaps *job, const View *w, const View *bias) noexcept nogil:
+    """A planned job; false if memory ran out, with nothing stored."""
+    cdef const Sum *sum = job.sum
+    cdef const PackedLayout *kept = packed_for(w, sum)
+    cdef Py_ssize_t chunks = ((job.out.shape[0] + job.signals - 1) // job.signals * sum.groups
+                              * job.runs * job.parts)
+    cdef bint finite
+    cdef uintptr_t start
+    cdef Arena arena
+    job.prepacked, job.biased = kept != NULL, bias.data != NULL
+    start = arena_open(&arena, carve_living(job, 0))
+    if start == 0:
+        return False
+    carve_living(job, start)
+    if job.biased:
+        if job.size == sizeof(float):
+            load_line[float](bias, <float *> job.biases, sum.groups * sum.outs)
+        else:
+            load_line[double](bias, <double *> job.biases, sum.groups * sum.outs)
+    if kept != NULL:
+        job.packed, finite = <void *> kept.numbers, kept.finite  # which are only read
+    else:
+        finite = pack_weights(w, sum, job.threads, job.size, job.packed)
+    cc_pool_run(living_chunk, job, chunks, job.threads)
+    if not finite:
+        if job.size == sizeof(float):
+            recompute_spoiled[float](sum, &job.array, w, bias, &job.out, 0)
+        else:
+            recompute_spoiled[double](sum, &job.array, w, bias, &job.out, 0)
+    arena_close(&arena)
+    return True
+
+
+cdef void load_line(const View *line, real *numbers, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(count):
+        load_row[real](line, line_at(line, i), 0, 1, numbers + i)
