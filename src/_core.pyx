@@ -38,7 +38,7 @@ from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_INCREF, PyObject, PyTypeObject
 from cpython.tuple cimport PyTuple_Check, PyTuple_GET_ITEM, PyTuple_GET_SIZE
-from libc.math cimport fma, fmaf, isfinite
+from libc.math cimport fma, fmaf, isfinite, sqrt
 from libc.stdint cimport (
     INT32_MAX, int32_t, int64_t, uint16_t, uint32_t, uint64_t, uintptr_t)
 from libc.string cimport memcpy, memmove, memset
@@ -682,8 +682,8 @@ def thread_host():
 cdef Py_ssize_t *tunable(str name) except NULL:
     if name == "depthwise_positions":
         return &depthwise_positions
-    if name == "few_input_positions":
-        return &few_input_positions
+    if name == "few_input_gain":
+        return &few_input_gain
     if name == "few_positions":
         return &few_positions
     if name == "few_weight_positions":

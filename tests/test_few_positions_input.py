@@ -1,6 +1,6 @@
 """backward_input over few positions, and transposed convolutions: the bits of the other nests.
 
-`few_input_positions` turns the nest off, or has it compute all that it can.
+`few_input_gain` turns the nest off, or has it compute all that it can.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ DTYPES = ("f", "d", "F", "D", "e")
 
 def both(function, *arrays, **options):
     """What it returns without the nest, and with it."""
-    with tuned(few_input_positions=0):
+    with tuned(few_input_gain=0):
         without = function(*arrays, **options)
-    with tuned(few_input_positions=ALWAYS):
+    with tuned(few_input_gain=ALWAYS):
         return without, function(*arrays, **options)
 
 
@@ -155,7 +155,7 @@ def test_memory_layouts(native, case, seed, layout, dtype):
     dy, w = normal(dy, dtype, seed), normal(w, dtype, seed + 1)
     moved = [LAYOUTS[layout](array) for array in (dy, w)]
     fenced = [between_nans(array) for array in (dy, w)]
-    with tuned(few_input_positions=ALWAYS):
+    with tuned(few_input_gain=ALWAYS):
         expected = conv1d_backward_input(dy, w, case.length, **case.options)
         for arrays in (moved, fenced):
             same_bits(conv1d_backward_input(*arrays, case.length, **case.options), expected)
@@ -220,7 +220,7 @@ def test_threads_and_samples(native, name, threads):
     def call(dy):
         return conv1d_backward_input(dy, w, case.length, **case.options)
 
-    with tuned(few_input_positions=ALWAYS):
+    with tuned(few_input_gain=ALWAYS):
         expected = call(dy)
         with tuned(serial_products=0), cconv1d.num_threads(threads):
             same_bits(call(dy), expected)

@@ -84,27 +84,29 @@ cdef bint has_few_input_positions(
     const Sum *sum, const View *dy, const View *w, const View *dx
 ) noexcept nogil:
     """Whether backward_input has few positions for its weights, so that few_positions_input is the
-    faster one. See FEW_INPUT_POSITIONS for what was measured.
+    faster one. See few_input_gain for what was measured.
 
     Weights that were packed before go by panels, which takes .3 to .9 of the time then, unless most
     of their taps meet nothing.
     """
     cdef const Geometry *g = sum.g
-    cdef Py_ssize_t taps = residue_taps(g, 0), terms = sum.channels * taps, length = dy.shape[2]
-    cdef Py_ssize_t most = few_input_positions
-    if not sum.transposed or sum.ordered or most == 0:
+    cdef Py_ssize_t taps = residue_taps(g, 0), length = dy.shape[2], signals = dy.shape[0]
+    cdef Py_ssize_t results = ceiling(dx.shape[2], g.stride), lanes = sum.tiles.gemm_lanes
+    cdef double share, idle, waste
+    if not sum.transposed or sum.ordered or few_input_gain == 0:
         return False
-    if terms >= 32 and 3 * length <= 2 * (taps - 1) * g.step:
-        return True  # most taps of a result meet no sample
-    if packed_for(w, sum) != NULL and most == FEW_INPUT_POSITIONS:
+    if packed_for(w, sum) != NULL and few_input_gain == FEW_INPUT_GAIN and (
+            sum.channels * taps < 32 or 3 * length > 2 * (taps - 1) * g.step):
         return False
-    if terms < 64:   # a sum is soon done, but waits in scratch before it is stored
-        most //= 2 if terms >= 32 else 4
-    if 3 * sum.outs < sum.tiles.gemm_lanes:
-        most //= 2   # lanes are idle
-    elif g.stride > 1 and (length <= 256 // dy.shape[0] or g.residues >= sum.tiles.gemm_lanes):
-        most *= 4    # panels store strided results through a stage
-    return min(length, ceiling(dx.shape[2], g.stride)) <= most
+    if sum.tiles.narrower != NULL and sum.outs <= sum.tiles.narrower.gemm_lanes:
+        lanes = sum.tiles.narrower.gemm_lanes
+    # of the products of panels, the share that is left; of lanes, here and there, those idle
+    share = living_share(g, dx.shape[2], length) * length / results
+    idle = rounded(sum.outs, lanes) / <double> sum.outs
+    waste = tiled_positions(sum, signals, results) / <double> (signals * results)
+    share *= idle
+    return share * share * sqrt(<double> min(length, results)) <= (
+        few_input_gain * waste * min(g.stride, FEW_INPUT_STRIDE))
 
 
 cdef bint sum_terms(
@@ -167,7 +169,8 @@ cdef bint takes_few_positions(
 ) noexcept nogil:
     """Whether few_positions_weight computes a gradient. The shape decides, as the order of the sums
     depends on it: see tuning.pxi for what was measured."""
-    cdef Py_ssize_t rows, channels, terms, few = few_weight_positions, longest = SHORT_SAMPLE
+    cdef Py_ssize_t rows, channels, terms, side, few = few_weight_positions, length, positions
+    cdef double share
     if few == 0 or dw.shape[0] == 0 or dw.shape[1] == 0:
         return False
     if dy.shape[0] == 0 or g.output_length <= 0:
@@ -176,17 +179,20 @@ cdef bint takes_few_positions(
     if rows == channels == 1:  # depthwise
         return False
     terms = channels * g.taps
-    if min(rows, terms) << dw.pair < FEW_ROWS:  # or else dw_dot, which packs phases and lone taps
-        longest = SHORT_STRIDED_DOTS
-        if g.stride == 1 and g.taps > 1:
-            longest, few = SHORT_DOTS, few // 2
-    elif g.taps == 1 and not dw.pair:  # channels are transposed
-        return True
-    elif min(rows, terms) < NARROW_SIDE:
-        few //= 2
+    side = min(rows, terms) << dw.pair
     if g.stride >= APART_STRIDE and g.taps < 2 * g.stride and terms >= FEW_ROWS:
         return True
-    return g.output_length <= longest or g.output_length <= few // dy.shape[0]
+    length, positions = g.output_length, dy.shape[0] * g.output_length
+    share = living_share(g, g.input_length, length)  # taps that meet no sample are left out
+    if side < FEW_ROWS:  # or else dw_dot, which packs phases and lone taps
+        return share * length * sqrt(<double> positions) <= 2. * few * side * g.stride
+    if g.taps == 1 and not dw.pair:  # channels are transposed
+        return True
+    if g.stride > 1:
+        few *= FEW_STRIDED_POSITIONS
+    elif min(rows, terms) < NARROW_SIDE:
+        few //= 2
+    return share * positions <= 2 * few or share * length <= SHORT_SAMPLE
 
 
 cdef bint takes_depthwise(

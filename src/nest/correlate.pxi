@@ -21,6 +21,7 @@ cdef struct Correlation:
     Py_ssize_t budget             # of samples in a panel
     Py_ssize_t most               # terms in a chunk
     Py_ssize_t panel_size, offset_size, sums_size
+    Py_ssize_t shared_size        # what rows of taps are copied from, behind the panel
     Py_ssize_t row_pitch          # samples between channels, or 0 if panels must be packed
     Py_ssize_t size               # of a number, in bytes
     int threads
@@ -45,7 +46,7 @@ cdef struct CorrelationScratch:
 cdef uintptr_t carve_own_correlation(
     const Correlation *job, CorrelationScratch *own, uintptr_t next
 ) noexcept nogil:
-    own.panel = carve(&next, job.panel_size * job.size)
+    own.panel = carve(&next, (job.panel_size + job.shared_size) * job.size)
     own.offset = <int32_t *> carve(&next, job.offset_size * sizeof(int32_t))
     own.stage = carve(&next, CC_TILE * job.size)
     own.sums = carve(&next, job.sums_size * job.size)
@@ -286,6 +287,7 @@ cdef bint correlate(
     cdef const Geometry *g = sum.g
     cdef Py_ssize_t groups = sum.groups
     cdef Py_ssize_t longest = 1, halo = 0, number, row, units, narrow, most
+    cdef Py_ssize_t lanes, idle
     cdef Phase phase
     cdef Cut cut
     cdef Arena arena
@@ -306,6 +308,15 @@ cdef bint correlate(
     job.signal_pitch = longest + halo
     join_signals = (out.shape[0] > 1 and overlap(g)
                     and 8 * job.signal_pitch < 7 * rounded(longest, sum.width))
+    # Or nothing, if each tap has a row of its own: which is as many copies of each sample.
+    lanes = rounded(longest, sum.width) * out.shape[0]
+    if join_signals:
+        lanes = min(lanes, job.signal_pitch * out.shape[0])
+    idle = lanes - longest * out.shape[0]
+    if (out.shape[0] > 1 and g.taps > 1 and job.signal_pitch <= APART_SAMPLES
+            and idle * sum.most_rows > (APART_COST + 16 * longest) * out.shape[0]):
+        join_signals = job.sum.apart = True
+        job.signal_pitch = longest
     # Results that are not contiguous are buffered, or each chunk of terms would gather and scatter
     # them; half precision, because it is rounded once.
     job.buffered = (out.half != NULL or out.pair != 0
@@ -331,7 +342,9 @@ cdef bint correlate(
         job.positions = rounded(longest, sum.width)
     job.positions = min(job.positions, rounded(longest, sum.width))
     job.panels = (longest + job.positions - 1) // job.positions
-    job.panel_size = job.offset_size = 0
+    job.panel_size = job.offset_size = job.shared_size = 0
+    if job.sum.apart:
+        job.shared_size = job.signals_per_panel * (job.signal_pitch + halo) + 2 * COPIED_AT_ONCE
     for number in range(sum.phases):
         phase = phase_of(&job.sum, number)
         cut = cut_terms(&phase.terms, job.positions, job.budget, job.most)

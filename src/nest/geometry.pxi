@@ -95,6 +95,28 @@ cdef inline bint meets_sample(const Geometry *g, Py_ssize_t tap) noexcept nogil:
     return position < g.output_length and sample + position * g.stride < g.input_length
 
 
+cdef inline double ramp(double x) noexcept nogil:
+    return x * x / 2 if x > 0 else 0
+
+
+cdef double living_share(
+    const Geometry *g, Py_ssize_t length, Py_ssize_t outputs
+) noexcept nogil:
+    """The share of all taps at all outputs that meet one of `length` samples, nearly.
+
+    A tap that lies u samples ahead meets them at as many outputs as two intervals overlap, which is
+    a trapezoid over u: it is integrated over the kernel.
+    """
+    cdef double last = (outputs - 1) * <double> g.stride + 1, u = -g.pad_left - g.dilation / 2.
+    cdef double end = u + g.taps * <double> g.dilation, pairs
+    if g.mode != CCONV1D_ZEROS:
+        return 1
+    pairs = (ramp(end + last) - ramp(end) - ramp(end + last - length) + ramp(end - length)
+             - ramp(u + last) + ramp(u) + ramp(u + last - length) - ramp(u - length))
+    pairs /= g.dilation * <double> g.stride
+    return min(pairs / (g.taps * <double> outputs), 1)
+
+
 cdef int check_geometry(Py_ssize_t taps, const cconv1d_geometry *g) noexcept nogil:
     """What can be told without lengths, so that the kernel's span and the paddings' sum fit."""
     cdef Py_ssize_t most = CCONV1D_MAX_SIZE

@@ -273,22 +273,6 @@ cdef double living_cost(const LivingTaps *job) noexcept nogil:
     return 1.25 * strips * job.taps * job.lanes + cost / sum.outs
 
 
-cdef inline double padding_share(
-    const Geometry *g, Py_ssize_t length, Py_ssize_t outputs
-) noexcept nogil:
-    """At most this share of all taps at all positions meets padding."""
-    cdef Py_ssize_t behind = ((outputs - 1) * g.stride + (g.taps - 1) * g.dilation
-                              - g.pad_left - length + 1)
-    cdef Py_ssize_t at_left = 0, at_right = 0  # of the taps times positions
-    if g.pad_left > 0:
-        at_left = (min(g.pad_left // g.dilation + 1, g.taps)
-                   * min(g.pad_left // g.stride + 1, outputs))
-    if behind > 0:
-        at_right = (min(behind // g.dilation + 1, g.taps)
-                    * min(behind // g.stride + 1, outputs))
-    return (at_left + at_right) / <double> (g.taps * outputs)
-
-
 cdef bint plan_living_taps(
     LivingTaps *job, const Sum *sum, const View *array, const View *w, const View *out,
     Py_ssize_t size, double other
@@ -304,7 +288,7 @@ cdef bint plan_living_taps(
         return False
     if living_gain > 0 and (
             sum.terms * out.shape[1] < LIVING_LEAST // (out.shape[0] * outputs)
-            or padding_share(g, length, outputs) * living_gain < living_gain - 8):
+            or living_share(g, length, outputs) * living_gain > 8):
         return False
     job.sum, job.array, job.out, job.size = sum, array[0], out[0], size
     job.lanes = lanes

@@ -16,6 +16,7 @@ cdef struct Terms:
     Py_ssize_t in_step    # samples between neighbouring positions
     int direction         # +1: samples ahead of the output (x); -1: behind it (dy)
     bint by_residue       # those of a channel come residue by residue; else tap by tap
+    bint apart            # taps have rows of their own, where signals lie side by side
     const int32_t *order  # which tap of its residue each term is, or NULL: as they come
 
 
@@ -30,7 +31,7 @@ cdef Terms terms_of_input(
     terms.in_step = g.stride
     terms.direction = 1
     terms.by_residue = by_residue or g.residues == 1
-    terms.order = NULL
+    terms.apart, terms.order = False, NULL
     return terms
 
 
@@ -44,7 +45,7 @@ cdef Terms terms_of_output(
     terms.channels, terms.per_channel = channels, residue_taps(g, residue)
     terms.in_step = 1
     terms.direction = -1
-    terms.by_residue, terms.order = True, NULL
+    terms.by_residue, terms.apart, terms.order = True, False, NULL
     return terms
 
 
@@ -88,8 +89,13 @@ cdef inline Py_ssize_t row_size(Py_ssize_t samples) noexcept nogil:
 
 
 cdef inline bint overlap(const Geometry *g) noexcept nogil:
-    """Whether the taps of a residue share a row of the panel, because they are near enough."""
+    """Whether the taps of a residue are near enough to share a row of a panel."""
     return g.step <= MIN_PANEL_POSITIONS
+
+
+cdef inline bint share_row(const Terms *terms) noexcept nogil:
+    """Whether they do."""
+    return overlap(terms.g) and not terms.apart
 
 
 cdef Py_ssize_t channel_size(const Terms *terms, Py_ssize_t width) noexcept nogil:
@@ -97,7 +103,7 @@ cdef Py_ssize_t channel_size(const Terms *terms, Py_ssize_t width) noexcept nogi
     cdef Py_ssize_t residue, taps, size = 0
     for residue in range(terms.first_residue, terms.last_residue):
         taps = residue_taps(terms.g, residue)
-        if overlap(terms.g):
+        if share_row(terms):
             size += row_size(width + (taps - 1) * terms.g.step)
         else:
             size += taps * row_size(width)
@@ -110,7 +116,7 @@ cdef Py_ssize_t block_size(const Terms *terms, Py_ssize_t width) noexcept nogil:
     A term adds `width` samples to the panel, or `step` to a row that is shared; and the rows that
     a block cuts into are counted whole or, where taps are many, with what rounding adds to each.
     """
-    cdef Py_ssize_t term = max(width, terms.g.step) if overlap(terms.g) else width
+    cdef Py_ssize_t term = max(width, terms.g.step) if share_row(terms) else width
     return min(CC_BLOCK * (row_size(term) + 16),
                (CC_BLOCK // terms.per_channel + 2) * channel_size(terms, width))
 
@@ -223,6 +229,29 @@ cdef void copy_spans(
         line += apart
         sample += apart
         rows += pitch
+
+
+# What is copied beyond a short run, so that a run is a vector or a few.
+cdef enum: COPIED_AT_ONCE = 16
+
+
+cdef inline void copy_runs(
+    real *to, const real *first, Py_ssize_t pitch, Py_ssize_t run, Py_ssize_t runs
+) noexcept nogil:
+    """to[r·run + i] = first[r·pitch + i] for i < run; what lies behind the last is lost."""
+    cdef Py_ssize_t r
+    if run <= COPIED_AT_ONCE // 4:
+        for r in range(runs):
+            memcpy(to + r * run, first + r * pitch, COPIED_AT_ONCE // 4 * sizeof(real))
+    elif run <= COPIED_AT_ONCE // 2:
+        for r in range(runs):
+            memcpy(to + r * run, first + r * pitch, COPIED_AT_ONCE // 2 * sizeof(real))
+    elif run <= COPIED_AT_ONCE:
+        for r in range(runs):
+            memcpy(to + r * run, first + r * pitch, COPIED_AT_ONCE * sizeof(real))
+    else:
+        for r in range(runs):
+            copy_numbers[real](to + r * run, first + r * pitch, run)
 
 
 cdef void copy_row(
@@ -342,14 +371,13 @@ cdef void pack_panel(
 ) noexcept nogil:
     """The samples that some terms need at `width` positions, and where each term's begin.
 
-    They are those of one signal or, where taps share rows, of several, each `signal_pitch` from the
-    one before.
+    They are those of one signal or of several, each `signal_pitch` positions from the one before.
     """
     cdef const Geometry *g = terms.g
     cdef Py_ssize_t channel = first_term // terms.per_channel
     cdef Py_ssize_t begin = first_term - channel * terms.per_channel  # the next of the channel's
     cdef Py_ssize_t t = first_term, used = 0, end, before, first, residue, u, last_u
-    cdef bint together = overlap(g) and (
+    cdef bint together = share_row(terms) and (
         has_adjacent_channels(array, sizeof(real)) or array.shape[2] <= SHORT_ROW)
     cdef Py_ssize_t pitch = channel_size(terms, width) if together else 0
     cdef Py_ssize_t channels  # whole ones whose rows are copied at once, or one, or a part of it
@@ -402,7 +430,8 @@ cdef Py_ssize_t pack_taps(
     cdef Py_ssize_t first = position + terms.direction * residue_shift(g, residue) + tap * ahead
     cdef Py_ssize_t phase = residue_phase(g, residue) if terms.direction > 0 else 0
     cdef Py_ssize_t t_step = 1 if terms.by_residue else g.period, u, at_u, length, i, c, term
-    if overlap(g):
+    cdef real *shared
+    if share_row(terms):
         # one row holds the samples of all taps
         length = width + (taps - 1) * g.step
         if ahead < 0:
@@ -422,6 +451,23 @@ cdef Py_ssize_t pack_taps(
                 offset[term] = <int32_t> (
                     used + c * pitch + (at_u if ahead > 0 else taps - 1 - at_u) * g.step)
         return used + row_size(length)
+    if signals > 1:
+        # what taps share comes once from the array, behind their rows
+        length = signal_pitch + (taps - 1) * g.step
+        if ahead < 0:
+            first += (taps - 1) * ahead
+        shared = panel + (used + taps * row_size(width) + COPIED_AT_ONCE)
+        copy_spans[real](array, at(array, n, channel, 0), array.strides[0], signals,
+                         first * terms.in_step + phase, terms.in_step, length, shared, length)
+        for u in range(taps):
+            at_u = u if ahead > 0 else taps - 1 - u
+            copy_runs[real](panel + used, shared + at_u * g.step, length, signal_pitch, signals)
+            i = signals * signal_pitch
+            if i < width:
+                memset(panel + (used + i), 0, (width - i) * sizeof(real))
+            offset[u * t_step] = <int32_t> used
+            used += row_size(width)
+        return used
     for u in range(taps):
         copy_row[real](array, n, channel, (first + u * ahead) * terms.in_step + phase,
                        terms.in_step, width, panel + used)

@@ -66,6 +66,7 @@ cdef struct Sum:
     Py_ssize_t most_rows     # of any phase
     bint ordered             # the terms have an order of their own: see order_taps
     const int32_t *order     # [phase][term] tap of its residue, or NULL: as they come
+    bint apart               # signals that are joined leave no room for taps to share: see Terms
 
 
 cdef struct Phase:
@@ -119,6 +120,7 @@ cdef Phase phase_of(const Sum *sum, Py_ssize_t number) noexcept nogil:
         phase.terms = terms_of_output(g, sum.channels, phase.residue)
     else:
         phase.terms = terms_of_input(g, sum.channels, sum.ordered)
+    phase.terms.apart = sum.apart
     if sum.order != NULL:
         phase.terms.order = sum.order + phase.first_term
     return phase
@@ -133,7 +135,7 @@ cdef void plan_sum(
     cdef Phase phase
     sum.tiles, sum.g, sum.groups, sum.transposed = tiles, g, groups, transposed
     sum.length = 0
-    sum.order = NULL
+    sum.apart, sum.order = False, NULL
     if transposed:
         sum.channels, sum.outs = w.shape[0] // groups, w.shape[1]
     else:

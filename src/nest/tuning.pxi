@@ -47,6 +47,10 @@ cdef enum: MIN_PANEL_POSITIONS = 256, MAX_PANEL_POSITIONS = 4096
 # correlate.pxi reads samples of a single tap in place whatever their number: each is used once for
 # all rows of a tile, and has no end that needs a panel. 64 to 714 channels to 2 to 8: 1.3 to 1.7.
 cdef enum: IN_PLACE_POSITIONS = 384, IN_PLACE_CHANNELS = 32
+# Where joined signals leave lanes idle, taps have rows of their own if the products that these
+# lanes take, one for each row of results, take longer than to copy the rows: for each signal and
+# tap so many products, and 16 for each sample. Rows are no longer than APART_SAMPLES.
+cdef enum: APART_COST = 400, APART_SAMPLES = 1024
 # Phases of backward_input with no more rows than this each become rows of one tile: two to three
 # times as fast for strides to few channels.
 cdef enum: MERGED_ROWS = 6
@@ -134,12 +138,12 @@ cdef enum: DEPTHWISE_BLOCKS = 8
 
 # --- backward_input of few positions ---
 
-# Where sums of backward_input have at most so many positions, or as has_few_positions says,
-# few_positions_input computes them: 325 random layers with signals of up to 130 samples were 1.0 to
-# 50 times as fast as by panels on Zen 3, but for 14 of them, .73 to .95. Not a constant, because
-# the tests set it to 0, or so high that all is computed so that can be.
-cdef enum: FEW_INPUT_POSITIONS = 24
-cdef Py_ssize_t few_input_positions = FEW_INPUT_POSITIONS
+# Where few_positions_input computes sums of backward_input: see has_few_input_positions. The rule
+# is fitted to 2544 random layers, up to 600 outputs long, on Zen 5 at avx512: the time of these is
+# 1.035 of the better nest's in the geometric mean, and more than 1.1 for a tenth of them. Not a
+# constant, because the tests set it to 0, or so high that all is computed so that can be.
+cdef enum: FEW_INPUT_GAIN = 3, FEW_INPUT_STRIDE = 16
+cdef Py_ssize_t few_input_gain = FEW_INPUT_GAIN
 # Sums of a block of lanes, with the chains that go on, in a thread's scratch, and those of the
 # blocks that are computed together.
 cdef enum: FEW_SUMS_BYTES = 512 * 1024, TOGETHER_SUMS_BYTES = 256 * 1024
@@ -169,17 +173,15 @@ cdef enum: FOLD_POSITIONS = 2048
 
 # --- backward_weight of few positions ---
 
-# Up to so many positions of all samples together: over dw_outer 1.0 to 1.25 times as fast with
-# 256, 1.4 to 1.8 with 128, 2 to 20 with fewer (64 to 512 channels). Half as many where either side
-# is narrower than NARROW_SIDE (.8 to .95 with 256, 1.2 to 1.3 with 128), and over dw_dot where the
-# stride is 1 (.75 to .9 with 256, 1.2 with 128).
-cdef enum: FEW_WEIGHT_POSITIONS = 256, NARROW_SIDE = 48
-# Not a constant, because the tests set it to 0, to have the other nests' bits.
+# Up to twice so many positions of all samples together, of those whose taps meet samples: against
+# dw_outer 1.5 to 10 times as fast up to 128 positions, 1.1 to 1.4 at 512, .8 to .9 at 2048, where
+# the stride is 1. Half as many where either side is narrower than NARROW_SIDE; with a stride, for
+# which the others pack phases, as many times as FEW_STRIDED_POSITIONS; and signals that are shorter
+# than SHORT_SAMPLE, however many. For the rule with few rows see takes_few_positions. Of 2386
+# random layers on Zen 5 it takes 1.03, 1.01, 1.06 and 1.02 times as long as the better nest
+# (dw_outer, with a stride, dw_dot, with a stride). Not a constant, because the tests set it to 0.
+cdef enum: FEW_WEIGHT_POSITIONS = 256, NARROW_SIDE = 48, FEW_STRIDED_POSITIONS = 4, SHORT_SAMPLE = 8
 cdef Py_ssize_t few_weight_positions = FEW_WEIGHT_POSITIONS
-# Samples with so few positions each, however many samples, because dw_outer packs panels for each:
-# 1.2 to 2.4 times as fast (4 to 32 positions), .9 with 64. dw_dot folds its lanes besides: 1.1 with
-# 64 and .5 with 128 where the stride is 1, 1.4 to 30 up to 128 with a stride.
-cdef enum: SHORT_SAMPLE = 32, SHORT_DOTS = 64, SHORT_STRIDED_DOTS = 128
 # From this stride on, samples of any length where a sample is met by one or two taps: the phases
 # that the other nests pack are read number by number. 1.0 to 1.8 times as fast; .5 to .9 at stride
 # 2, and .7 to .9 where three taps and more meet a sample.
