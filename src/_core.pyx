@@ -152,6 +152,8 @@ cdef extern from "tiles.h" nogil:
     ctypedef void (*cc_transpose_blocks)(
         const void *rows, Py_ssize_t row, Py_ssize_t count, Py_ssize_t block, Py_ssize_t blocks,
         Py_ssize_t positions, void *out, Py_ssize_t out_block, Py_ssize_t out_lanes) noexcept
+    ctypedef void (*cc_load_strided)(const void *first, Py_ssize_t step, Py_ssize_t count,
+                                     void *row) noexcept
     ctypedef void (*cc_sum_row)(const void *dy, Py_ssize_t positions, void *total) noexcept
     ctypedef struct cc_tiles:
         bint fused
@@ -184,6 +186,7 @@ cdef extern from "tiles.h" nogil:
         const cc_dw_depthwise *dw_depthwise
         cc_fold_lanes fold_lanes
         cc_sum_row sum_row
+        cc_load_strided load_strided
         const cc_tiles *narrower
     ctypedef void (*cc_widen)(
         const uint16_t *halves, Py_ssize_t count, float *values) noexcept

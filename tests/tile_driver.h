@@ -253,6 +253,20 @@ static void NAME(sums)(const cc_tiles *tiles, int positions)
     NAME(compare)(positions);
 }
 
+/* From memory that ends with the last number that is wanted. */
+static void NAME(load_strided)(const cc_tiles *tiles, int step, int count)
+{
+    const size_t size = count > 0 ? (size_t)(count - 1) * step + 1 : 0;
+    REAL *numbers = (REAL *)malloc(size * sizeof(REAL) + 1);
+    NAME(start)();
+    memcpy(numbers, NAME(panel), size * sizeof(REAL));
+    for (int i = 0; i < count; i++)
+        NAME(expected)[i] = numbers[i * step];
+    tiles->load_strided(numbers, step, count, NAME(got));
+    NAME(compare)(count + 64);
+    free(numbers);
+}
+
 static void NAME(transpose)(const cc_tiles *tiles, int count, int positions)
 {
     const int width = (int)tiles->dw_outer_width;
@@ -381,6 +395,9 @@ static void NAME(check)(const cc_tiles *tiles)
                 NAME(transpose_blocks)(tiles, count, positions);
         for (int positions = 1; positions < 100; positions += 7)
             NAME(sums)(tiles, positions);
+        for (int step = 1; step <= 10; step++)
+            for (int count = 0; count <= 70; count++)
+                NAME(load_strided)(tiles, step, count);
         for (int rows = 1; rows <= tiles->gemm_rows; rows++)
             for (int i = 0; i < 7; i++) {
                 NAME(channels)(tiles, rows, terms[i], i % 2, (i + rows) % 3 == 0);

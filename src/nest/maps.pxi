@@ -3,10 +3,6 @@
 # Takes  Views, a Geometry, the bytes of a number that sums are kept in.
 # Gives  apply_map: what Python's entry points and the table of C call.
 
-# The level whose tiles compute.
-cdef const cc_level *level = &cc_levels[0]
-
-
 cdef enum Map: FORWARD, BACKWARD_INPUT, BACKWARD_WEIGHT, BACKWARD_BIAS
 
 

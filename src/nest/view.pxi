@@ -175,6 +175,11 @@ cdef inline bint has_adjacent_channels(const View *view, Py_ssize_t size) noexce
 
 # --- reading and writing numbers ---------------------------------------------------------------
 
+# The level whose tiles compute.
+cdef const cc_level *level = &cc_levels[0]
+
+# Numbers a few numbers apart are taken from vectors, if there are not too few.
+cdef enum: SHORT_STRIDED_ROW = 16, MAX_MERGED_STEP = 8
 # Halves that are not contiguous are gathered into, or scattered from, a buffer of HALVES.
 cdef enum: HALVES = 256
 
@@ -215,12 +220,12 @@ cdef inline void load_row(
             return
     if stride == sizeof(real):
         memcpy(row, sample, count * sizeof(real))
-    elif stride == 2 * sizeof(real):  # constants that the compiler can shuffle by
-        for i in range(count):
-            row[i] = (<const real *> sample)[2 * i]
-    elif stride == 4 * sizeof(real):
-        for i in range(count):
-            row[i] = (<const real *> sample)[4 * i]
+    elif (count > SHORT_STRIDED_ROW and stride % <Py_ssize_t> sizeof(real) == 0
+            and 0 < stride <= MAX_MERGED_STEP * <Py_ssize_t> sizeof(real)):
+        if real is float:
+            level.f32.load_strided(sample, stride // sizeof(real), count, row)
+        else:
+            level.f64.load_strided(sample, stride // sizeof(real), count, row)
     else:
         for i in range(count):
             row[i] = (<const real *> sample)[0]

@@ -11,6 +11,8 @@
  *        of a and one of b by turns,
  *        F16_WIDEN(halves, values) and F16_NARROW(values, halves) for F16_LANES of float16; if
  *        the level has no instructions for them F16_LANES is 0, and the two do nothing,
+ *        V_MERGE(a, b, S, K): a, but b's number i·S - K·LANES for its number i, where b has that;
+ *        only if V_MERGES, which asks for a compiler that shuffles by constants,
  *        V_PIN(v), which keeps a loaded vector in its register: GCC otherwise folds the load
  *        into every multiply-add that uses the vector, and the loads take twice the time, and
  *        V_HERE(p), which keeps loads through a pointer behind those that come before: for neon
@@ -41,6 +43,9 @@
 #undef V_FUSED
 #undef V_PIECES
 #undef V_PIN
+#undef V_EACH
+#undef V_MERGE
+#undef V_MERGES
 #undef V_HERE
 #undef PIECE
 #undef V_LOAD_PIECE
@@ -186,6 +191,27 @@
 #define F16_WIDEN(halves, values) ((void)0)
 #define F16_NARROW(values, halves) ((void)0)
 #endif
+
+#if SIMD == SIMD_AVX512
+#define V_EACH IF_DOUBLE(EACH_8, EACH_16)
+#elif SIMD == SIMD_AVX2
+#define V_EACH IF_DOUBLE(EACH_4, EACH_8)
+#else
+#define V_EACH IF_DOUBLE(EACH_2, EACH_4)
+#endif
+#if !defined(EACH_2)
+#define EACH_2(S, K, I) MERGED(S, K, I), MERGED(S, K, I + 1)
+#define EACH_4(S, K, I) EACH_2(S, K, I), EACH_2(S, K, I + 2)
+#define EACH_8(S, K, I) EACH_4(S, K, I), EACH_4(S, K, I + 4)
+#define EACH_16(S, K, I) EACH_8(S, K, I), EACH_8(S, K, I + 8)
+#define MERGED(S, K, I) ((I) * (S) / LANES == (K) ? LANES + (I) * (S) % LANES : (I))
+#endif
+#ifdef __has_builtin
+#define V_MERGES (SIMD != SIMD_NONE && __has_builtin(__builtin_shufflevector))
+#else
+#define V_MERGES 0
+#endif
+#define V_MERGE(a, b, S, K) __builtin_shufflevector(a, b, V_EACH(S, K, 0))
 
 #if defined(__GNUC__) && defined(PIN_CLASS)
 #define V_PIN(v) __asm__("" : PIN_CLASS(v))

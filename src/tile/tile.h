@@ -18,6 +18,7 @@
  *                                                                          lanes along l
  *   transpose       transposed_panel[p][l] = rows[offset[l] + p]
  *   transpose_blocks  the same for many small blocks whose rows are evenly spaced
+ *   load_strided    row[i] = first[i·step]                                 lanes along i
  *   sum_row         total += Σ_p dy[p]                                     lanes along p
  *
  * Phases: zero the accumulators; one multiply-add per accumulator and term, each chain
@@ -734,6 +735,52 @@ INLINE void TILE(dw_depthwise_terms)(const int B, const REAL *x, ptrdiff_t x_row
     }
 }
 
+#if V_MERGES
+/* Vectors that lie side by side, each of which gives the numbers that it has. What they read beyond
+ * the last one that is wanted lies before the next one that is. */
+#define MERGE_FROM(S, K)                                                                         \
+    if ((K) * LANES <= (LANES - 1) * (S))                                                        \
+        found = V_MERGE(found, V_LOAD(x + (K) * LANES), S, K);
+#define STRIDED(S)                                                                               \
+    case S:                                                                                      \
+        for (; i + LANES < count; i += LANES) {                                                  \
+            const REAL *x = first + i * (S);                                                     \
+            VEC found = V_LOAD(x);                                                               \
+            MERGE_FROM(S, 0)                                                                     \
+            MERGE_FROM(S, 1)                                                                     \
+            MERGE_FROM(S, 2)                                                                     \
+            MERGE_FROM(S, 3)                                                                     \
+            MERGE_FROM(S, 4)                                                                     \
+            MERGE_FROM(S, 5)                                                                     \
+            MERGE_FROM(S, 6)                                                                     \
+            MERGE_FROM(S, 7)                                                                     \
+            V_STORE(row + i, found);                                                             \
+        }                                                                                        \
+        break;
+#else
+#define STRIDED(S)
+#endif
+
+static void TILE(load_strided)(const void *first_, ptrdiff_t step, ptrdiff_t count, void *row_)
+{
+    const REAL *first = (const REAL *)first_;
+    REAL *row = (REAL *)row_;
+    ptrdiff_t i = 0;
+    switch (step) {
+        STRIDED(2)
+        STRIDED(3)
+        STRIDED(4)
+        STRIDED(5)
+        STRIDED(6)
+        STRIDED(7)
+        STRIDED(8)
+    default:
+        break;
+    }
+    for (; i < count; i++)
+        row[i] = first[i * step];
+}
+
 static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
 {
     enum { V = CC_LANES / LANES };
@@ -966,12 +1013,15 @@ static const cc_tiles TILE(tiles) = {
     .transpose = TILE(transpose),
     .transpose_blocks = TILE(transpose_blocks),
     .sum_row = TILE(sum_row),
+    .load_strided = TILE(load_strided),
 #ifdef NARROWER
     .narrower = &NARROWER_TILE(tiles),
 #endif
 };
 
 #undef MOST_RUN
+#undef MERGE_FROM
+#undef STRIDED
 #undef ROWS
 #undef FOR_ROWS
 #undef VECTORS

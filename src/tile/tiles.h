@@ -114,6 +114,9 @@ typedef void (*cc_transpose_blocks)(const void *rows, ptrdiff_t row, ptrdiff_t c
                                     ptrdiff_t block, ptrdiff_t blocks, ptrdiff_t positions,
                                     void *out, ptrdiff_t out_block, ptrdiff_t out_lanes);
 
+/* row[i] = first[i·step] for i < count */
+typedef void (*cc_load_strided)(const void *first, ptrdiff_t step, ptrdiff_t count, void *row);
+
 /* *total += Σ_p dy[p] */
 typedef void (*cc_sum_row)(const void *dy, ptrdiff_t positions, void *total);
 
@@ -149,6 +152,7 @@ typedef struct cc_tiles {
     cc_dw_depthwise dw_depthwise[CC_DOT_TERMS + 1];
     cc_fold_lanes fold_lanes;
     cc_sum_row sum_row;
+    cc_load_strided load_strided;
     const struct cc_tiles *narrower; /* with half the lanes and the same bits, or NULL */
 } cc_tiles;
 
