@@ -128,10 +128,10 @@ class ReproducibleSdist(sdist):
         with (
             archive.open("wb") as file,
             gzip.GzipFile("", "wb", fileobj=file, mtime=when) as packed,
+            tarfile.open(mode="w", fileobj=packed, format=tarfile.PAX_FORMAT) as tar,
         ):
-            with tarfile.open(mode="w", fileobj=packed, format=tarfile.PAX_FORMAT) as tar:
-                for path in sorted([Path(base_dir), *Path(base_dir).rglob("*")]):
-                    tar.add(path, recursive=False, filter=anonymous)
+            for path in sorted([Path(base_dir), *Path(base_dir).rglob("*")]):
+                tar.add(path, recursive=False, filter=anonymous)
         return str(archive)
 
 

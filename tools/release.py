@@ -1,9 +1,10 @@
 """Build and test a release: python tools/release.py [--pythons 3.11,3.13] [--out DIR]
 
-From a clean clone of the last commit: the sdist, twice, which must be the same; from it a wheel for each CPython on this
-machine, repaired with auditwheel; each wheel in fresh environments with the oldest NumPy that has
-wheels for that CPython and with the newest; there the suite, against the installed wheel, from
-another folder. At the end, a table of sizes and results; the exit status is 0 if all is well.
+From a clean clone of the last commit: the sdist, twice, which must be the same; from it a wheel for
+each CPython on this machine, repaired with auditwheel; each wheel in fresh environments with the
+oldest NumPy that has wheels for that CPython and with the newest; there the suite, against the
+installed wheel, from another folder. At the end, a table of sizes and results; the exit status is 0
+if all is well.
 Needs Linux and git, and PyPI for what it installs. Arguments after -- go to pytest.
 """
 
