@@ -8,16 +8,20 @@ sanitizers name, with a check of every index, and without mercy on warnings in o
 After it, ``build_ext --force`` makes an ordinary extension again.
 """
 
+import gzip
 import os
 import shlex
 import subprocess
 import sys
 import sysconfig
+import tarfile
 from glob import glob
+from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.sdist import sdist
 
 MSVC = sys.platform == "win32"
 
@@ -103,7 +107,36 @@ if pure and required:
     sys.exit("CCONV1D_PURE=1 builds no extension, but one is required")
 extension.optional = not required  # cythonize() does not keep it
 
+
+class ReproducibleSdist(sdist):
+    """The same bytes for the same sources, whoever builds it, where and when.
+
+    Times are SOURCE_DATE_EPOCH, or those of the first ZIP archives; owners have no names.
+    """
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, **owners):
+        when = int(os.environ.get("SOURCE_DATE_EPOCH") or 315532800)
+
+        def anonymous(entry):
+            entry.uid = entry.gid = 0
+            entry.uname = entry.gname = ""
+            entry.mtime, entry.mode = when, 0o755 if entry.isdir() else 0o644
+            return entry
+
+        archive = Path(f"{base_name}.tar.gz")
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            archive.open("wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=when) as packed,
+            tarfile.open(mode="w", fileobj=packed, format=tarfile.PAX_FORMAT) as tar,
+        ):
+            for path in sorted([Path(base_dir), *Path(base_dir).rglob("*")]):
+                tar.add(path, recursive=False, filter=anonymous)
+        return str(archive)
+
+
 setup(
+    cmdclass={"sdist": ReproducibleSdist},
     ext_modules=[] if pure else [extension],
     options={"build_ext": {"force": True}} if DEBUG else {},  # the objects may be another build's
 )

@@ -433,7 +433,8 @@ def conv1d_output_length(
     Returns
     -------
     int
-        ``(input_length + pad_left + pad_right - dilation*(kernel_size - 1) - 1) // stride + 1``
+        It is ``(input_length + pad_left + pad_right - dilation*(kernel_size - 1) - 1) // stride
+        + 1``.
 
     Raises
     ------
@@ -491,8 +492,8 @@ def conv_transpose1d_output_length(
     Returns
     -------
     int
-        ``(input_length - 1)*stride - pad_left - pad_right + dilation*(kernel_size - 1)
-        + output_padding + 1``
+        It is ``(input_length - 1)*stride - pad_left - pad_right + dilation*(kernel_size - 1)
+        + output_padding + 1``.
 
     Raises
     ------

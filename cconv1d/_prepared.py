@@ -143,10 +143,12 @@ class PreparedConv1d:
 
     @property
     def weight(self) -> Array:
+        """The kernels, which cannot be written to."""
         return self._weight
 
     @property
     def bias(self) -> Array | None:
+        """What is added to each output channel, if anything."""
         return self._bias
 
     def __repr__(self) -> str:

@@ -449,7 +449,13 @@ class Stream:
         self._use(self._buffer)
 
     def clone(self) -> Stream:
-        """A stream that goes on from the same place, and shares nothing but the weights."""
+        """A stream that goes on from the same place, and shares nothing but the weights.
+
+        Returns
+        -------
+        Stream
+            Of the same class.
+        """
         other = object.__new__(type(self))
         other.__setstate__(self.__getstate__())
         other._packed = self._packed

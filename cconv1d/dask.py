@@ -101,6 +101,11 @@ def conv1d(
         As `cconv1d.conv1d`, when the graph is built; and ValueError for unknown lengths of chunks
         and for a weight of each sample.
 
+    See Also
+    --------
+    conv1d_backward : Its gradients.
+    cconv1d.conv1d : The same on NumPy arrays.
+
     Examples
     --------
     >>> import dask.array as da
@@ -155,6 +160,22 @@ def conv1d_backward(
     ------
     TypeError, ValueError
         As `cconv1d.conv1d_backward`, when the graph is built.
+
+    See Also
+    --------
+    conv1d_backward_input, conv1d_backward_weight : Each by itself.
+    cconv1d.conv1d_backward : The same on NumPy arrays.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import cconv1d.dask
+    >>> x = da.arange(6.0, chunks=3)
+    >>> dx, dw, db = cconv1d.dask.conv1d_backward(da.ones(5, chunks=3), x, [1.0, -1.0])
+    >>> dx.chunks
+    ((3, 3),)
+    >>> dw.compute()
+    array([10., 15.])
     """
     function = "conv1d_backward"
     needs = check_needs(function, needs)
@@ -212,6 +233,18 @@ def conv1d_backward_input(
     ------
     TypeError, ValueError
         As `cconv1d.conv1d_backward_input`, when the graph is built.
+
+    See Also
+    --------
+    conv1d_backward : All gradients.
+    cconv1d.conv1d_backward_input : The same on NumPy arrays.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import cconv1d.dask
+    >>> cconv1d.dask.conv1d_backward_input(da.ones(5, chunks=3), [1.0, -1.0], 6).compute()
+    array([ 1.,  0.,  0.,  0.,  0., -1.])
     """
     function = "conv1d_backward_input"
     dy, w = as_dask(function, grad_output=grad_output, weight=weight)
@@ -248,7 +281,7 @@ def conv1d_backward_weight(
     input : dask array, shape (N, C, L), (C, L) or (L,)
         The input of the convolution.
     kernel_size : int
-        k, the number of taps.
+        The number of taps, k.
     stride, padding, dilation, groups, padding_mode, layout, method : optional
         As in `cconv1d.conv1d_backward_weight`.
 
@@ -261,6 +294,19 @@ def conv1d_backward_weight(
     ------
     TypeError, ValueError
         As `cconv1d.conv1d_backward_weight`, when the graph is built.
+
+    See Also
+    --------
+    conv1d_backward : All gradients.
+    cconv1d.conv1d_backward_weight : The same on NumPy arrays.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import cconv1d.dask
+    >>> x = da.arange(6.0, chunks=3)
+    >>> cconv1d.dask.conv1d_backward_weight(da.ones(5, chunks=3), x, 2).compute()
+    array([10., 15.])
     """
     function = "conv1d_backward_weight"
     dy, x = as_dask(function, grad_output=grad_output, input=input)
@@ -309,6 +355,18 @@ def conv_transpose1d(
     ------
     TypeError, ValueError
         As `cconv1d.conv_transpose1d`, when the graph is built.
+
+    See Also
+    --------
+    conv1d : What it is the adjoint of.
+    cconv1d.conv_transpose1d : The same on NumPy arrays.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import cconv1d.dask
+    >>> cconv1d.dask.conv_transpose1d(da.ones(4, chunks=2), [1.0, 2.0], stride=2).compute()
+    array([1., 2., 1., 2., 1., 2., 1., 2.])
     """
     x, w, b = as_dask("conv_transpose1d", input=input, weight=weight, bias=bias)
     shapes = x.shape, w.shape, None if b is None else b.shape
@@ -345,6 +403,11 @@ def convolve(
     TypeError, ValueError
         As `cconv1d.convolve`, when the graph is built.
 
+    See Also
+    --------
+    correlate : Without reversing the taps.
+    cconv1d.convolve : The same on NumPy arrays.
+
     Examples
     --------
     >>> import dask.array as da
@@ -378,6 +441,18 @@ def correlate(
     ------
     TypeError, ValueError
         As `cconv1d.correlate`, when the graph is built.
+
+    See Also
+    --------
+    convolve : With the taps reversed.
+    cconv1d.correlate : The same on NumPy arrays.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import cconv1d.dask
+    >>> cconv1d.dask.correlate(da.arange(6.0, chunks=3), [1.0, 2.0], mode="valid").compute()
+    array([ 2.,  5.,  8., 11., 14.])
     """
     return slide("correlate", a, v, mode, axis, method)
 

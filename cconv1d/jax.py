@@ -419,7 +419,7 @@ def conv1d(
     Parameters
     ----------
     input : Array, shape (N, C, L), (C, L) or (L,)
-        float32, float64, bfloat16, float16, complex64 or complex128; an array of JAX or NumPy.
+        Of float32, float64, bfloat16, float16, complex64 or complex128; an array of JAX or NumPy.
     weight : Array, shape (K, C // groups, k), (k,) or (N, K, C // groups, k)
         Of the same dtype; (k,) for an input (L,).
     bias : Array, shape (K,) or (N, K), optional
@@ -580,7 +580,7 @@ def conv_general_dilated(
     Parameters
     ----------
     lhs : Array, three axes
-        Signals: float32, float64, bfloat16, float16, complex64 or complex128.
+        Signals of float32, float64, bfloat16, float16, complex64 or complex128.
     rhs : Array, three axes
         Kernels, of the same dtype.
     window_strides, lhs_dilation, rhs_dilation : sequence of one int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import doctest
+import importlib
 import inspect
 import json
 import re
@@ -119,6 +120,44 @@ def test_docstrings_are_numpydoc(name):
         assert other != name
     for error in names(entries(found.get("Raises", []))):
         assert issubclass(getattr(builtins, error), Exception)
+
+
+#: What numpydoc asks for and we do not do, each with its reason.
+NOT_ASKED = {
+    "ES01": "an extended summary, where one line says all",
+    "PR01": "fields of named tuples are attributes",
+    "PR03": "parameters that are described together, which need not follow each other",
+    "PR04": "types of parameters that are those of another function",
+    "SS05": "words that end as verbs of the third person do, such as Gradients",
+    "SS06": "a summary of one line",
+}
+MEMBERS_LACK = {"SA01", "EX01"}  # what a method or a property has by its class
+ADAPTERS = ("torch", "torch.causal", "jax", "dask")
+
+
+@pytest.mark.parametrize("module", ["", *ADAPTERS])
+def test_numpydoc_finds_nothing(module):
+    """Neither in what is public nor in its methods and properties."""
+    validate = pytest.importorskip("numpydoc.validate").validate
+    if module:
+        pytest.importorskip(module.partition(".")[0])
+    where = ".".join(filter(None, ("cconv1d", module)))
+    found = {}
+    for name in sys.modules.get(where, importlib.import_module(where)).__all__:
+        thing = getattr(sys.modules[where], name)
+        if not callable(thing):
+            continue
+        members = [
+            member
+            for member, value in (vars(thing).items() if inspect.isclass(thing) else ())
+            if not member.startswith("_") and (callable(value) or isinstance(value, property))
+        ]
+        for path in (name, *(f"{name}.{member}" for member in members)):
+            fine = set(NOT_ASKED) | (MEMBERS_LACK if path != name else set())
+            errors = [e for e in validate(f"{where}.{path}")["errors"] if e[0] not in fine]
+            if errors:
+                found[path] = errors
+    assert found == {}
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -131,7 +131,8 @@ def conv1d(
     Parameters
     ----------
     input : Tensor, shape (N, C, L) or (C, L)
-        float32, float64, bfloat16, float16, complex64 or complex128, on the CPU, with any strides.
+        Of float32, float64, bfloat16, float16, complex64 or complex128, on the CPU, with any
+        strides.
     weight : Tensor, shape (K, C // groups, k)
         Of the same dtype.
     bias : Tensor, shape (K,), optional

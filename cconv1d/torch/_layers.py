@@ -19,7 +19,7 @@ torch.fx.wrap("conv_transpose1d")
 
 
 class Conv1d(nn.Conv1d):
-    """torch.nn.Conv1d, computed by cconv1d.
+    """The layer torch.nn.Conv1d, computed by cconv1d.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Conv1d(nn.Conv1d):
 
 
 class ConvTranspose1d(nn.ConvTranspose1d):
-    """torch.nn.ConvTranspose1d, computed by cconv1d.
+    """The layer torch.nn.ConvTranspose1d, computed by cconv1d.
 
     Parameters
     ----------
@@ -105,6 +105,13 @@ class ConvTranspose1d(nn.ConvTranspose1d):
         self.method = method
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
+        """Apply the layer, as torch.nn.ConvTranspose1d does.
+
+        Returns
+        -------
+        Tensor
+            The longer signal, of `output_size` samples if that is given.
+        """
         more = self._output_padding(
             input,
             output_size,

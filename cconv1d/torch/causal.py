@@ -123,7 +123,7 @@ def causal_conv1d_fn(
     Parameters
     ----------
     x : Tensor, shape (B, D, L)
-        float16, bfloat16, float32 or float64, on the CPU, with any strides.
+        Of float16, bfloat16, float32 or float64, on the CPU, with any strides.
     weight : Tensor, shape (D, W)
         Any width.
     bias : Tensor, shape (D,), optional
@@ -309,6 +309,10 @@ def install() -> None:
     ------
     RuntimeError
         If the package itself has been imported.
+
+    See Also
+    --------
+    cconv1d.torch.replace : Have a model's other convolutions computed so.
 
     Notes
     -----
