@@ -1,27 +1,34 @@
 """Real networks in PyTorch, their 1-D convolutions computed by PyTorch or by cconv1d.
 
-    python benchmarks/networks.py [--threads N] [--method direct|auto] [--compile] [--only WORD]
-                                  [--rounds N] [--json FILE]
+    python benchmarks/networks.py [--threads N] [--columns NAME ...] [--only WORD] [--rounds N]
+                                  [--json FILE]
 
 Nine networks of audio, speech, genomics and biosignals, with random weights and the sizes of their
 publications or of the repositories that made them known. Times are medians of rounds in which the
 columns take turns: inference (without gradients) and a training step (forward, backward, an update
-by stochastic gradient descent). Of PyTorch's inference, `convolutions` is the share that its
-convolutions take, by its own profiler: what is left is for others to make faster.
+by stochastic gradient descent). The columns are PyTorch's layers and ours by method "direct" and
+"auto", all three also through torch.compile, and, of inference, ONNX Runtime with the exported
+network. Of PyTorch's inference, `convolutions` is the share that its convolutions take, by its own
+profiler: what is left is for others to make faster.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import sys
+import tempfile
+import warnings
 from collections.abc import Callable
 from copy import deepcopy
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from compare import command, save
 from measure import interleave, machine, settle
+from report import network_tables
 from torch import Tensor, nn
 
 import cconv1d
@@ -267,47 +274,102 @@ def share_of_convolutions(model: nn.Module, x: Tensor) -> float:
     return convolutions / total
 
 
+#: What is timed besides PyTorch's layers: ours by a method, each also compiled, and ONNX Runtime.
+METHODS = ("direct", "auto")
+COMPILED = " compiled"
+RUNTIME = "onnxruntime"
+COLUMNS = (*METHODS, *(name + COMPILED for name in ("torch", *METHODS)), RUNTIME)
+DEFAULT = (*METHODS, RUNTIME)
+KINDS = ("inference", "training")
+
+
+def runtime_call(model: nn.Module, x: Tensor, threads: int) -> tuple[Callable[[], Any], str]:
+    """Inference by ONNX Runtime, of the network as PyTorch exports it; and its version."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter that needs no package is deprecated
+        path = Path(folder, "network.onnx")
+        torch.onnx.export(model, (x,), path, dynamo=False)
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: x.numpy()}
+    return lambda: session.run(None, feed)[0], onnxruntime.__version__
+
+
+def inference_of(model: nn.Module, x: Tensor) -> Callable[[], Tensor]:
+    def call() -> Tensor:
+        with torch.no_grad():
+            y: Tensor = model(x)
+        return y
+
+    return call
+
+
+def training_of(model: Any, x: Tensor) -> Callable[[], None]:
+    steps = torch.optim.SGD(model.parameters(), 1e-6)
+
+    def call() -> None:
+        steps.zero_grad()
+        model(x).square().mean().backward()
+        steps.step()
+
+    return call
+
+
 def calls_of(network: Network, options: argparse.Namespace) -> tuple[dict[str, Any], float]:
-    """What is timed, after PyTorch's results and ours were compared."""
+    """What is timed, after all results were compared with PyTorch's."""
     torch.manual_seed(0)
     x = torch.randn(network.shape)
     theirs = network.make()
-    ours = replace(deepcopy(theirs), options.method)
-    with torch.no_grad():
-        expected, found = theirs.eval()(x), ours.eval()(x)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
-    share = share_of_convolutions(theirs, x)
     calls: dict[str, Any] = {}
-    for name, model in (("torch", theirs), ("cconv1d", ours)):
-        infer: Any = deepcopy(model).eval()
-        train: Any = deepcopy(model).train()
-        steps = torch.optim.SGD(train.parameters(), 1e-6)
-        if options.compile:
-            infer, train = torch.compile(infer), torch.compile(train)
+    with torch.no_grad():
+        expected = deepcopy(theirs).eval()(x)
+    near = 1e-3 * float(expected.abs().max())
+    for column in ("torch", *options.columns):
+        if column == RUNTIME:
+            call, _ = runtime_call(deepcopy(theirs).eval(), x, options.threads)
+            found = torch.from_numpy(call())
+            calls[f"{column} inference"] = call
+        else:
+            name = column.removesuffix(COMPILED)
+            model = deepcopy(theirs) if name == "torch" else replace(deepcopy(theirs), name)
+            infer, train = deepcopy(model).eval(), model.train()
+            if column.endswith(COMPILED):
+                torch._dynamo.reset()
+                infer, train = torch.compile(infer), torch.compile(train)  # type: ignore[assignment]
+            calls[f"{column} inference"] = inference_of(infer, x)
+            calls[f"{column} training"] = training_of(train, x)
+            found = calls[f"{column} inference"]()
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=near)
+    return calls, share_of_convolutions(theirs.eval(), x)
 
-        def inference(infer: Any = infer) -> Tensor:
-            with torch.no_grad():
-                y: Tensor = infer(x)
-            return y
 
-        def training(train: Any = train, steps: Any = steps) -> None:
-            steps.zero_grad()
-            train(x).square().mean().backward()
-            steps.step()
-
-        calls[f"{name} inference"], calls[f"{name} training"] = inference, training
-    return calls, share
-
-
-def mean(ratios: list[float]) -> float:
-    return float(np.exp(np.mean(np.log(ratios))))
+def measured(network: Network, options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of each column and PyTorch's over them, for inference and training."""
+    calls, share = calls_of(network, options)
+    times = interleave(calls, options.rounds, warm_up=0.2)
+    row: dict[str, Any] = {"network": network.name, "convolutions": share}
+    for kind in KINDS:
+        row[kind] = {}
+        for column in ("torch", *options.columns):
+            if (seconds := times.get(f"{column} {kind}")) is not None:
+                ratio = float(np.median(times[f"torch {kind}"] / seconds))
+                row[kind][column] = {"seconds": float(np.median(seconds)), "ratio": ratio}
+    return row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--method", choices=("direct", "auto"), default="direct")
-    parser.add_argument("--compile", action="store_true", help="both through torch.compile")
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        choices=COLUMNS,
+        default=DEFAULT,
+        help=f"beside PyTorch (default {', '.join(DEFAULT)})",
+    )
     parser.add_argument("--only", default="", help="networks whose name contains it")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path)
@@ -315,30 +377,34 @@ def main() -> None:
     settle(options.threads)
     torch.set_num_threads(options.threads)
     cconv1d.set_num_threads(options.threads)
-    print(f"{machine()}; torch {torch.__version__}, threads {options.threads}, {options.method}")
-    print(f"{'network':22} convolutions  {'inference: ms, ratio':>24}  {'training: ms, ratio':>24}")
-    rows = []
+    versions = {"torch": torch.__version__, "cconv1d": cconv1d.__version__}
+    if RUNTIME in options.columns:
+        versions[RUNTIME] = runtime_call(nn.Identity(), torch.zeros(1), 1)[1]
+    run: dict[str, Any] = {
+        "networks": [],
+        "columns": list(options.columns),
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "machine": machine(),
+        "config": cconv1d.show_config("dicts"),
+        "versions": versions,
+        "date": str(date.today()),
+        "command": command("networks.py", sys.argv[1:]),
+    }
     for network in NETWORKS:
-        if options.only.lower() not in network.name.lower():
-            continue
-        calls, share = calls_of(network, options)
-        times = interleave(calls, options.rounds, warm_up=0.2)
-        row: dict[str, Any] = {"network": network.name, "convolutions": share}
-        cells = []
-        for kind in ("inference", "training"):
-            theirs, ours = (times[f"{name} {kind}"] for name in ("torch", "cconv1d"))
-            ratio = float(np.median(theirs / ours))
-            each = [float(np.median(t)) for t in (theirs, ours)]
-            row[kind] = {"torch": each[0], "cconv1d": each[1], "ratio": ratio}
-            cells.append(f"{each[0] * 1e3:8.2f} {each[1] * 1e3:8.2f} {ratio:6.2f}")
-        rows.append(row)
-        print(f"{network.name:22} {share:12.0%}  {cells[0]:>24}  {cells[1]:>24}", flush=True)
-    for kind in ("inference", "training"):
-        ratios = [row[kind]["ratio"] for row in rows]
-        print(f"{kind}: geometric mean {mean(ratios):.2f}, least {min(ratios):.2f}")
+        if options.only.lower() in network.name.lower():
+            row = measured(network, options)
+            run["networks"].append(row)
+            cells = [
+                f"{kind} "
+                + ", ".join(f"{name} {one['ratio']:.2f}" for name, one in row[kind].items())
+                for kind in KINDS
+            ]
+            print(f"{network.name:22} {row['convolutions']:4.0%}  {';  '.join(cells)}", flush=True)
+    if run["networks"]:
+        print(network_tables(run))
     if options.json:
-        facts = {"machine": machine(), "threads": options.threads, "method": options.method}
-        options.json.write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n", "utf-8")
+        save(run, "networks", options.json)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ RESULTS = tuple(
     Path(__file__).with_name("results") / f"{name}.json"
     for name in (
         *("float32-1", "float32-2", "float64-1", "options-1"),
-        *("survey-float32-1", "accuracy", "overhead"),
+        *("survey-float32-1", "networks-1", "networks-2", "accuracy", "overhead"),
     )
 )
 PAGE = REPO / "docs" / "performance.md"
@@ -645,6 +645,108 @@ def draw_survey(run: Run, folder: Path) -> None:
         plt.close(figure)
 
 
+# --- networks -------------------------------------------------------------------------------
+
+#: What a network is timed at, and what each is called.
+TASKS = {"inference": "inference", "training": "a training step"}
+
+
+def network_ratios(run: Run, task: str, column: str) -> list[float]:
+    return [row[task][column]["ratio"] for row in run["networks"] if column in row[task]]
+
+
+def network_tables(run: Run) -> str:
+    """PyTorch's milliseconds, and its time over that of each column."""
+    tables = []
+    for task in TASKS:
+        columns = [name for name in run["columns"] if network_ratios(run, task, name)]
+        rows = [
+            [
+                row["network"],
+                f"{row['convolutions']:.0%}",
+                f"{row[task]['torch']['seconds'] * 1e3:.1f}",
+                *(f"{row[task][name]['ratio']:.2f}" for name in columns),
+            ]
+            for row in run["networks"]
+        ]
+        means = [geometric_mean(network_ratios(run, task, name)) for name in columns]
+        rows.append(["geometric mean", "", "", *(f"{mean:.2f}" for mean in means)])
+        tables.append(table([task, "convolutions", "PyTorch, ms", *columns], rows))
+    return "\n\n".join(tables)
+
+
+def networks_in_words(run: Run) -> list[str]:
+    plural = "s" if run["threads"] > 1 else ""
+    said = []
+    for column in run["columns"]:
+        found = {task: network_ratios(run, task, column) for task in TASKS}
+        parts = [
+            f"{TASKS[task]} {geometric_mean(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            for task, ratios in found.items()
+            if ratios
+        ]
+        ours = "" if column == "onnxruntime" else "cconv1d's layers, "
+        said.append(f"{ours}{column}: {listed(parts)}")
+    return [
+        f"{len(run['networks'])} networks in PyTorch, {run['threads']} thread{plural}, PyTorch's "
+        f"time over that of {'; '.join(said)}."
+    ]
+
+
+def networks_markdown(run: Run, pictures: str | None) -> str:
+    plural = "s" if run["threads"] > 1 else ""
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    parts = [
+        f"## Networks in PyTorch, {run['threads']} thread{plural}",
+        f"PyTorch's time over that of a column: above 1, the column is faster. direct and auto are "
+        f"cconv1d's layers by that method; convolutions is the share of PyTorch's inference that "
+        f"its convolutions take. {where(run)}; {versions}. Medians of {run['rounds']} rounds, by "
+        f"`{run['command']}`.",
+    ]
+    if pictures is not None:
+        name = f"networks-{run['threads']}.png"
+        parts.append(f"![PyTorch's time over each column's]({pictures}/{name})")
+    return "\n\n".join([*parts, network_tables(run)])
+
+
+def draw_networks(run: Run, folder: Path) -> None:
+    """A bar for each network and column, inference and training beside each other."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [row["network"] for row in run["networks"]]
+    with plt.rc_context({"font.size": 11}):
+        figure, panels = plt.subplots(1, 2, figsize=(11, 5), sharey=True, layout="constrained")
+        for axes, task in zip(panels, TASKS, strict=True):
+            height = 0.8 / len(run["columns"])
+            for number, column in enumerate(run["columns"]):
+                if network_ratios(run, task, column):
+                    places = (
+                        np.arange(len(names)) + (number - len(run["columns"]) / 2 + 0.5) * height
+                    )
+                    axes.barh(
+                        places,
+                        network_ratios(run, task, column),
+                        height,
+                        color=MARKS[number][0],
+                        label=column,
+                    )
+            axes.axvline(1, color="black", linewidth=1)
+            axes.set_yticks(range(len(names)), names)
+            axes.set(title=TASKS[task], xlabel="PyTorch's time / time")
+            axes.grid(alpha=0.3, axis="x")
+        panels[0].invert_yaxis()
+        plural = "s" if run["threads"] > 1 else ""
+        figure.suptitle(f"{run['threads']} thread{plural}; {where(run)}", fontsize=11)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        figure.savefig(folder / f"networks-{run['threads']}.png", dpi=120)
+        plt.close(figure)
+
+
 # --- accuracy -------------------------------------------------------------------------------
 
 #: Whose errors ours are held against.
@@ -744,16 +846,19 @@ equal.
 
 def page(found: Sequence[Run], pictures: str | None) -> str:
     """The whole of docs/performance.md, of what the scripts wrote."""
-    runs, surveys, accuracies, calls = (
-        [run for run in found if what in run] for what in ("results", "entries", "errors", "rows")
+    kinds = "results", "entries", "networks", "errors", "rows"
+    runs, surveys, networks, accuracies, calls = (
+        [run for run in found if what in run] for what in kinds
     )
     words = [*map(in_words, runs), *map(survey_in_words, surveys)]
+    words += map(networks_in_words, networks)
     words += [*map(accuracy_in_words, accuracies), *map(small_calls_in_words, calls)]
     parts = [OPENING, *("\n".join(f"- {said}" for said in sentences) for sentences in words)]
     parts += [markdown(run, pictures) for run in runs]
     if (both := layouts(runs)) is not None:
         parts += ["## Channels first and channels last", "The same layers in both layouts.", both]
     parts += [survey_markdown(run, pictures) for run in surveys]
+    parts += [networks_markdown(run, pictures) for run in networks]
     parts += map(accuracy_markdown, accuracies)
     for run in calls:
         parts += ["## Small calls", small_calls(run)]
@@ -788,6 +893,8 @@ def main() -> int:
                 draw(run, options.plots)
             elif "entries" in run:
                 draw_survey(run, options.plots)
+            elif "networks" in run:
+                draw_networks(run, options.plots)
     if options.targets:
         print("\n".join(target_table(run) for run in found if "results" in run))
         return 0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._geometry import PADDING_MODES, PADDING_WORDS
-from ._maps import FORWARD, TRANSPOSE, Int, Options, call, is_plain
+from ._maps import FORWARD, TRANSPOSE, Int, Options, call, is_compiling, is_plain
 from ._tensors import check_tensor
 
 #: Options that were checked, by all that they depend on: most calls are of a kind seen before.
@@ -184,7 +184,7 @@ def conv1d(
     >>> conv1d(torch.ones(1, 1, 5), torch.ones(1, 1, 3), padding="causal")
     tensor([[[1., 2., 3., 3., 3.]]])
     """
-    if not torch.compiler.is_compiling():
+    if not is_compiling():
         try:  # shapes and options that were checked before
             key = (
                 *(input.shape, weight.shape, None if bias is None else bias.shape),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ import torch
 from .. import get_num_threads, num_threads
 from .._arrays import Array, is_bfloat16
 
-Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 #: The dtypes that are computed, all of them compiled.
@@ -25,7 +24,6 @@ DTYPES = frozenset(
         torch.complex128,
     }
 )
-REAL = frozenset({torch.float32, torch.float64, torch.float16})
 
 
 def bfloat16() -> np.dtype[Any]:
@@ -41,16 +39,23 @@ def bfloat16() -> np.dtype[Any]:
 
 def to_array(tensor: torch.Tensor) -> Array:
     """The numbers of a tensor where they lie; only a lazy conjugate or negative is copied."""
-    if tensor.requires_grad:
-        tensor = tensor.detach()
     array: Array
     try:
-        if tensor.dtype in REAL:
-            array = (tensor.resolve_neg() if tensor.is_neg() else tensor).numpy()
-        elif tensor.dtype is torch.bfloat16:
-            array = tensor.resolve_neg().view(torch.uint16).numpy().view(bfloat16())
+        array = (tensor.detach() if tensor.requires_grad else tensor).numpy()
+    except (RuntimeError, TypeError):  # of which PyTorch has no array as it is
+        array = resolved(tensor.detach())
+    return array
+
+
+def resolved(tensor: torch.Tensor) -> Array:
+    """The array of one that is lazy, or bfloat16."""
+    array: Array
+    try:
+        tensor = tensor.resolve_conj().resolve_neg()
+        if tensor.dtype is torch.bfloat16:
+            array = tensor.view(torch.uint16).numpy().view(bfloat16())
         else:
-            array = tensor.resolve_conj().resolve_neg().numpy()
+            array = tensor.numpy()
     except (RuntimeError, TypeError) as error:
         raise NotImplementedError(
             f"cconv1d.torch: a tensor with the layout {tensor.layout} on the device "
@@ -66,15 +71,16 @@ def to_tensor(array: Array) -> torch.Tensor:
     return torch.from_numpy(array)
 
 
-def limited(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """A function that uses no more threads than PyTorch would."""
+def limited(function: Callable[..., Result]) -> Callable[..., Result]:
+    """A function that uses no more threads than PyTorch would; of positional arguments alone, as
+    others would cost a small call a tenth of a microsecond."""
 
-    def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+    def call(*args: Any) -> Result:
         threads = torch.get_num_threads()
         if threads >= get_num_threads():
-            return function(*args, **kwargs)
+            return function(*args)
         with num_threads(threads):
-            return function(*args, **kwargs)
+            return function(*args)
 
     return call
 

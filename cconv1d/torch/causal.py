@@ -78,7 +78,8 @@ class CausalConv1d(Function):
             array(seq_idx),
             array(initial_states),
             return_final_states,
-            activation=activation,
+            None,
+            activation,
         )
         y, final = found if return_final_states else (found, None)
         return to_tensor(y), tensor(final)
