@@ -8,6 +8,7 @@ import importlib
 import inspect
 import json
 import re
+import shlex
 import subprocess
 import sys
 from itertools import pairwise
@@ -317,6 +318,32 @@ def test_the_pictures_are_drawn(tmp_path):
 
 
 @beside
+def quoted_commands():
+    """What pages quote of ``python -m cconv1d``, with arguments that can be run as they are."""
+    pages = (
+        [README, REPO / "CONTRIBUTING.md", *(REPO / "docs").glob("*.md")] if README.exists() else []
+    )
+    found = set()
+    for page in pages:
+        found |= set(re.findall(r"`python (-m cconv1d[^`]*)`", page.read_text(encoding="utf-8")))
+    return sorted(command for command in found if "FILE" not in command and "..." not in command)
+
+
+@pytest.mark.parametrize("command", quoted_commands() or ["???"])
+def test_commands_that_pages_quote(command, tmp_path):
+    if command == "???":
+        pytest.skip("the pages are not beside the tests")
+    done = subprocess.run(
+        [sys.executable, *shlex.split(command)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
 def test_links_between_pages():
     """Every one leads to a file that is there and, with a fragment, to a heading of it."""
     for page in (README, *REPO.glob("*/*.md")):
