@@ -147,7 +147,10 @@ def test_what_the_environment_asks_of_a_build(
         setup=lambda ext_modules, **options: built.extend(ext_modules),
     )
     cython = SimpleNamespace(cythonize=lambda extensions, **options: extensions)
+    sdist = SimpleNamespace(sdist=object)
     monkeypatch.setitem(sys.modules, "setuptools", setuptools)
+    monkeypatch.setitem(sys.modules, "setuptools.command", SimpleNamespace(sdist=sdist))
+    monkeypatch.setitem(sys.modules, "setuptools.command.sdist", sdist)
     monkeypatch.setitem(sys.modules, "Cython.Build", cython)
     runpy.run_path(str(REPO / "setup.py"))
     if name == "CCONV1D_PURE" and word == "1":
