@@ -16,19 +16,20 @@ done are computed together, and others one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, SupportsIndex, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from . import _backend
 from ._arrays import Array, as_arrays, ndarray, same_dtype
 from ._execute import as_3d, check_out, empty, one, overlap
 from ._functional import usual_conv1d, usual_conv_transpose1d
-from ._geometry import IntLike, Padding, integer, resolve_stream
+from ._geometry import IntLike, Padding, StreamGeometry, integer, resolve_stream
 from ._kernels import BACKWARD_INPUT, FORWARD
+from ._pieces import Ints, Piece, groups_of, inputs_at, outputs_at, overhang, piece_of, pieces_of
 from ._plans import (
     Layout,
     Shape,
@@ -54,23 +55,8 @@ DENSE = 32
 #: Views of the buffer that are remembered.
 MAX_VIEWS = 256
 
-Ints = NDArray[np.int64]
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
-
-
-class Piece(NamedTuple):
-    """One call of a map: the samples that it reads, counted from the chunk's first, and the rest.
-
-    It reads samples start to stop of the joined row or, if not `joined`, of the chunk alone.
-    """
-
-    joined: bool
-    start: int
-    stop: int
-    pads: tuple[int, int]
-    mode: str
-    outputs: int
 
 
 class View(NamedTuple):
@@ -95,17 +81,6 @@ def can_be_filled(out: Any, x: Array, view: View) -> bool:
         and out is not x
         and (out.base is None is x.base or not overlap(out, x))
     )
-
-
-class Group(NamedTuple):
-    """Neighbouring rows of a batch for which the same is to be done."""
-
-    position: int  # of the first of them
-    samples: int
-    row: int  # of the stream
-    place: int  # in the chunk
-    number: int
-    pieces: tuple[Piece, ...]
 
 
 def exclusive(
@@ -524,51 +499,6 @@ class Stream:
 
     # --- convolving -------------------------------------------------------------------------------
 
-    def _pieces(self, position: int, samples: int) -> tuple[Piece, ...]:
-        """What to compute for a chunk of samples that comes at a position."""
-        g = self._geometry
-        first, last = g.known(position), g.known(position + samples)
-        if samples == 0 or first == last:
-            return ()
-        if samples <= self._joined:
-            spans = [(True, first, last, samples)]
-        elif position == 0:
-            spans = [(False, 0, last, samples)]
-        else:
-            middle = g.known(position + self._overhang(position))
-            spans = [
-                (True, first, middle, self._overhang(position)),
-                (False, middle, last, samples),
-            ]
-        return tuple(
-            self._piece(joined, position, start, count, stop, 0)
-            for joined, start, count, stop in spans
-            if count > start
-        )
-
-    def _piece(
-        self, joined: bool, position: int, start: int, end: int, stop: int, right: int
-    ) -> Piece:
-        """Outputs start to end, of which the last one is where the samples end `stop` behind us."""
-        g = self._geometry
-        sample = g.first_sample(start)
-        if g.transposed:
-            left = start + g.left - sample * g.stride
-            whole = (position + stop - sample - 1) * g.stride + g.span
-            pads = left, whole - left - (end - start)
-        else:
-            pads = max(-sample, 0), right
-            sample = max(sample, 0)
-        mode = g.mode if pads[0] and not g.transposed else "zeros"
-        return Piece(joined, sample - position, stop, pads, mode, end - start)
-
-    def _overhang(self, position: int) -> int:
-        """How much of a long chunk is copied: what windows that begin before it may read."""
-        g = self._geometry
-        if g.mode == "reflect":
-            return max(g.span - 1, g.left + 1 - position)
-        return g.history if g.transposed else g.span - 1
-
     def _convolve(self, source: Array, pads: Any, mode: str, out: Array | None) -> Array:
         """A map of some samples, as a new array or in `out`."""
         return self._convolve_by(source, self._options(pads, mode), out)
@@ -732,11 +662,11 @@ class Stream:
             chunk, _ = as_arrays(function, x=x, weight=self._weight)
         chunk = np.asarray(chunk)  # of a subclass the data
         number = self._batch
-        if number is None and not (lengths is None and rows is None):
-            raise ValueError(f"{function}: lengths and rows are for a stream with a batch")
+        if number is None and lengths is not None:
+            raise ValueError(f"{function}: lengths are for a stream with a batch")
         if rows is not None:
             number = len(chunk) if chunk.ndim else 0
-            rows = self._check_rows(function, rows, number)
+            rows = self._meant(function, rows, number)
         samples = chunk.shape[self._axis] if chunk.ndim >= -self._axis else 0
         expected = self._shape(number, self._channels, samples)
         if chunk.shape != expected:
@@ -761,8 +691,13 @@ class Stream:
                 )
         return self._push_rows(x, chunk, out, lengths, rows)
 
-    def _check_rows(self, function: str, rows: Any, number: int) -> Ints:
-        """Which rows of the stream are meant, or -1."""
+    def _meant(self, function: str, rows: Any, number: int | None = None) -> Ints:
+        """Which rows of the stream are meant, or -1 where one is skipped; all of them by None."""
+        if rows is None:
+            return np.arange(1 if self._batch is None else self._batch)
+        if self._batch is None:
+            raise ValueError(f"{function}: rows are for a stream with a batch")
+        number = np.size(rows) if number is None else number
         found = self._integers(function, "rows", rows, number, -1)
         meant = found[found >= 0]
         if (meant >= (self._batch or 0)).any():
@@ -779,13 +714,13 @@ class Stream:
         function = "Stream.push"
         position = self._position
         self._check_open(function, position)
-        pieces = self._pieces(position, samples)
+        pieces = pieces_of(self._geometry, self._joined, position, samples)
         shape = self._shape(self._batch, self._outs, sum(piece.outputs for piece in pieces))
         if out is not None:
             check_out(function, "out", out, shape, chunk.dtype, {"x": x})
         joined = samples
         if samples > self._joined:
-            joined = self._overhang(position) if position else 0
+            joined = overhang(self._geometry, position) if position else 0
         if self._end + joined > self._width:
             self._start_at_front(joined)
         end = self._end
@@ -821,7 +756,7 @@ class Stream:
         function = "Stream.push"
         positions = self._all_positions()
         self._check_open(function, positions[rows[rows >= 0]].min(initial=0))
-        groups = list(self._groups_of(positions, lengths, rows))
+        groups = list(groups_of(self._geometry, self._joined, positions, lengths, rows))
         counts = [sum(piece.outputs for piece in group.pieces) for group in groups]
         shape = self._shape(len(rows), self._outs, max(counts, default=0))
         if out is not None:
@@ -829,7 +764,7 @@ class Stream:
         room = 0
         for group in groups:
             long = group.samples > self._joined
-            room = max(room, self._overhang(group.position) if long else group.samples)
+            room = max(room, overhang(self._geometry, group.position) if long else group.samples)
         self._start_at_front(room)
         kept, end = self._kept, self._end
         y = empty(function, shape, chunk.dtype) if out is None else self._borrow(shape)
@@ -864,38 +799,6 @@ class Stream:
             return out
         return y
 
-    def _groups_of(self, positions: Ints, lengths: Ints, rows: Ints) -> Iterator[Group]:
-        """Neighbouring rows for which the same is to be done."""
-        group = None
-        for place, (row, samples) in enumerate(zip(rows.tolist(), lengths.tolist(), strict=True)):
-            if row < 0 or samples == 0:
-                continue
-            position = int(positions[row])
-            if (
-                group is not None
-                and group.position == position
-                and group.samples == samples
-                and group.row + group.number == row
-                and group.place + group.number == place
-            ):
-                group = group._replace(number=group.number + 1)
-                continue
-            pieces = self._pieces(position, samples)
-            if (
-                group is not None
-                and group.pieces == pieces
-                and group.samples == samples
-                and group.row + group.number == row
-                and group.place + group.number == place
-            ):
-                group = group._replace(number=group.number + 1)
-                continue
-            if group is not None:
-                yield group
-            group = Group(position, samples, row, place, 1, pieces)
-        if group is not None:
-            yield group
-
     def _place_rows(self, positions: Ints, slacks: Ints) -> None:
         """Rows are at these positions; if they are the same, that is simpler from now on."""
         alike = (positions == positions[:1]).all() and (slacks == slacks[:1]).all()
@@ -928,13 +831,8 @@ class Stream:
             If the stream is finished, or in use by another thread.
         """
         function = "Stream.finish"
-        if self._batch is None and rows is not None:
-            raise ValueError(f"{function}: rows are for a stream with a batch")
+        meant = self._meant(function, rows)
         positions = self._all_positions()
-        if rows is None:
-            meant = np.arange(len(positions))
-        else:
-            meant = self._check_rows(function, rows, np.size(rows))
         self._check_open(function, positions[meant[meant >= 0]].min(initial=0))
         plans = {
             at: (self._geometry.known(at), self._geometry.whole(function, at))
@@ -986,7 +884,7 @@ class Stream:
         """The outputs that remain of some rows at the same position."""
         g = self._geometry
         if g.mode == "zeros":
-            piece = self._piece(True, position, known, whole, 0, g.right)
+            piece = piece_of(self._geometry, True, position, known, whole, 0, g.right)
             start, right = piece.start, piece.pads[1]
             if start > 0:  # it begins in the padding
                 start, right = 0, right - start
@@ -1021,9 +919,7 @@ class Stream:
             self._positions = self._slacks = None
             self._move_to(0)
             return
-        if self._batch is None:
-            raise ValueError(f"{function}: rows are for a stream with a batch")
-        found = self._check_rows(function, rows, np.size(rows))
+        found = self._meant(function, rows)
         meant = found[found >= 0]
         positions = self._all_positions()
         slacks = self._all_slacks(positions)
@@ -1091,12 +987,7 @@ class Stream:
         int, or ndarray of int, shape (N,)
             For each row, if there is a batch; 0 for a row that is skipped or finished.
         """
-        return self._count("Stream.outputs_for", "n", n, rows, self._outputs_at)
-
-    def _outputs_at(self, position: int, samples: int) -> int:
-        if position < 0 or samples == 0:
-            return 0
-        return self._geometry.known(position + samples) - self._geometry.known(position)
+        return self._count("Stream.outputs_for", "n", n, rows, outputs_at)
 
     def inputs_for(self, m: Any, *, rows: ArrayLike | None = None) -> Any:
         """How many samples have to be pushed, at least, for m outputs.
@@ -1113,32 +1004,27 @@ class Stream:
         int, or ndarray of int, shape (N,)
             For each row, if there is a batch; 0 for a row that is skipped or finished.
         """
-        return self._count("Stream.inputs_for", "m", m, rows, self._inputs_at)
-
-    def _inputs_at(self, position: int, outputs: int) -> int:
-        if position < 0 or outputs == 0:
-            return 0
-        g = self._geometry
-        return max(g.samples_for(g.known(position) + outputs) - position, 1)
+        return self._count("Stream.inputs_for", "m", m, rows, inputs_at)
 
     def _count(
-        self, function: str, name: str, value: Any, rows: Any, each: Callable[[int, int], int]
+        self,
+        function: str,
+        name: str,
+        value: Any,
+        rows: Any,
+        each: Callable[[StreamGeometry, int, int], int],
     ) -> Any:
+        found = self._meant(function, rows)
         if self._batch is None:
-            if rows is not None:
-                raise ValueError(f"{function}: rows are for a stream with a batch")
-            return each(self._position, integer(function, name, value, 0))
+            return each(self._geometry, self._position, integer(function, name, value, 0))
         positions = self._all_positions()
-        found = np.arange(self._batch)
-        if rows is not None:
-            found = self._check_rows(function, rows, np.size(rows))
         if np.ndim(value) == 0:
             values = np.full(len(found), integer(function, name, value, 0))
         else:
             values = self._integers(function, name, value, len(found), 0)
         return np.array(
             [
-                each(int(positions[row]), number) if row >= 0 else 0
+                each(self._geometry, int(positions[row]), number) if row >= 0 else 0
                 for row, number in zip(found.tolist(), values.tolist(), strict=True)
             ],
             np.int64,
