@@ -149,3 +149,11 @@ if __name__ == "__main__":
     main()
 
 # sphinx_gallery_thumbnail_path = "pictures/beat_finder.png"
+
+# %%
+# .. image:: /pictures/beat_finder.png
+#
+# The extension:
+#
+# .. literalinclude:: /../examples/beats.pyx
+#    :language: cython

@@ -530,3 +530,6 @@ if __name__ == "__main__":
     main()
 
 # sphinx_gallery_thumbnail_path = "pictures/ecg_denoiser.png"
+
+# %%
+# .. image:: /pictures/ecg_denoiser.png

@@ -287,3 +287,6 @@ if __name__ == "__main__":
     main()
 
 # sphinx_gallery_thumbnail_path = "pictures/streaming_ecg.png"
+
+# %%
+# .. image:: /pictures/streaming_ecg.png

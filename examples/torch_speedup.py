@@ -145,3 +145,6 @@ if __name__ == "__main__":
     main()
 
 # sphinx_gallery_thumbnail_path = "pictures/torch_speedup.png"
+
+# %%
+# .. image:: /pictures/torch_speedup.png

@@ -109,3 +109,6 @@ if __name__ == "__main__":
     main()
 
 # sphinx_gallery_thumbnail_path = "pictures/wavelet_bank.png"
+
+# %%
+# .. image:: /pictures/wavelet_bank.png

@@ -149,3 +149,6 @@ if __name__ == "__main__":
     main()
 
 # sphinx_gallery_thumbnail_path = "pictures/wavenet_stream.png"
+
+# %%
+# .. image:: /pictures/wavenet_stream.png
