@@ -12,8 +12,6 @@ static void put(char c) { __asm__ volatile("outb %0, $0xe9" ::"a"(c)); }
 enum { NO_TIES = 1 }; /* Bochs 2.7 rounds some of them up when it narrows, processors to even */
 #else
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 static void put(char c) { putchar(c); }
 enum { NO_TIES = 0 };
 #endif

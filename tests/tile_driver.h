@@ -253,18 +253,15 @@ static void NAME(sums)(const cc_tiles *tiles, int positions)
     NAME(compare)(positions);
 }
 
-/* From memory that ends with the last number that is wanted. */
+/* From an array that ends with the last number that is wanted. */
 static void NAME(load_strided)(const cc_tiles *tiles, int step, int count)
 {
-    const size_t size = count > 0 ? (size_t)(count - 1) * step + 1 : 0;
-    REAL *numbers = (REAL *)malloc(size * sizeof(REAL) + 1);
+    const REAL *numbers = NAME(panel) + SAMPLES - (count > 0 ? (count - 1) * step + 1 : 0);
     NAME(start)();
-    memcpy(numbers, NAME(panel), size * sizeof(REAL));
     for (int i = 0; i < count; i++)
         NAME(expected)[i] = numbers[i * step];
     tiles->load_strided(numbers, step, count, NAME(got));
     NAME(compare)(count + 64);
-    free(numbers);
 }
 
 static void NAME(transpose)(const cc_tiles *tiles, int count, int positions)
