@@ -688,8 +688,9 @@ def networks_in_words(run: Run) -> list[str]:
         ours = "" if column == "onnxruntime" else "cconv1d's layers, "
         said.append(f"{ours}{column}: {listed(parts)}")
     return [
+        f"Measured on {where(run)}.",
         f"{len(run['networks'])} networks in PyTorch, {run['threads']} thread{plural}, PyTorch's "
-        f"time over that of {'; '.join(said)}."
+        f"time over that of {'; '.join(said)}.",
     ]
 
 
