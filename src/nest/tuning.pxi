@@ -102,13 +102,13 @@ cdef enum: WASTED_SAMPLES = 4
 
 # --- padding that most taps meet ---
 
-# Products that another nest takes for each eight of living_taps.pxi, at least, and how many there
-# have to be in all. To copy a row takes as long as so many of them, and so does a strip beside its
-# sums. 250 random layers whose padding is long, packed and not, on Zen 5: .12 to .9 of the time for
-# a quarter of them, two above 1.1. The first is not a constant, because the tests set it to 0, that
-# all is computed so that can be, or so high that nothing is.
-cdef enum: LIVING_LEAST = 128 * 1024, COPIED_ROW = 1000, LIVING_STRIP = 4000
+# living_taps.pxi computes where another nest would take so many eighths of its products, and
+# LIVING_LEAST in all. Not a constant, because the tests set it to 0, that all is computed so that can
+# be, or so high that nothing is. 250 random layers whose padding is long, packed and not, on Zen 5:
+# .12 to .9 of the time for a quarter of them, two above 1.1.
 cdef Py_ssize_t living_gain = 10
+# As long as so many products take: to copy a row of samples, and a strip beside its sums.
+cdef enum: LIVING_LEAST = 128 * 1024, COPIED_ROW = 1000, LIVING_STRIP = 4000
 
 # --- depthwise layers with few positions ---
 
