@@ -117,16 +117,24 @@ cdef void correlate_panel(
     cdef Py_ssize_t strip = STRIP_BYTES // (size * (job.panel_size // job.positions + 1))
     cdef Py_ssize_t block, row, tile_rows, width, m, last, inside, target_row, m0
     cdef real *target
+    cdef real[CC_ROW_TERMS_MAX] of_row
     cdef bint direct
     cdef bint side_by_side = (job.sum.step == 1 and out.strides[2] == size
                               and out.strides[1] % size == 0)
     if job.biases != NULL and t1 == terms:
         bias = <const real *> job.biases + group * job.sum.most_rows
-    # one row with few terms: all positions at once
-    if (rows.count == 1 and terms <= CC_ROW_TERMS_MAX and t0 == 0 and t1 == terms
-            and side_by_side and count >= tiles.row_least):
-        tiles.row[terms if terms <= CC_ROW_TERMS_IN_REGISTERS else 0](
-            panel, offset, terms, weights, at(out, n, channel, first), count, bias)
+    # few terms: all positions of a row at once, which is stored as fast as memory takes it
+    if (terms <= (CC_ROW_TERMS_MAX if rows.count == 1 else FEW_ROW_TERMS) and t0 == 0
+            and t1 == terms and side_by_side and count >= tiles.row_least):
+        for block in range(first_block, last_block):
+            row = first_row(rows, block)
+            tile_rows = first_row(rows, block + 1) - row
+            for m in range(tile_rows):
+                for last in range(terms):
+                    of_row[last] = weights[row * terms + last * tile_rows + m]
+                tiles.row[terms if terms <= CC_ROW_TERMS_IN_REGISTERS else 0](
+                    panel, offset, terms, of_row, at(out, n, channel + row + m, first), count,
+                    bias + (row + m) if bias != NULL else NULL)
         return
     strip = max(strip // job.sum.width, 1) * job.sum.width
     # strips of positions, blocks of rows, tiles

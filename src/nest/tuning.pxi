@@ -47,6 +47,9 @@ cdef enum: MIN_PANEL_POSITIONS = 256, MAX_PANEL_POSITIONS = 4096
 # correlate.pxi reads samples of a single tap in place whatever their number: each is used once for
 # all rows of a tile, and has no end that needs a panel. 64 to 714 channels to 2 to 8: 1.3 to 1.7.
 cdef enum: IN_PLACE_POSITIONS = 384, IN_PLACE_CHANNELS = 32
+# Where several rows of results have so few terms each, a row is computed for all positions at once:
+# .65 to .75 of the time with two; tiles of rows are faster from four terms on (1.3 to 1.8).
+cdef enum: FEW_ROW_TERMS = 2
 # Where joined signals leave lanes idle, taps have rows of their own if the products that these
 # lanes take, one for each row of results, take longer than to copy the rows: for each signal and
 # tap so many products, and 16 for each sample. Rows are no longer than APART_SAMPLES.
@@ -103,9 +106,9 @@ cdef enum: WASTED_SAMPLES = 4
 # --- padding that most taps meet ---
 
 # living_taps.pxi computes where another nest would take so many eighths of its products, and
-# LIVING_LEAST in all. Not a constant, because the tests set it to 0, that all is computed so that can
-# be, or so high that nothing is. 250 random layers whose padding is long, packed and not, on Zen 5:
-# .12 to .9 of the time for a quarter of them, two above 1.1.
+# LIVING_LEAST in all. Not a constant, because the tests set it to 0, that all is computed so that
+# can be, or so high that nothing is. 250 random layers whose padding is long, packed and not, on
+# Zen 5: .12 to .9 of the time for a quarter of them, two above 1.1.
 cdef Py_ssize_t living_gain = 10
 # As long as so many products take: to copy a row of samples, and a strip beside its sums.
 cdef enum: LIVING_LEAST = 128 * 1024, COPIED_ROW = 1000, LIVING_STRIP = 4000
