@@ -106,6 +106,9 @@ cdef extern from "tiles.h" nogil:
     ctypedef void (*cc_correlate)(
         const void *panel, const int32_t *offset, Py_ssize_t terms, const void *w,
         void *out, Py_ssize_t out_row, const void *bias, bint resume) noexcept
+    ctypedef void (*cc_row_chain)(
+        const void *panel, const int32_t *offset, Py_ssize_t terms, const void *w, void *chain,
+        Py_ssize_t positions) noexcept
     ctypedef void (*cc_row)(
         const void *panel, const int32_t *offset, Py_ssize_t terms, const void *w, void *out,
         Py_ssize_t positions, const void *bias) noexcept
@@ -162,6 +165,7 @@ cdef extern from "tiles.h" nogil:
         cc_correlate *correlate
         Py_ssize_t row_least
         cc_row *row
+        cc_row_chain row_chain
         Py_ssize_t gemm_rows
         Py_ssize_t gemm_lanes
         const cc_gemm *gemm

@@ -253,6 +253,17 @@ static void NAME(sums)(const cc_tiles *tiles, int positions)
     NAME(compare)(positions);
 }
 
+static void NAME(row_chain)(const cc_tiles *tiles, int terms, int positions)
+{
+    NAME(start)();
+    for (int p = 0; p < positions; p++)
+        for (int t = 0; t < terms; t++)
+            NAME(expected)[p]
+                = FMA(NAME(weights)[t], NAME(panel)[offset[t] + p], NAME(expected)[p]);
+    tiles->row_chain(NAME(panel), offset, terms, NAME(weights), NAME(got), positions);
+    NAME(compare)(positions + 64);
+}
+
 /* From an array that ends with the last number that is wanted. */
 static void NAME(load_strided)(const cc_tiles *tiles, int step, int count)
 {
@@ -392,6 +403,8 @@ static void NAME(check)(const cc_tiles *tiles)
                 NAME(transpose_blocks)(tiles, count, positions);
         for (int positions = 1; positions < 100; positions += 7)
             NAME(sums)(tiles, positions);
+        for (int positions = (int)tiles->row_least; positions < 90; positions++)
+            NAME(row_chain)(tiles, positions % 19, positions);
         for (int step = 1; step <= 10; step++)
             for (int count = 0; count <= 70; count++)
                 NAME(load_strided)(tiles, step, count);

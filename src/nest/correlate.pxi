@@ -17,6 +17,7 @@ cdef struct Correlation:
     Py_ssize_t positions, panels, parts
     Py_ssize_t signals_per_panel  # more than one if they are short
     Py_ssize_t signal_pitch       # positions from one signal of a panel to the next
+    bint long_row                 # one row of one tap: see correlate_long_row
     bint buffered                 # results wait in scratch until all their terms are summed
     Py_ssize_t budget             # of samples in a panel
     Py_ssize_t most               # terms in a chunk
@@ -95,6 +96,36 @@ cdef void copy_tile(
                     results += stride
         stage += stage_row
         channel += 1
+
+
+cdef void correlate_long_row(
+    const Correlation *job, const real *weights, const int32_t *offset, Py_ssize_t terms,
+    Py_ssize_t n, Py_ssize_t group, Py_ssize_t first, Py_ssize_t sample, Py_ssize_t count,
+    real *chain
+) noexcept nogil:
+    """A group's one row of results, from `first` on, by samples where they lie, from `sample` on.
+
+    A tile would read a few vectors of every channel, which memory takes long to find: so a stretch
+    of positions takes a few channels at a time.
+    """
+    cdef const real *samples = <const real *> at(&job.array, n, group * job.sum.channels, sample)
+    cdef real *out = <real *> at(&job.out, n, group, first)
+    cdef real bias = 0
+    cdef Py_ssize_t stretches = (count + CC_TILE - 1) // CC_TILE, i, t, p, begin, some
+    if job.biases != NULL:
+        bias = (<const real *> job.biases)[group]
+    for i in range(stretches):
+        begin = i * count // stretches
+        some = (i + 1) * count // stretches - begin
+        for t from 0 <= t < terms by CC_BLOCK:
+            memset(chain, 0, some * sizeof(real))
+            job.sum.tiles.row_chain(samples + begin, offset + t, min(terms - t, CC_BLOCK),
+                                    weights + t, chain, some)
+            for p in range(some):
+                out[begin + p] = chain[p] if t == 0 else out[begin + p] + chain[p]
+        if job.biases != NULL:
+            for p in range(some):
+                out[begin + p] += bias
 
 
 cdef void correlate_panel(
@@ -198,6 +229,10 @@ cdef void correlate_range(
         if job.biases != NULL:
             wide.biases = <real *> job.biases + group * job.sum.most_rows
         target, target_phase, target_n, target_group, target_first = &wide, &wide_phase, 0, 0, 0
+    if in_place and job.long_row:
+        correlate_long_row[real](job, packed, job.in_place_offsets + phase.first_term, total, n,
+                                 group, first, first + lowest_sample(terms), count, stage)
+        return
     for t0 from 0 <= t0 < total by cut.chunk:
         t1 = min(t0 + cut.chunk, total)
         if in_place:
@@ -225,7 +260,7 @@ cdef void correlate_positions(
     cdef Py_ssize_t group = chunk // (job.parts * job.panels) % job.sum.groups
     cdef Py_ssize_t n = chunk // (job.parts * job.panels * job.sum.groups) * job.signals_per_panel
     cdef Py_ssize_t signals = min(job.signals_per_panel, job.array.shape[0] - n)
-    cdef Py_ssize_t number, i, inside, end
+    cdef Py_ssize_t number, i, inside, end, unit, least
     cdef Py_ssize_t[4] ends
     cdef Phase phase
     carve_own_correlation(job, &own, job.workers + worker * job.worker_size)
@@ -235,13 +270,14 @@ cdef void correlate_positions(
         ends[0] = phase.first_position + begin
         ends[1] = ends[2] = ends[3] = min(ends[0] + job.positions, phase.last_position)
         if job.row_pitch:
-            # whole tiles that read nothing beyond the ends
-            inside = ends[0] + rounded(max(-lowest_sample(&phase.terms) - ends[0], 0),
-                                       job.sum.width)
+            # whole tiles that read nothing beyond the ends, or any positions
+            unit = 1 if job.long_row else job.sum.width
+            inside = ends[0] + rounded(max(-lowest_sample(&phase.terms) - ends[0], 0), unit)
             end = (job.array.shape[2] - lowest_sample(&phase.terms)
                    - (phase.terms.per_channel - 1) * job.sum.g.step)
-            end = min(ends[3], inside + max(end - inside, 0) // job.sum.width * job.sum.width)
-            if end - inside >= (IN_PLACE_POSITIONS if job.sum.g.taps > 1 else job.sum.width):
+            end = min(ends[3], inside + max(end - inside, 0) // unit * unit)
+            least = IN_PLACE_POSITIONS if job.sum.g.taps > 1 else job.sum.width
+            if end - inside >= (LONG_ROW if job.long_row else least):
                 ends[1], ends[2] = inside, end
         for i in range(3):
             if ends[i] < ends[i + 1]:
@@ -316,6 +352,10 @@ cdef bint correlate(
     job.signal_pitch = longest + halo
     join_signals = (out.shape[0] > 1 and overlap(g)
                     and 8 * job.signal_pitch < 7 * rounded(longest, sum.width))
+    job.long_row = (sum.most_rows == g.taps == g.stride == 1 and longest >= LONG_ROW
+                    and out.half == NULL and not out.pair and out.strides[2] == size
+                    and row_pitch_of(&job.array, sum.channels, g.step, size) != 0)
+    join_signals = join_signals and not job.long_row
     # Or nothing, if each tap has a row of its own: which is as many copies of each sample.
     lanes = rounded(longest, sum.width) * out.shape[0]
     if join_signals:

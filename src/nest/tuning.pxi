@@ -47,6 +47,8 @@ cdef enum: MIN_PANEL_POSITIONS = 256, MAX_PANEL_POSITIONS = 4096
 # correlate.pxi reads samples of a single tap in place whatever their number: each is used once for
 # all rows of a tile, and has no end that needs a panel. 64 to 714 channels to 2 to 8: 1.3 to 1.7.
 cdef enum: IN_PLACE_POSITIONS = 384, IN_PLACE_CHANNELS = 32
+# Positions from which on one row of results with one tap is computed in place.
+cdef enum: LONG_ROW = 32
 # Where several rows of results have so few terms each, a row is computed for all positions at once:
 # .65 to .75 of the time with two; tiles of rows are faster from four terms on (1.3 to 1.8).
 cdef enum: FEW_ROW_TERMS = 2

@@ -3,6 +3,7 @@
  *
  *   correlate       out[r][p] = Σ_t w[t][r] · panel[offset[t] + p]         lanes along p
  *   row             the same for one row and few terms, all positions      lanes along p
+ *   row_chain       chain[p] += Σ_t w[t] · panel[offset[t] + p]            lanes along p
  *   gemm            out[p][l] = Σ_t w[t·w_row + l] · x[p·x_row + offset[t]] lanes along l
  *   gemm_wide       the same for a position or two and several blocks of l lanes along l
  *   depthwise       gemm with x[p·x_row + offset[t] + l]                   lanes along l
@@ -173,6 +174,52 @@ INLINE void TILE(row_terms)(const int T, const REAL *panel, const int32_t *offse
 }
 
 /* The same for terms too many for the registers, but too few to share what they load. */
+INLINE void TILE(chain_terms)(const int T, const REAL *panel, const int32_t *offset, const REAL *w,
+                              REAL *chain, ptrdiff_t positions)
+{
+    enum { V = 2 };
+    VEC ws[CC_ROW_TERMS_IN_REGISTERS];
+    const REAL *x[CC_ROW_TERMS_IN_REGISTERS];
+    const ptrdiff_t last = positions - LANES;
+    VEC rest = V_LOAD(chain + last); /* which the loop comes to in part, so it is summed before */
+    ptrdiff_t p = 0;
+
+    UNROLL for (int t = 0; t < T; t++) {
+        ws[t] = V_SET1(w[t]);
+        x[t] = panel + offset[t];
+        rest = V_FMA(ws[t], V_LOAD(x[t] + last), rest);
+    }
+    for (; p + V * LANES <= positions; p += V * LANES) {
+        VEC sum[V];
+        UNROLL for (int v = 0; v < V; v++)
+            sum[v] = V_LOAD(chain + p + v * LANES);
+        UNROLL for (int t = 0; t < T; t++)
+            UNROLL for (int v = 0; v < V; v++)
+                sum[v] = V_FMA(ws[t], V_LOAD(x[t] + p + v * LANES), sum[v]);
+        UNROLL for (int v = 0; v < V; v++)
+            V_STORE(chain + p + v * LANES, sum[v]);
+    }
+    for (; p + LANES <= positions; p += LANES) {
+        VEC sum = V_LOAD(chain + p);
+        UNROLL for (int t = 0; t < T; t++)
+            sum = V_FMA(ws[t], V_LOAD(x[t] + p), sum);
+        V_STORE(chain + p, sum);
+    }
+    V_STORE(chain + last, rest);
+}
+
+static void TILE(row_chain)(const void *panel, const int32_t *offset, ptrdiff_t terms,
+                            const void *w, void *chain, ptrdiff_t positions)
+{
+    ptrdiff_t t = 0;
+    for (; t + CC_ROW_TERMS_IN_REGISTERS <= terms; t += CC_ROW_TERMS_IN_REGISTERS)
+        TILE(chain_terms)(CC_ROW_TERMS_IN_REGISTERS, (const REAL *)panel, offset + t,
+                          (const REAL *)w + t, (REAL *)chain, positions);
+    for (; t < terms; t++)
+        TILE(chain_terms)(1, (const REAL *)panel, offset + t, (const REAL *)w + t, (REAL *)chain,
+                          positions);
+}
+
 static void TILE(row_0)(const void *panel_, const int32_t *offset, ptrdiff_t terms, const void *w_,
                         void *out_, ptrdiff_t positions, const void *bias_)
 {
@@ -989,6 +1036,7 @@ static const cc_tiles TILE(tiles) = {
     .correlate = {FOR_ROWS(CORRELATE_ENTRY)},
     .row_least = LANES,
     .row = {ROW_ENTRY(0) FOR_ROW_TERMS(ROW_ENTRY)},
+    .row_chain = TILE(row_chain),
     .gemm_rows = ROWS,
     .gemm_lanes = LANE_VECTORS * LANES,
     .gemm = {FOR_ROWS(GEMM_ENTRY)},

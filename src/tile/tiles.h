@@ -39,6 +39,11 @@ typedef void (*cc_correlate)(const void *panel, const int32_t *offset, ptrdiff_t
 typedef void (*cc_row)(const void *panel, const int32_t *offset, ptrdiff_t terms, const void *w,
                        void *out, ptrdiff_t positions, const void *bias);
 
+/* chain[p] += Σ_t w[t] · panel[offset[t] + p], for all positions p of a few terms after another: so
+ * long rows are read as they lie. */
+typedef void (*cc_row_chain)(const void *panel, const int32_t *offset, ptrdiff_t terms,
+                             const void *w, void *chain, ptrdiff_t positions);
+
 /* out[p][l] (+)= Σ_t w[t·w_row + l] · x[p·x_row + offset[t]]  (+ bias[l]), as cc_correlate, for the
  * lanes l of one tile; in `depthwise` with a sample x[p·x_row + offset[t] + l] for each. */
 typedef void (*cc_gemm)(const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms,
@@ -128,6 +133,7 @@ typedef struct cc_tiles {
     cc_correlate correlate[CC_ROWS + 1];
     ptrdiff_t row_least; /* positions that a row has at least */
     cc_row row[CC_ROW_TERMS_IN_REGISTERS + 1]; /* indexed by the number of terms; [0] takes any */
+    cc_row_chain row_chain; /* of row_least positions or more */
     ptrdiff_t gemm_rows;
     ptrdiff_t gemm_lanes;
     cc_gemm gemm[CC_ROWS + 1];
