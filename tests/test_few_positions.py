@@ -95,6 +95,7 @@ SIZES = {
         for n in (255, 256, 257)
     },
     "stride that divides the dilation, long padding": case(2, 1, 20, 9, 30, 150, 2, 590, 8),
+    "taps of a later span, long padding": case(1, 1, 1, 9, 700, 3000, 2, 2900),
     "many terms, long padding": case(1, 1, 300, 5, 30, 70, 1, 60),
     "one channel a group, long padding": case(2, 33, 1, 1, 30, 70, 1, 400, 12),
     "taps far apart": case(taps=3, length=1000, dilation=400, channels=200),
