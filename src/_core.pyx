@@ -134,6 +134,9 @@ cdef extern from "tiles.h" nogil:
     ctypedef void (*cc_lanes_to_rows)(
         const void *lanes, Py_ssize_t block, Py_ssize_t positions, void *rows,
         Py_ssize_t pitch, Py_ssize_t blocks) noexcept
+    ctypedef void (*cc_swap_axes)(
+        const void *from_, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t columns, void *to,
+        Py_ssize_t to_pitch) noexcept
     ctypedef void (*cc_chains)(
         const void *x, Py_ssize_t x_row, const int32_t *offset, Py_ssize_t terms, const void *w,
         const int32_t *w_offset, const int32_t *ends, Py_ssize_t blocks, void *chain, void *total,
@@ -170,6 +173,7 @@ cdef extern from "tiles.h" nogil:
         Py_ssize_t gemm_lanes
         const cc_gemm *gemm
         const cc_gemm *gemm_narrow
+        const cc_gemm *depthwise_narrow
         const Py_ssize_t *gemm_wide_blocks
         const cc_gemm_wide *gemm_wide
         const cc_gemm *depthwise
@@ -177,6 +181,7 @@ cdef extern from "tiles.h" nogil:
         const cc_dw_short *dw_short
         cc_rows_to_lanes rows_to_lanes
         cc_lanes_to_rows lanes_to_rows
+        cc_swap_axes swap_axes
         const cc_chains *chains
         const cc_chains *half_chains
         Py_ssize_t dw_outer_rows
@@ -695,6 +700,8 @@ cdef Py_ssize_t *tunable(str name) except NULL:
         return &few_positions
     if name == "few_weight_positions":
         return &few_weight_positions
+    if name == "channels_last_least":
+        return &channels_last_least
     if name == "living_gain":
         return &living_gain
     if name == "serial_products":

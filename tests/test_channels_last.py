@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import PADDING_MODES, REAL, Case, cases, seeds
+from support import PADDING_MODES, REAL, Case, cases, seeds, tuned
 
 import cconv1d
 from cconv1d import (
@@ -97,7 +97,14 @@ def depthwise(channels, length, taps, stride=1, padding="same", dilation=1, mode
 
 
 DEPTHWISE = {
-    **{f"channels {c}": depthwise(c, 70, 4) for c in (1, 7, 8, 15, 16, 17, 31, 32, 33, 65, 150)},
+    **{f"channels {c}": depthwise(c, 70, 4) for c in (1, 4, 5, 7, 8, 9)},
+    **{f"channels {c}": depthwise(c, 70, 4) for c in (12, 15, 16, 17, 24, 31, 32, 33, 46, 56, 65)},
+    # either side of half a block behind whole ones, with many taps and with more than a chain
+    **{
+        f"channels {c}, taps {k}": depthwise(c, 300, k)
+        for c in (40, 47, 48, 49, 80, 81)
+        for k in (3, 40, 130)
+    },
     # either side of the logical lanes, of strips, of what is read in place, of a range
     **{
         f"length {n}": depthwise(33, n, 3)
@@ -149,6 +156,10 @@ DENSE = {
         f"{c} channels at the ends": Case(1, 1, c, 16, 260, 3, 1, 1, 1)
         for c in (240, 270, 500, 550)
     },
+    # either side of what a strip reads in place
+    **{f"{c} channels, far strides": Case(1, 1, c, 40, 900, 12, 8, 5, 1) for c in (60, 64, 65, 200)},
+    "panels of some chunks": Case(1, 1, 300, 33, 900, 40, 12, 19, 1),
+    "short signals of groups": Case(5, 4, 19, 1, 140, 3, 1, 1, 3),
     "few channels, stride": Case(1, 1, 1, 96, 2000, 10, 5, 0, 1),
     "few channels, stride, padded": Case(2, 1, 2, 64, 900, 9, 2, 4, 1),
     "few results": Case(2, 1, 70, 3, 300, 5, 1, 2, 1),
@@ -166,6 +177,14 @@ DENSE = {
 @pytest.mark.parametrize("case", DENSE.values(), ids=DENSE)
 def test_dense(native, case, dtype):
     check(case, dtype)
+
+
+@pytest.mark.parametrize("least", [0, 2**30], ids=["lanes along channels", "panels"])
+@pytest.mark.parametrize("case", DENSE.values(), ids=DENSE)
+def test_dense_either_way(native, case, least):
+    """Whichever of the two is the faster one."""
+    with tuned(channels_last_least=least):
+        check(case, np.float32)
 
 
 ANY = {

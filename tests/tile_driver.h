@@ -70,7 +70,10 @@ static void NAME(gemm)(const cc_tiles *tiles, int depthwise, int narrow, int row
             }
             NAME(expected)[r * row + l] = biased ? total + bias[l] : total;
         }
-    (depthwise ? tiles->depthwise : narrow ? tiles->gemm_narrow : tiles->gemm)[rows](
+    const cc_gemm *tile = depthwise ? tiles->depthwise : tiles->gemm;
+    if (narrow)
+        tile = depthwise ? tiles->depthwise_narrow : tiles->gemm_narrow;
+    tile[rows](
         NAME(panel), 7, offset, terms, NAME(weights), w_row, NAME(got), row, biased ? bias : NULL,
         resume);
     NAME(compare)(rows * row + 64);
@@ -354,6 +357,17 @@ static void NAME(lanes)(const cc_tiles *tiles, int positions, int pitch)
     NAME(compare)(blocks * width * pitch + 64);
 }
 
+static void NAME(swap_axes)(const cc_tiles *tiles, int rows, int columns)
+{
+    const int pitch = columns + 3, to_pitch = rows + 2;
+    NAME(start)();
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < columns; c++)
+            NAME(expected)[c * to_pitch + r] = NAME(panel)[r * pitch + c];
+    tiles->swap_axes(NAME(panel), pitch, rows, columns, NAME(got), to_pitch);
+    NAME(compare)(columns * to_pitch + 64);
+}
+
 static void NAME(check)(const cc_tiles *tiles)
 {
     static const int terms[] = {1, 2, 3, 4, 7, 127, 128, 131, 258};
@@ -373,8 +387,8 @@ static void NAME(check)(const cc_tiles *tiles)
             for (int i = 0; i < 18; i++)
                 NAME(gemm)(tiles, i % 2, 0, rows, terms[i / 2], i / 2 % 2, (i + rows) % 3 == 0);
         for (int rows = 1; rows <= tiles->gemm_rows; rows++)
-            for (int i = 0; i < 9; i++)
-                NAME(gemm)(tiles, 0, 1, rows, terms[i], i % 2, (i + rows) % 3 == 0);
+            for (int i = 0; i < 18; i++)
+                NAME(gemm)(tiles, i % 2, 1, rows, terms[i / 2], i / 2 % 2, (i + rows) % 3 == 0);
         for (int t = 1; t <= tiles->dw_depthwise_terms; t++)
             for (int positions = 1; positions < 70; positions += 1 + positions % 16)
                 NAME(dw_depthwise)(tiles, t, positions, positions / 2 % 2, positions / 4 % 2);
@@ -394,6 +408,9 @@ static void NAME(check)(const cc_tiles *tiles)
             for (int b = 1; b <= tiles->dw_dot_terms[a]; b++)
                 for (int positions = 1; positions < 150; positions += 16 + a)
                     NAME(dw_dot)(tiles, a, b, positions % 2 * CC_LANES, positions);
+        for (int rows = 1; rows < 40; rows += 1 + rows / 9)
+            for (int columns = 1; columns < 40; columns += 1 + columns / 9)
+                NAME(swap_axes)(tiles, rows, columns);
         for (int count = 1; count <= tiles->dw_outer_width; count++)
             NAME(transpose)(tiles, count, 1 + count % 50);
         for (int positions = CC_BLOCK - 1; positions <= CC_BLOCK + 3; positions++)

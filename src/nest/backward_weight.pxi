@@ -261,6 +261,7 @@ cdef void backward_weight_block(
     cdef bint transpose_terms = terms_are_lanes(job)
     cdef Py_ssize_t lanes = 1 if job.dw_dot else tiles.dw_outer_width
     cdef Py_ssize_t n, p0, p, inside, row, t, count
+    cdef Py_ssize_t copy_pitch = row_size(job.ranges.positions)
     cdef const real *dy_rows = dy_copies
     cdef const real *samples = panel
     cdef const int32_t *term_offsets = offset
@@ -269,7 +270,7 @@ cdef void backward_weight_block(
     memset(sums, 0, job.sums_size * sizeof(real))
     # samples, and ranges of positions: up to `inner`, from there to `outer`, and beyond
     for row in range(rows):
-        dy_offset[row] = <int32_t> (row * (job.dy_pitch if job.dy_pitch else job.ranges.positions))
+        dy_offset[row] = <int32_t> (row * (job.dy_pitch if job.dy_pitch else copy_pitch))
     for n in range(job.dy.shape[0]):
         p0 = inside = 0
         while p0 + inside < job.dy.shape[2]:
@@ -289,7 +290,7 @@ cdef void backward_weight_block(
                 dy_rows = <const real *> at(&job.dy, n, group * job.rows + r0, p0)
             else:
                 copy_rows[real](&job.dy, n, group * job.rows + r0, rows, p0, 1, inside, dy_copies,
-                                job.ranges.positions)
+                                copy_pitch)
             if not (transpose_terms or job.dw_dot or job.dy_adjacent):
                 transpose_rows[real](tiles, dy_rows, dy_offset, rows, inside, transposed)
             # chunks of terms
@@ -429,7 +430,7 @@ cdef bint backward_weight(
     job.dy_pitch = row_pitch_of(&job.dy, job.rows, 0, size)
     job.dy_copies_size = 0
     if not (job.dy_pitch or job.dy_adjacent):
-        job.dy_copies_size = job.part_rows * job.ranges.positions
+        job.dy_copies_size = job.part_rows * row_size(job.ranges.positions)
     if job.dw_dot:
         job.transposed_size, job.sums_size = 0, job.part_rows * job.part_terms * CC_LANES
     elif transpose_terms:

@@ -5,14 +5,18 @@
 # Takes  a planned Sum, Views with a channel stride of one number, weights, a bias.
 # Gives  the results; false if memory ran out.
 #
-# A tile reads samples and stores results in place, so nothing is transposed. It reads a panel near
-# the ends of a signal, with the padding: all samples of a strip or, where that is too large or each
-# channel is a group, a few positions term by term. In a depthwise layer with many taps it reads one
-# everywhere: samples, a whole row of channels apart, would push each other out of the caches where
-# that is a power of two (3 times as slow with 512 channels). Half precision, which only depthwise
-# layers have here, is read from panels and stored by way of a stage, too.
+# A tile reads samples and stores results in place. Near the ends of a signal, and where one position
+# reads so many samples that those of neighbouring tiles would not stay in the caches, it reads a
+# panel, as correlate.pxi packs it. In a depthwise layer a panel has lanes as the array has: the
+# terms of a few positions near the ends, all samples of a strip where taps are many: samples, a
+# whole row of channels apart, would push each other out of the caches where that is a power of two
+# (3 times as slow with 512 channels). Half precision, which only depthwise layers have here, is read
+# from such panels and stored by way of a stage, too.
 #
-# Loops, outermost first: chunks of the pool (sample, group, panel of positions); phases; strips of
+# Channels that fill no whole block are the last ones of another block, which shares some of its
+# channels with the one before: these are computed twice, with the same result.
+#
+# Loops, outermost first: chunks of the pool (sample, panel of positions, group); phases; strips of
 # positions; blocks of terms; blocks of lanes; tiles.
 
 cdef struct ChannelsLast:
@@ -24,9 +28,12 @@ cdef struct ChannelsLast:
     Py_ssize_t blocks          # of `lanes` channels in a group
     Py_ssize_t strip           # positions whose samples one block of lanes after another reads
     Py_ssize_t reach           # samples from a position's first to its last; 0: no panel of all
-    Py_ssize_t end_samples     # that a strip near the ends reads from a panel; 0: term by term
+    Py_ssize_t tail            # lanes of the block of the last channels; 0: whole blocks only
+    bint in_place              # samples are, where there are no ends
+    Py_ssize_t end_samples     # that a strip reads elsewhere, all channels as they lie; 0: panels
     Py_ssize_t positions, panels
     const cc_gemm *tile
+    const cc_gemm *narrow      # with half of the lanes
     Py_ssize_t size            # of a number, in bytes
     int threads
     bint prepacked             # the weights were packed before
@@ -36,31 +43,34 @@ cdef struct ChannelsLast:
     int32_t *order             # room for sum.order, if the terms have an order of their own
     Py_ssize_t *tap_samples    # [phase][tap] samples from p·in_step to the one that the tap meets
     int32_t *in_place_offsets  # [phase][term] in the array, or in a panel of all samples
-    int32_t *end_offsets       # [phase][term] in a panel of the samples of a strip
+    int32_t *end_offsets       # [phase][term] among the samples of such a strip
     int32_t *panel_offsets     # [term] in a panel of samples term by term
     void *packed               # [group][phase][block][term][lane]
+    void *tails                # [group][phase][term][lane of the tail], of more than a block
     void *biases               # [group][block][lane], or NULL
     uintptr_t workers          # the threads' own scratch
-    Py_ssize_t panel_size, worker_size
+    Py_ssize_t panel_size, offset_size, worker_size
 
 
 cdef struct ChannelsLastScratch:
     # What a thread has for itself.
     void *panel
-    void *stage  # a tile
+    int32_t *offset  # [term of a chunk] in the panel
+    void *stage      # results of a strip and a block with fewer channels, or in half precision
 
 
 cdef uintptr_t carve_own_channels_last(
     const ChannelsLast *job, ChannelsLastScratch *own, uintptr_t next
 ) noexcept nogil:
     own.panel = carve(&next, job.panel_size * job.size)
-    own.stage = carve(&next, CC_TILE * job.size)
+    own.offset = <int32_t *> carve(&next, job.offset_size * sizeof(int32_t))
+    own.stage = carve(&next, job.strip * job.lanes * job.size)
     return next
 
 
 cdef uintptr_t carve_channels_last(ChannelsLast *job, uintptr_t next) noexcept nogil:
     cdef ChannelsLastScratch own
-    job.biases = job.order = job.end_offsets = NULL
+    job.biases = job.order = job.tails = job.end_offsets = NULL
     if not job.prepacked:
         job.packed = carve(&next, job.sum.size * job.size)
     if job.biased:
@@ -69,6 +79,8 @@ cdef uintptr_t carve_channels_last(ChannelsLast *job, uintptr_t next) noexcept n
     job.in_place_offsets = <int32_t *> carve(&next, job.sum.terms * sizeof(int32_t))
     if job.sum.ordered:
         job.order = <int32_t *> carve(&next, job.sum.terms * sizeof(int32_t))
+    if job.tail and job.sum.outs > job.lanes:
+        job.tails = carve(&next, job.sum.groups * job.sum.terms * job.tail * job.size)
     if job.end_samples:
         job.end_offsets = <int32_t *> carve(&next, job.sum.terms * sizeof(int32_t))
     job.panel_offsets = <int32_t *> carve(&next, CC_BLOCK * sizeof(int32_t))
@@ -118,23 +130,19 @@ cdef void gather(
     const ChannelsLast *job, const Phase *phase, Py_ssize_t n, Py_ssize_t first_channel,
     Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t m, Py_ssize_t count, real *panel
 ) noexcept nogil:
-    """panel[sample][lane]; else panel[term][position], or ...[lane] if each channel is a group."""
+    """panel[sample][lane] or, term by term, panel[term][position][lane], of a depthwise layer."""
     cdef const View *array = &job.array
     cdef const Py_ssize_t *tap_samples = tap_samples_of(job, phase)
-    cdef Py_ssize_t t, channel, step = phase.terms.in_step, width = 1, channels = 1
-    if job.sum.depthwise:
-        width, channels = job.lanes, min(job.lanes, array.shape[1] - first_channel)
+    cdef Py_ssize_t channels = min(job.lanes, array.shape[1] - first_channel), t
+    cdef Py_ssize_t step = phase.terms.in_step
     if job.reach:
         copy_samples[real](array, n, first_channel, channels,
                            m * step + first_sample(phase, tap_samples), 1,
-                           (count - 1) * step + job.reach, panel, width)
+                           (count - 1) * step + job.reach, panel, job.lanes)
         return
     for t in range(t0, t1):
-        channel = t // phase.terms.per_channel
-        copy_samples[real](array, n, first_channel + channel, channels,
-                           m * step + tap_samples[t - channel * phase.terms.per_channel], step,
-                           count,
-                           panel + job.panel_offsets[t - t0], width)
+        copy_samples[real](array, n, first_channel, channels, m * step + tap_samples[t], step,
+                           count, panel + job.panel_offsets[t - t0], job.lanes)
 
 
 cdef inline bint takes_blocks_together(const ChannelsLast *job, const Phase *phase) noexcept nogil:
@@ -143,55 +151,67 @@ cdef inline bint takes_blocks_together(const ChannelsLast *job, const Phase *pha
     Otherwise a block's weights meet the positions of a whole strip while they are near.
     """
     cdef Py_ssize_t total = phase.terms.channels * phase.terms.per_channel
-    if (job.reach or job.array.half != NULL or total > CC_BLOCK
-            or job.sum.outs < job.lanes):
+    if total > CC_BLOCK or job.sum.outs < job.lanes // 2 or job.reach or job.array.half != NULL:
         return False
     return job.sum.depthwise or total * job.sum.packed_outs * job.size <= NEAR_WEIGHT_BYTES
 
 
-cdef void add_blocks_together(
+cdef void sum_blocks_together(
     const ChannelsLast *job, const Phase *phase, const real *packed, Py_ssize_t n, Py_ssize_t group,
-    Py_ssize_t m, Py_ssize_t count, Py_ssize_t blocks
+    Py_ssize_t m, Py_ssize_t count, const real *x, Py_ssize_t x_row, const int32_t *offset
 ) noexcept nogil:
-    """Whole blocks of lanes at `count` positions from m on, whose samples are read in place.
+    """All channels at `count` positions from m on, whose samples begin at x.
 
     With few terms a tile takes as long as what channels_last_strip does around one, so here that is
     next to nothing.
     """
     cdef Py_ssize_t total = phase.terms.channels * phase.terms.per_channel
-    cdef Py_ssize_t row = sample_pitch(job, sizeof(real)) * phase.terms.in_step
     cdef Py_ssize_t target_row = job.out.strides[2] // <Py_ssize_t> sizeof(real) * job.sum.step
-    cdef Py_ssize_t lanes = job.lanes, x_lanes = lanes if job.sum.depthwise else 0
-    cdef Py_ssize_t tiles = (count + job.rows - 1) // job.rows, tile, p, next_p = 0, block
-    cdef const int32_t *offset = job.in_place_offsets + phase.first_term
-    cdef const real *x
+    cdef Py_ssize_t lanes = job.lanes, blocks = job.sum.outs // lanes
+    cdef Py_ssize_t x_lanes = lanes if job.sum.depthwise else 0, tail_row = job.tail
+    cdef Py_ssize_t tiles = (count + job.rows - 1) // job.rows, tile, p = 0, next_p, block
+    cdef Py_ssize_t tail = job.sum.outs - job.tail
+    cdef const real *biases = NULL
+    cdef const real *samples
     cdef const real *weights
     cdef const real *bias
+    cdef const real *tails = packed + tail
+    cdef const cc_gemm *tail_tile = job.narrow if job.tail < lanes else job.tile
     cdef real *target
     cdef cc_gemm sum_tile
+    if job.biases != NULL:
+        biases = <const real *> job.biases + group * job.sum.packed_outs
+    if job.tails != NULL:
+        tails = <const real *> job.tails + job.tail * (group * job.sum.terms + phase.first_term)
+    else:
+        tail_row = lanes
     for tile in range(tiles):
-        p, next_p = next_p, (tile + 1) * count // tiles
-        sum_tile = job.tile[next_p - p]
-        # the sample of offset 0, beyond the end where no term reads it
-        x = <const real *> (at(&job.array, n, group * job.sum.channels, 0)
-                            + (m + p) * phase.terms.in_step * job.array.strides[2])
+        next_p = (tile + 1) * count // tiles
+        samples = x + p * x_row
         target = <real *> at(&job.out, n, group * job.sum.outs,
                              phase.first_result + (m + p) * job.sum.step)
-        weights, bias = packed, NULL
-        if job.biases != NULL:
-            bias = <const real *> job.biases + group * job.blocks * lanes
+        sum_tile = job.tile[next_p - p]
+        if blocks == 0:
+            job.narrow[next_p - p](samples, x_row, offset, total, packed, lanes, target, target_row,
+                                   biases, False)
+        if job.tail:
+            tail_tile[next_p - p](samples + (tail if job.sum.depthwise else 0), x_row, offset, total,
+                                  tails, tail_row, target + tail, target_row,
+                                  biases + tail if biases != NULL else NULL, False)
+        weights, bias = packed, biases
         for block in range(blocks):
-            sum_tile(x, row, offset, total, weights, lanes, target, target_row, bias, False)
-            x += x_lanes
+            sum_tile(samples, x_row, offset, total, weights, lanes, target, target_row, bias, False)
+            samples += x_lanes
             target += lanes
             weights += total * lanes
             if bias != NULL:
                 bias += lanes
+        p = next_p
 
 
 cdef inline void sum_tiles(
     const ChannelsLast *job, const cc_gemm *gemm, Py_ssize_t count, const real *x, Py_ssize_t x_row,
-    const int32_t *offset, Py_ssize_t terms, const real *weights, real *target,
+    const int32_t *offset, Py_ssize_t terms, const real *weights, Py_ssize_t w_row, real *target,
     Py_ssize_t target_row, const real *bias, bint resume, const char *next_weights
 ) noexcept nogil:
     """A block of terms and lanes at `count` positions, whose results are stored in place.
@@ -208,90 +228,148 @@ cdef inline void sum_tiles(
             rows -= 1
         if next_weights != NULL:
             cc_prefetch(next_weights + tile * share, share)
-        gemm[rows](x, x_row, offset, terms, weights, job.lanes, target, target_row, bias, resume)
+        gemm[rows](x, x_row, offset, terms, weights, w_row, target, target_row, bias, resume)
         x += rows * x_row
         target += rows * target_row
 
 
+cdef void store_stage(
+    const ChannelsLast *job, char *results, Py_ssize_t rows, Py_ssize_t lanes, const real *stage
+) noexcept nogil:
+    """The lanes of some positions that have a channel, from the stage to the results."""
+    cdef Py_ssize_t out_step = job.out.strides[2] * job.sum.step, r
+    for r in range(rows):
+        if job.out.half != NULL:
+            store_row[real](&job.out, results, sizeof(uint16_t), lanes, stage)
+        else:
+            copy_numbers[real](<real *> results, stage, lanes)
+        results += out_step
+        stage += job.lanes
+
+
 cdef void channels_last_strip(
     const ChannelsLast *job, const Phase *phase, const real *packed, Py_ssize_t n, Py_ssize_t group,
-    Py_ssize_t m, Py_ssize_t count, bint inside, real *panel, real *stage
+    Py_ssize_t m, Py_ssize_t count, bint inside, const ChannelsLastScratch *own
 ) noexcept nogil:
     """`count` positions from m on, read in place if none of their samples is padding."""
-    cdef const View *array = &job.array
     cdef const View *out = &job.out
     cdef Py_ssize_t total = phase.terms.channels * phase.terms.per_channel
-    cdef Py_ssize_t row = sample_pitch(job, sizeof(real)) * phase.terms.in_step
+    cdef Cut cut = cut_terms(&phase.terms, job.strip, PANEL_BYTES // job.size, CHUNK_TERMS)
+    cdef Py_ssize_t chunk = total if inside or job.end_samples else cut.chunk
+    cdef Py_ssize_t c0, t0, t1, block, lanes
+    cdef Py_ssize_t out_row = out.strides[2] // <Py_ssize_t> sizeof(real) * job.sum.step, x_row = 1
+    cdef const cc_gemm *tile
+    cdef const real *x = <const real *> own.panel
+    cdef const real *weights
+    cdef const real *bias
+    cdef const int32_t *offset = own.offset
+    cdef const char *next_weights
+    cdef real *results
+    cdef real *stage = <real *> own.stage
+    if inside:  # the sample of offset 0, beyond the end where no term reads it
+        x = <const real *> (at(&job.array, n, group * job.sum.channels, 0)
+                            + m * phase.terms.in_step * job.array.strides[2])
+        x_row = job.array.strides[2] // <Py_ssize_t> sizeof(real) * phase.terms.in_step
+        offset = job.in_place_offsets + phase.first_term
+    elif job.end_samples:
+        copy_samples[real](&job.array, n, group * job.sum.channels, job.sum.channels,
+                           m * phase.terms.in_step + first_sample(
+                               phase, tap_samples_of(job, phase)), 1,
+                           job.end_samples - (job.strip - count) * phase.terms.in_step,
+                           <real *> own.panel, job.sum.channels)
+        x_row = job.sum.channels * phase.terms.in_step
+        offset = job.end_offsets + phase.first_term
+    for c0 from 0 <= c0 < total by chunk:
+        if not (inside or job.end_samples):
+            pack_panel[real](&job.array, n, 1, 0, group * job.sum.channels, &phase.terms, c0,
+                             min(c0 + chunk, total), m, count, <real *> own.panel, own.offset)
+        if takes_blocks_together(job, phase):  # so there is one chunk
+            sum_blocks_together[real](job, phase, packed, n, group, m, count, x, x_row, offset)
+            return
+        for t0 from c0 <= t0 < min(c0 + chunk, total) by CC_BLOCK:
+            t1 = min(t0 + CC_BLOCK, total)
+            for block in range(job.blocks):
+                lanes = min(job.lanes, job.sum.outs - block * job.lanes)
+                weights = packed + (block * total + t0) * job.lanes
+                next_weights, bias, tile = NULL, NULL, job.tile
+                if job.biases != NULL and t1 == total:
+                    bias = <const real *> job.biases + (group * job.blocks + block) * job.lanes
+                results = <real *> at(out, n, group * job.sum.outs + block * job.lanes,
+                                      phase.first_result + m * job.sum.step)
+                if lanes == job.lanes:
+                    if job.far:
+                        next_weights = <const char *> (
+                            weights + total * job.lanes if block + 1 < job.blocks
+                            else packed + t1 * job.lanes)
+                    sum_tiles[real](job, tile, count, x, x_row, offset + (t0 - c0), t1 - t0,
+                                    weights, job.lanes, results, out_row, bias, t0 > 0,
+                                    next_weights)
+                    continue
+                if 2 * lanes <= job.lanes:
+                    tile = job.narrow
+                sum_tiles[real](job, tile, count, x, x_row, offset + (t0 - c0), t1 - t0, weights,
+                                job.lanes, stage, job.lanes, bias, t0 > 0, NULL)
+                if t1 == total:
+                    store_stage[real](job, <char *> results, count, lanes, stage)
+
+
+cdef void depthwise_strip(
+    const ChannelsLast *job, const Phase *phase, const real *packed, Py_ssize_t n, Py_ssize_t m,
+    Py_ssize_t count, bint inside, const ChannelsLastScratch *own
+) noexcept nogil:
+    """The same where each channel is a group."""
+    cdef const View *array = &job.array
+    cdef const View *out = &job.out
+    cdef Py_ssize_t total = phase.terms.per_channel, t0, t1, block, channel, lanes, w_row
+    cdef Py_ssize_t row = sample_pitch(job, sizeof(real)) * phase.terms.in_step, x_row
     cdef Py_ssize_t out_step = out.strides[2] * job.sum.step
-    cdef Py_ssize_t item = sizeof(uint16_t) if out.half != NULL else sizeof(real)
-    cdef Py_ssize_t t0, t1, block, lanes, p, r, rows, x_row, first_block = 0
-    cdef const cc_gemm *gemm = job.tile
+    cdef const cc_gemm *tile
     cdef const real *x
     cdef const real *weights
     cdef const real *bias = NULL
     cdef const int32_t *offset
-    cdef const char *next_weights = NULL
     cdef char *results
+    cdef real *panel = <real *> own.panel
+    cdef real *stage = <real *> own.stage
     if inside and takes_blocks_together(job, phase):
-        first_block = job.sum.outs // job.lanes  # those that are whole
-        add_blocks_together[real](job, phase, packed, n, group, m, count, first_block)
-    if not inside and job.end_samples:
-        copy_samples[real](array, n, group * job.sum.channels, job.sum.channels,
-                           m * phase.terms.in_step + first_sample(
-                               phase, tap_samples_of(job, phase)), 1,
-                           job.end_samples - (job.strip - count) * phase.terms.in_step, panel,
-                           job.sum.channels)
-    for t0 from 0 <= t0 < (total if first_block < job.blocks else 0) by CC_BLOCK:
+        # the sample of offset 0, beyond the end where no term reads it
+        sum_blocks_together[real](
+            job, phase, packed, n, 0, m, count, <const real *> (
+                at(array, n, 0, 0) + m * phase.terms.in_step * array.strides[2]),
+            row, job.in_place_offsets + phase.first_term)
+        return
+    for t0 from 0 <= t0 < total by CC_BLOCK:
         t1 = min(t0 + CC_BLOCK, total)
-        if not (inside or job.sum.depthwise or job.end_samples):
-            gather[real](job, phase, n, group * job.sum.channels, t0, t1, m, count, panel)
-        for block in range(first_block, job.blocks):
-            lanes = min(job.lanes, job.sum.outs - block * job.lanes)
-            weights = packed + (block * total + t0) * job.lanes
-            if has_narrow_rest(&job.sum) and block == job.blocks - 1:
-                gemm = job.sum.tiles.gemm_narrow
-            else:
-                gemm = job.tile
+        for block in range(job.blocks):
+            channel, lanes = block * job.lanes, min(job.lanes, job.sum.outs - block * job.lanes)
+            weights, w_row, tile = packed + (block * total + t0) * job.lanes, job.lanes, job.tile
+            if lanes < job.lanes and total <= CC_BLOCK and job.tails != NULL:
+                channel, lanes, w_row = job.sum.outs - job.tail, job.tail, job.tail
+                weights = <const real *> job.tails + job.tail * phase.first_term
+                if lanes < job.lanes:
+                    tile = job.narrow
             if inside and not job.reach and array.half == NULL and (
-                    lanes == job.lanes or not job.sum.depthwise):
-                # the sample of offset 0, beyond the end where no term reads it
-                x = <const real *> (at(array, n, group * job.sum.channels, 0)
+                    lanes == job.lanes or w_row == lanes):
+                x = <const real *> (at(array, n, channel, 0)
                                     + m * phase.terms.in_step * array.strides[2])
-                if job.sum.depthwise:
-                    x += block * job.lanes
                 offset, x_row = job.in_place_offsets + phase.first_term + t0, row
             else:
-                if job.sum.depthwise:
-                    gather[real](job, phase, n, block * job.lanes, t0, t1, m, count, panel)
-                x, offset, x_row = panel, job.panel_offsets, job.lanes if job.sum.depthwise else 1
+                gather[real](job, phase, n, channel, t0, t1, m, count, panel)
+                x, offset, x_row = panel, job.panel_offsets, job.lanes
                 if job.reach:
                     offset, x_row = job.in_place_offsets + phase.first_term + t0, row
-                elif job.end_samples:
-                    offset = job.end_offsets + phase.first_term + t0
-                    x_row = job.sum.channels * phase.terms.in_step
             if job.biases != NULL and t1 == total:
-                bias = <const real *> job.biases + (group * job.blocks + block) * job.lanes
-            results = at(out, n, group * job.sum.outs + block * job.lanes,
-                         phase.first_result + m * job.sum.step)
-            if lanes == job.lanes and out.half == NULL:
-                if job.far:
-                    next_weights = <const char *> (
-                        weights + total * job.lanes if block + 1 < job.blocks
-                        else packed + t1 * job.lanes)
-                sum_tiles[real](job, job.tile, count, x, x_row, offset, t1 - t0, weights,
+                bias = <const real *> job.biases + channel
+            results = at(out, n, channel, phase.first_result + m * job.sum.step)
+            if w_row == lanes and out.half == NULL:
+                sum_tiles[real](job, tile, count, x, x_row, offset, t1 - t0, weights, w_row,
                                 <real *> results, out_step // <Py_ssize_t> sizeof(real), bias,
-                                t0 > 0, next_weights)
+                                t0 > 0, NULL)
                 continue
-            for p from 0 <= p < count by job.rows:
-                rows = min(job.rows, count - p)
-                if t0 > 0:
-                    for r in range(rows):
-                        memcpy(stage + r * job.lanes, results + r * out_step, lanes * sizeof(real))
-                gemm[rows](x + p * x_row, x_row, offset, t1 - t0, weights, job.lanes, stage,
-                           job.lanes, bias, t0 > 0)
-                for r in range(rows):
-                    store_row[real](out, results, item, lanes, stage + r * job.lanes)
-                    results += out_step
+            sum_tiles[real](job, tile, count, x, x_row, offset, t1 - t0, weights, w_row, stage,
+                            job.lanes, bias, t0 > 0, NULL)
+            if t1 == total:
+                store_stage[real](job, results, count, lanes, stage)
 
 
 cdef void channels_last_positions(
@@ -299,8 +377,8 @@ cdef void channels_last_positions(
 ) noexcept nogil:
     """A chunk's positions of all phases: those at the ends of the array need a panel."""
     cdef ChannelsLastScratch own
-    cdef Py_ssize_t begin = chunk % job.panels * job.positions
-    cdef Py_ssize_t group = chunk // job.panels % job.sum.groups
+    cdef Py_ssize_t begin = chunk // job.sum.groups % job.panels * job.positions
+    cdef Py_ssize_t group = chunk % job.sum.groups
     cdef Py_ssize_t n = chunk // (job.panels * job.sum.groups)
     cdef Py_ssize_t number, m, end, count, first, last, i
     cdef const Py_ssize_t *tap_samples
@@ -317,16 +395,20 @@ cdef void channels_last_positions(
             first = max(first, ceiling(-tap_samples[i], phase.terms.in_step))
             last = min(last, ceiling(job.array.shape[2] - tap_samples[i], phase.terms.in_step))
         while m < end:
-            inside = first <= m < last
-            if inside and not (job.end_samples and last < end and end - m <= job.strip):
+            inside = first <= m < last and job.in_place
+            if inside and (job.sum.depthwise or last == end or end - m > job.strip):
                 count = min(last - m, job.strip)
-            elif job.end_samples:  # others that read no padding may come along
+            elif job.sum.depthwise:
+                count = min((first if m < first < last else end) - m, job.strip)
+            else:  # others that read no padding may come along
                 inside, count = False, min(end - m, job.strip)
+            if job.sum.depthwise:
+                depthwise_strip[real](job, &phase, packed + weights_before(&job.sum, 0, &phase), n,
+                                      m, count, inside, &own)
             else:
-                count = min((first if m < first < last else end) - m, job.rows)
-            channels_last_strip[real](
-                job, &phase, packed + weights_before(&job.sum, group, &phase), n, group, m, count,
-                inside, <real *> own.panel, <real *> own.stage)
+                channels_last_strip[real](
+                    job, &phase, packed + weights_before(&job.sum, group, &phase), n, group, m,
+                    count, inside, &own)
             m += count
 
 
@@ -364,40 +446,63 @@ cdef bint plan_channels_last(
     Py_ssize_t size
 ) noexcept nogil:
     """Whether such a job is one for this nest, and then how."""
-    cdef const cc_tiles *tiles = sum.tiles
     cdef const PackedLayout *prepacked
-    cdef Py_ssize_t longest, row, reach, item = sizeof(uint16_t) if array.half != NULL else size
+    cdef Py_ssize_t longest, row, reach, item = stored_size(array, size), lanes, number
+    cdef Phase phase
+    cdef Cut cut
     if not (has_unit_channel_stride(array, item) and has_unit_channel_stride(out, item)):
         return False
     job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], size
+    longest = (out.shape[2] + sum.step - 1) // sum.step
     lay_along_lanes(&job.sum)
-    if not fills_lanes(&job.sum, array.half != NULL):
+    if not (channels_last_least == 0 and has_lanes(&job.sum, array.half != NULL)
+            or gains_along_lanes(&job.sum, array.half != NULL, tiled_positions(
+                sum, out.shape[0], longest) / (longest * <double> out.shape[0]))):
         return False
-    job.rows, job.lanes = tiles.gemm_rows, tiles.gemm_lanes
+    job.rows, job.lanes = job.sum.tiles.gemm_rows, job.sum.tiles.gemm_lanes
     job.blocks = job.sum.rows[0].blocks
     # offsets fit int32
     row = max(array.strides[2], -array.strides[2]) // size
     reach = (sum.g.taps + 1) * (sum.g.dilation + sum.g.stride) + sum.g.pad_left
     if row > INT32_MAX // 2 // max(reach, 1):
         return False
-    longest = (out.shape[2] + sum.step - 1) // sum.step
     prepacked = packed_for(w, &job.sum)
     job.prepacked = prepacked != NULL
+    if w.packed != NULL and not (job.prepacked or job.sum.depthwise):
+        return False
     if job.prepacked:
         job.packed, job.finite = <void *> prepacked.numbers, prepacked.finite  # only read
-    if not job.sum.depthwise and (longest < job.rows or longest * out.shape[0] < (
-            CHANNELS_LAST_MIN_PREPACKED if job.prepacked else CHANNELS_LAST_MIN_POSITIONS)):
+    if not job.sum.depthwise and channels_last_least > 0 and (
+            longest < job.rows or longest * out.shape[0] < (
+                CHANNELS_LAST_MIN_PREPACKED if job.prepacked else channels_last_least)):
         return False
     job.far = job.sum.terms * job.sum.packed_outs * size > WEIGHT_BYTES
     job.strip = job.rows if job.sum.depthwise else CHANNELS_LAST_STRIP // job.rows * job.rows
-    job.panel_size = CC_BLOCK * job.rows * (job.lanes if job.sum.depthwise else 1)
-    job.reach = job.end_samples = 0
+    job.panel_size, job.offset_size = CC_BLOCK * job.rows * job.lanes, 0
+    job.reach, job.end_samples, job.in_place = 0, 0, True
     job.positions = min(MIN_PANEL_POSITIONS, longest * out.shape[0] * job.sum.groups
                         // (CHUNKS_PER_THREAD * <Py_ssize_t> cc_pool_threads()) + 1)
     if job.sum.depthwise:
         plan_panel(job, STRIP_BYTES // (job.lanes * size))
     else:
-        plan_ends(job)
+        job.panel_size = 0
+        row = max(array.strides[2], -array.strides[2])
+        job.in_place = (sum.transposed or sum.g.stride == 1
+                        or job.strip * sum.g.stride <= PANEL_BYTES // max(row, 1)
+                        or 4 * LANES_COPY * sum.g.stride > sum.g.taps * sum.outs)
+        job.end_samples = end_samples(job) if job.in_place else 0
+        if job.end_samples:
+            job.panel_size = job.end_samples * job.sum.channels
+        for number in range(job.sum.phases):
+            phase = phase_of(&job.sum, number)
+            cut = cut_terms(&phase.terms, job.strip, PANEL_BYTES // size, CHUNK_TERMS)
+            job.panel_size = max(job.panel_size, cut.size)
+            job.offset_size = max(job.offset_size, cut.chunk)
+    job.tail, lanes = 0, job.lanes // 2
+    if job.sum.outs % job.lanes and job.sum.outs > lanes and array.half == NULL:
+        job.tail = lanes
+        if job.sum.outs > job.lanes and job.sum.outs % job.lanes > lanes:
+            job.tail = job.lanes
     job.positions = rounded(job.positions, job.strip)
     job.panels = (longest + job.positions - 1) // job.positions
     return True
@@ -420,20 +525,40 @@ cdef void plan_panel(ChannelsLast *job, Py_ssize_t samples) noexcept nogil:
         job.strip, job.reach, job.panel_size = strip, reach, samples * job.lanes
 
 
-cdef void plan_ends(ChannelsLast *job) noexcept nogil:
-    """Read a panel of all samples of a strip near the ends of a signal, if it is not too large.
-
-    A few positions would have the weights read once more for themselves: 52 positions and 8 that
-    read padding, 100 channels to 300, 5 taps, took 13.0 ms instead of 10.5 for 50 signals (Zen 3).
-    """
+cdef Py_ssize_t end_samples(const ChannelsLast *job) noexcept nogil:
+    """The samples of a strip, if they are not too many to be copied as they lie, or else 0."""
     cdef const Geometry *g = job.sum.g
-    cdef Py_ssize_t samples = job.strip, room = PANEL_BYTES // job.size // job.sum.channels
+    cdef Py_ssize_t samples = job.strip
     if job.sum.transposed:
         samples += (residue_taps(g, 0) - 1) * g.step
     else:
         samples = (samples - 1) * g.stride + (g.taps - 1) * g.dilation + 1
-    job.end_samples = samples if samples <= room else 0
-    job.panel_size = max(job.panel_size, job.end_samples * job.sum.channels)
+    if job.sum.channels < SHORT_STRIDED_ROW:
+        return 0
+    return samples if samples <= PANEL_BYTES // job.size // job.sum.channels else 0
+
+
+cdef void pack_tails(const ChannelsLast *job, const real *packed, real *tails) noexcept nogil:
+    """The weights of the last channels, from those of the last two blocks."""
+    cdef const Sum *sum = &job.sum
+    cdef Py_ssize_t group, number, t, total, lanes = job.lanes
+    cdef Py_ssize_t first = sum.outs - job.tail, block = first // lanes
+    cdef Py_ssize_t some = min((block + 1) * lanes, sum.outs) - first
+    cdef const real *weights
+    cdef Phase phase
+    for group in range(sum.groups):
+        for number in range(sum.phases):
+            phase = phase_of(sum, number)
+            total = phase.terms.channels * phase.terms.per_channel
+            weights = (packed + weights_before(sum, group, &phase)
+                       + block * total * lanes + first % lanes)
+            for t in range(total):
+                memcpy(tails, weights, some * sizeof(real))
+                if some < job.tail:
+                    memcpy(tails + some, weights + (total * lanes - first % lanes),
+                           (job.tail - some) * sizeof(real))
+                weights += lanes
+                tails += job.tail
 
 
 cdef void load_biases(const ChannelsLast *job, const View *bias, real *biases) noexcept nogil:
@@ -481,7 +606,13 @@ cdef bint channels_last(ChannelsLast *job, const View *w, const View *bias) noex
             load_biases[double](job, bias, <double *> job.biases)
     if not job.prepacked:
         job.finite = pack_weights(w, sum, job.threads, job.size, job.packed)
+    if job.tails != NULL:
+        if job.size == sizeof(float):
+            pack_tails[float](job, <const float *> job.packed, <float *> job.tails)
+        else:
+            pack_tails[double](job, <const double *> job.packed, <double *> job.tails)
     job.tile = sum.tiles.depthwise if sum.depthwise else sum.tiles.gemm
+    job.narrow = sum.tiles.depthwise_narrow if sum.depthwise else sum.tiles.gemm_narrow
     cc_pool_run(channels_last_chunk, job, chunks, job.threads)
     if not job.finite:
         if job.size == sizeof(float):

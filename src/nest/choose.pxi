@@ -6,15 +6,6 @@ cdef bint are_few(const View *x, const View *y, Py_ssize_t outputs) noexcept nog
     return not x.pair and y.shape[2] <= outputs and x.shape[2] <= MAX_DEPTHWISE_SAMPLES
 
 
-cdef inline Py_ssize_t tiled_positions(
-    const Sum *sum, Py_ssize_t signals, Py_ssize_t positions
-) noexcept nogil:
-    """The positions that panels compute, by whole tiles: of each signal, or of joined ones."""
-    cdef Py_ssize_t alone = signals * rounded(positions, sum.width)
-    cdef Py_ssize_t halo = (residue_taps(sum.g, 0) - 1) * sum.g.step
-    return min(alone, rounded(signals * (positions + halo), sum.width))
-
-
 cdef double panel_cost(const Sum *sum, Py_ssize_t signals, Py_ssize_t outputs) noexcept nogil:
     """What panels take, in products for each channel of samples and of results: as living_cost."""
     cdef const Geometry *g = sum.g

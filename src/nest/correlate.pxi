@@ -78,24 +78,36 @@ cdef void copy_tile(
     cdef const View *out = &job.out
     cdef Py_ssize_t r, i, stride = out.strides[2] * job.sum.step, residue, place, channel = row
     cdef Py_ssize_t first = 0, last = count, result = phase.first_result + m * job.sum.step
+    cdef Py_ssize_t some = rows, end = row + rows
+    cdef bint adjacent = (out.half == NULL and not out.pair and out.strides[1] == sizeof(real)
+                          and stride % <Py_ssize_t> sizeof(real) == 0)
     cdef char *results
-    for r in range(row, row + rows):
+    while row < end:
         if job.sum.merged:  # a residue may begin earlier than the first one, or end later
-            residue = phase.residue + r // job.sum.outs
-            channel = r % job.sum.outs
+            residue = phase.residue + row // job.sum.outs
+            channel = row % job.sum.outs
+            some = min(job.sum.outs - channel, end - row)
             place = m + ahead_of(&job.sum, residue, phase.residue)
             first, last = max(0, -place), min(count, results_of(&job.sum, residue) - place)
             result = first_result(&job.sum, residue) + (place + first) * job.sum.step
-        if first < last:
+        if first < last and adjacent and some > 1:
             results = at(out, n, group * job.sum.outs + channel, result)
             if store:
-                store_row[real](out, results, stride, last - first, stage + first)
+                swap_axes[real](stage + first, stage_row, some, last - first, <real *> results,
+                                stride // <Py_ssize_t> sizeof(real))
+            else:
+                swap_axes[real](<const real *> results, stride // <Py_ssize_t> sizeof(real),
+                                last - first, some, stage + first, stage_row)
+        for r in range(0 if first >= last or adjacent and some > 1 else some):
+            results = at(out, n, group * job.sum.outs + channel + r, result)
+            if store:
+                store_row[real](out, results, stride, last - first, stage + r * stage_row + first)
             else:  # never halves, which are stored once all terms are in
                 for i in range(first, last):
-                    stage[i] = (<real *> results)[0]
+                    stage[r * stage_row + i] = (<real *> results)[0]
                     results += stride
-        stage += stage_row
-        channel += 1
+        stage += some * stage_row
+        row += some
 
 
 cdef void correlate_long_row(
@@ -256,14 +268,18 @@ cdef void correlate_positions(
     """A chunk's positions of all phases: those at the ends of the array need a panel."""
     cdef CorrelationScratch own
     cdef Py_ssize_t part = chunk % job.parts
-    cdef Py_ssize_t begin = chunk // job.parts % job.panels * job.positions
-    cdef Py_ssize_t group = chunk // (job.parts * job.panels) % job.sum.groups
+    cdef Py_ssize_t unit = chunk // job.parts, begin, group
     cdef Py_ssize_t n = chunk // (job.parts * job.panels * job.sum.groups) * job.signals_per_panel
     cdef Py_ssize_t signals = min(job.signals_per_panel, job.array.shape[0] - n)
-    cdef Py_ssize_t number, i, inside, end, unit, least
+    cdef Py_ssize_t number, i, inside, end, whole, least
     cdef Py_ssize_t[4] ends
     cdef Phase phase
     carve_own_correlation(job, &own, job.workers + worker * job.worker_size)
+    if job.array.strides[1] < job.array.strides[2]:  # all channels of a panel lie side by side
+        begin, group = unit // job.sum.groups % job.panels, unit % job.sum.groups
+    else:
+        begin, group = unit % job.panels, unit // job.panels % job.sum.groups
+    begin *= job.positions
     for number in range(job.sum.phases):
         phase = phase_of(&job.sum, number)
         # ends of what is packed, read in place, and packed again
@@ -271,11 +287,11 @@ cdef void correlate_positions(
         ends[1] = ends[2] = ends[3] = min(ends[0] + job.positions, phase.last_position)
         if job.row_pitch:
             # whole tiles that read nothing beyond the ends, or any positions
-            unit = 1 if job.long_row else job.sum.width
-            inside = ends[0] + rounded(max(-lowest_sample(&phase.terms) - ends[0], 0), unit)
+            whole = 1 if job.long_row else job.sum.width
+            inside = ends[0] + rounded(max(-lowest_sample(&phase.terms) - ends[0], 0), whole)
             end = (job.array.shape[2] - lowest_sample(&phase.terms)
                    - (phase.terms.per_channel - 1) * job.sum.g.step)
-            end = min(ends[3], inside + max(end - inside, 0) // unit * unit)
+            end = min(ends[3], inside + max(end - inside, 0) // whole * whole)
             least = IN_PLACE_POSITIONS if job.sum.g.taps > 1 else job.sum.width
             if end - inside >= (LONG_ROW if job.long_row else least):
                 ends[1], ends[2] = inside, end

@@ -95,11 +95,6 @@ cdef uintptr_t carve_depthwise(Depthwise *job, uintptr_t next) noexcept nogil:
 
 # --- rows of channels to lanes, and back ---------------------------------------------------------
 
-cdef inline Py_ssize_t stored_size(const View *view, Py_ssize_t size) noexcept nogil:
-    """The bytes of a number in an array, if the tiles' numbers have `size`."""
-    return sizeof(uint16_t) if view.half != NULL else size
-
-
 cdef void load_samples(
     const cc_tiles *tiles, const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t count,
     Py_ssize_t first, Py_ssize_t samples, real *to, Py_ssize_t block, real *line
@@ -448,7 +443,7 @@ cdef bint plan_depthwise(
     cdef const PackedLayout *prepacked
     cdef Py_ssize_t pitch = array.strides[2] // size, row, most
     job.sum, job.array, job.out, job.size = sum[0], array[0], out[0], size
-    lay_depthwise(&job.sum)
+    lay_along_lanes(&job.sum)
     job.gaps = sum.transposed and sum.g.residues < sum.g.stride
     job.rows, job.lanes = job.sum.tiles.gemm_rows, job.sum.tiles.gemm_lanes
     job.blocks = job.sum.rows[0].blocks

@@ -343,8 +343,10 @@ cdef void plan_prepacking(
     if w.pair:
         return
     if suits_depthwise(sum):
-        lay_depthwise(&prepacking.sums[1])
+        lay_along_lanes(&prepacking.sums[1])
         prepacking.count = 2
     elif channels_last or not transposed and w.half == NULL:
         lay_along_lanes(&prepacking.sums[1])
-        prepacking.count += fills_lanes(&prepacking.sums[1], w.half != NULL)
+        prepacking.count += (
+            fills_lanes(&prepacking.sums[1], w.half != NULL)
+            or channels_last and gains_along_lanes(&prepacking.sums[1], w.half != NULL, 1))

@@ -154,8 +154,9 @@ cdef Cut cut_terms(
 
 # Of channels that lie side by side, so many samples of so many channels are copied together: they
 # stay in the first-level cache while they go into a line of each channel, and all channels of the
-# samples come before the next samples, as they lie in memory.
-cdef enum: ADJACENT_SAMPLES = 16, ADJACENT_CHANNELS = 64
+# samples come before the next samples, as they lie in memory. Fewer than FEW_ADJACENT fill no piece
+# of a vector.
+cdef enum: ADJACENT_SAMPLES = 16, ADJACENT_CHANNELS = 64, FEW_ADJACENT = 4
 # Signals up to this length lie so close together that nobody has to be told where the next one is.
 cdef enum: SHORT_ROW = 64
 
@@ -280,7 +281,9 @@ cdef void copy_rows(
         copy_spans[real](array, at(array, n, channel, 0), array.strides[1], channels, first, step,
                          count, rows, pitch)
         return
-    if channels == 1 or not has_adjacent_channels(array, sizeof(real)):
+    # a few channels: numbers a few numbers apart are taken from vectors
+    if (channels == 1 or not has_adjacent_channels(array, sizeof(real))
+            or channels < FEW_ADJACENT and array.half == NULL and not array.pair):
         for c in range(channels):
             copy_row[real](array, n, channel + c, first, step, count, rows + c * pitch)
         return
@@ -312,6 +315,10 @@ cdef void transpose_samples(
     cdef const real *samples[4]
     cdef Py_ssize_t i, c, some, s
     cdef real *to
+    if array.half == NULL and stride % <Py_ssize_t> sizeof(real) == 0:
+        swap_axes[real](<const real *> sample, stride // <Py_ssize_t> sizeof(real), count, channels,
+                        rows, pitch)
+        return
     for i from 0 <= i < count by 4:
         some = min(4, count - i)
         for s in range(some):
@@ -430,6 +437,7 @@ cdef Py_ssize_t pack_taps(
     cdef Py_ssize_t first = position + terms.direction * residue_shift(g, residue) + tap * ahead
     cdef Py_ssize_t phase = residue_phase(g, residue) if terms.direction > 0 else 0
     cdef Py_ssize_t t_step = 1 if terms.by_residue else g.period, u, at_u, length, i, c, term
+    cdef bint adjacent = channels > 1 and has_adjacent_channels(array, sizeof(real))
     cdef real *shared
     if share_row(terms):
         # one row holds the samples of all taps
@@ -439,7 +447,10 @@ cdef Py_ssize_t pack_taps(
         # up to the next signal or the end, as idle lanes read what lies between
         first = first * terms.in_step + phase
         i = signals - 1
-        for c in range(channels if i > 0 else 0):
+        for c in range(i if adjacent else 0):
+            copy_rows[real](array, n + c, channel, channels, first, terms.in_step, signal_pitch,
+                            panel + (used + c * signal_pitch), pitch)
+        for c in range(0 if adjacent or i == 0 else channels):
             copy_spans[real](array, at(array, n, channel + c, 0), array.strides[0], i, first,
                              terms.in_step, signal_pitch, panel + (used + c * pitch), signal_pitch)
         copy_rows[real](array, n + i, channel, channels, first, terms.in_step,

@@ -165,12 +165,17 @@ cdef void plan_sum(
 
 
 cdef void lay_along_lanes(Sum *sum) noexcept nogil:
-    """Turn a planned sum into one of channels-last tiles: the same terms, in the same order."""
+    """Turn a planned sum into one of channels-last tiles: the same terms, in the same order.
+
+    Depthwise layers with few channels go on tiles with fewer lanes.
+    """
     cdef Rows *rows = &sum.rows[0]
     sum.merged, sum.phases = False, sum.g.residues if sum.transposed else 1
     sum.depthwise = sum.channels == sum.outs == 1
     if sum.depthwise:
         sum.groups, sum.outs = 1, sum.groups
+        if sum.tiles.narrower != NULL and 2 * sum.outs <= sum.tiles.gemm_lanes:
+            sum.tiles = sum.tiles.narrower
     rows.count, rows.lanes = sum.outs, sum.tiles.gemm_lanes
     rows.blocks = (sum.outs + rows.lanes - 1) // rows.lanes
     sum.packed_outs = rows.blocks * rows.lanes
@@ -187,27 +192,59 @@ cdef inline bint suits_depthwise(const Sum *sum) noexcept nogil:
     return sum.channels == sum.outs == 1 and sum.groups >= MIN_DEPTHWISE_CHANNELS
 
 
-cdef void lay_depthwise(Sum *sum) noexcept nogil:
-    """As lay_along_lanes, for such a sum: with few channels on tiles with fewer lanes."""
-    if sum.tiles.narrower != NULL and 2 * sum.groups <= sum.tiles.gemm_lanes:
-        sum.tiles = sum.tiles.narrower
-    lay_along_lanes(sum)
-
-
-cdef bint fills_lanes(const Sum *sum, bint halves) noexcept nogil:
-    """Whether channels-last tiles can compute it with at most a quarter of their lanes idle.
+cdef bint has_lanes(const Sum *sum, bint halves) noexcept nogil:
+    """Whether channels-last tiles can compute a sum that is laid along lanes.
 
     They leave out phases that meet no tap, whose results are the bias. Half precision is stored
     when it is summed, so it must be one block of terms; and only depthwise layers gain by it, whose
     samples would be gathered channel by channel otherwise.
     """
+    if halves and not (sum.depthwise and sum.g.taps <= CC_BLOCK):
+        return False
+    return sum.terms > 0 and not (sum.transposed and sum.g.residues < sum.g.stride)
+
+
+cdef bint fills_lanes(const Sum *sum, bint halves) noexcept nogil:
+    """Whether they do with at most a quarter of their lanes idle."""
     cdef Py_ssize_t lanes = sum.packed_outs
     if has_narrow_rest(sum):
         lanes -= sum.rows[0].lanes // 2
-    if halves and not (sum.depthwise and sum.g.taps <= CC_BLOCK):
-        return False
-    return (sum.terms > 0 and sum.outs * 4 >= lanes * 3
-            and not (sum.transposed and sum.g.residues < sum.g.stride))
+    return has_lanes(sum, halves) and sum.outs * 4 >= lanes * 3
+
+
+cdef inline Py_ssize_t tiled_positions(
+    const Sum *sum, Py_ssize_t signals, Py_ssize_t positions
+) noexcept nogil:
+    """The positions that panels compute, by whole tiles: of each signal, or of joined ones."""
+    cdef Py_ssize_t alone = signals * rounded(positions, sum.width)
+    cdef Py_ssize_t halo = (residue_taps(sum.g, 0) - 1) * sum.g.step
+    return min(alone, rounded(signals * (positions + halo), sum.width))
+
+
+cdef bint gains_along_lanes(const Sum *sum, bint halves, double waste) noexcept nogil:
+    """Whether channels-last tiles are faster than panels for arrays that have their channels last.
+
+    Panels transpose samples and results; their lanes are idle behind the last positions, `waste`
+    times as many as these, but not between channels. What both take for a position of a group is
+    counted in products: see LANES_*.
+    """
+    cdef Py_ssize_t lanes = sum.rows[0].lanes, rest = sum.outs % lanes
+    cdef Py_ssize_t step = 1 if sum.transposed else sum.g.stride
+    cdef Py_ssize_t terms = sum.channels * residue_taps(sum.g, 0) if sum.transposed else sum.terms
+    cdef double along, panels
+    if not has_lanes(sum, halves) or halves:
+        return fills_lanes(sum, halves)
+    if sum.depthwise:
+        return 2 * sum.outs >= lanes
+    along = terms * <double> (sum.outs - rest)
+    if 0 < 2 * rest <= lanes:
+        along += terms * (lanes * (LANES_NARROW / 20.))
+    elif rest:
+        along += terms * <double> lanes
+    if rest and (2 * sum.outs < lanes or terms > CC_BLOCK):
+        along += LANES_STAGE * ceiling(terms, CC_BLOCK)
+    panels = waste * terms * sum.outs + LANES_COPY * (sum.channels * <double> step + sum.outs)
+    return along <= panels
 
 
 cdef void order_terms(Sum *sum, int32_t *order) noexcept nogil:

@@ -173,6 +173,11 @@ cdef inline bint has_adjacent_channels(const View *view, Py_ssize_t size) noexce
     return view.strides[1] == (<Py_ssize_t> sizeof(uint16_t) if view.half != NULL else size)
 
 
+cdef inline Py_ssize_t stored_size(const View *view, Py_ssize_t size) noexcept nogil:
+    """The bytes of a number in an array, if the tiles' numbers have `size`."""
+    return sizeof(uint16_t) if view.half != NULL else size
+
+
 # --- reading and writing numbers ---------------------------------------------------------------
 
 # The level whose tiles compute.
@@ -230,6 +235,17 @@ cdef inline void load_row(
         for i in range(count):
             row[i] = (<const real *> sample)[0]
             sample += stride
+
+
+cdef inline void swap_axes(
+    const real *first, Py_ssize_t pitch, Py_ssize_t rows, Py_ssize_t columns, real *to,
+    Py_ssize_t to_pitch
+) noexcept nogil:
+    """to[c·to_pitch + r] = first[r·pitch + c]"""
+    if real is float:
+        level.f32.swap_axes(first, pitch, rows, columns, to, to_pitch)
+    else:
+        level.f64.swap_axes(first, pitch, rows, columns, to, to_pitch)
 
 
 cdef void load_halves(
@@ -292,10 +308,20 @@ cdef void fill_bias(
 ) noexcept nogil:
     """out = bias: the sum without any terms. The biases of a group of `outs` begin `group` numbers
     after those of the one before; without biases, zeros."""
-    cdef Py_ssize_t n, row, p
+    cdef Py_ssize_t n, row, p, item = stored_size(out, sizeof(real))
+    cdef bint adjacent = not out.pair and out.strides[1] == item < out.strides[2]
+    cdef bint contiguous = not out.pair and out.strides[2] == item
     cdef real value = 0
     for n in range(out.shape[0]):
-        for row in range(out.shape[1]):
+        for p in range(out.shape[2] if adjacent else 0):
+            if biases == NULL:
+                memset(at(out, n, 0, p), 0, out.shape[1] * item)
+            for row from 0 <= row < (out.shape[1] if biases != NULL else 0) by outs:
+                store_row[real](out, at(out, n, row, p), item, outs, biases + row // outs * group)
+        for row in range(0 if adjacent else out.shape[1]):
+            if biases == NULL and contiguous:
+                memset(at(out, n, row, 0), 0, out.shape[2] * item)
+                continue
             if biases != NULL:
                 value = biases[row // outs * group + row % outs]
             for p in range(out.shape[2]):

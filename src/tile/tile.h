@@ -11,6 +11,7 @@
  *                                                                          lanes along l
  *   dw_short        chain[t][l] += Σ_{n,p} dy[n, p, l] · x[n, p, t, l]     lanes along l
  *   rows_to_lanes   lanes[p][l] = rows[l][p], and lanes_to_rows
+ *   swap_axes       to[c][r] = from[r][c]
  *   chains          gemm with w[w_offset[t] + l], chains and totals        lanes along l
  *   dw_outer        sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l] lanes along l
  *   dw_dot          sums[a][b][lane] += Σ_p panel[offset[b] + p] · dy_rows[dy_offset[a] + p]
@@ -489,6 +490,44 @@ static void TILE(lanes_to_rows)(const void *lanes_, ptrdiff_t block, ptrdiff_t p
     }
 }
 
+/* Vectors of rows, pieces of columns at a time, or the reverse where rows are fewer; what is left at
+ * the ends is done with some of its neighbours for the second time. */
+static void TILE(swap_axes)(const void *from_, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t columns,
+                            void *to_, ptrdiff_t to_pitch)
+{
+    const REAL *from = (const REAL *)from_;
+    REAL *to = (REAL *)to_;
+    VEC v[4];
+
+    if (rows >= LANES && columns >= PIECE) {
+        for (ptrdiff_t r = 0; r < rows; r += LANES) {
+            r = r + LANES <= rows ? r : rows - LANES;
+            for (ptrdiff_t c = 0; c < columns; c += PIECE) {
+                c = c + PIECE <= columns ? c : columns - PIECE;
+                TILE(load_columns)(from + r * pitch + c, pitch, v);
+                UNROLL for (int i = 0; i < PIECE; i++)
+                    V_STORE(to + (c + i) * to_pitch + r, v[i]);
+            }
+        }
+    } else if (rows >= PIECE && columns >= LANES) {
+        for (ptrdiff_t c = 0; c < columns; c += LANES) {
+            c = c + LANES <= columns ? c : columns - LANES;
+            for (ptrdiff_t r = 0; r < rows; r += PIECE) {
+                r = r + PIECE <= rows ? r : rows - PIECE;
+                UNROLL for (int i = 0; i < PIECE; i++)
+                    v[i] = V_LOAD(from + (r + i) * pitch + c);
+                TILE(transpose_pieces)(v);
+                UNROLL for (int i = 0; i < PIECE; i++)
+                    V_STORE_PIECES(to + (c + i) * to_pitch + r, PIECE * to_pitch, v[i]);
+            }
+        }
+    } else {
+        for (ptrdiff_t c = 0; c < columns; c++)
+            for (ptrdiff_t r = 0; r < rows; r++)
+                to[c * to_pitch + r] = from[r * pitch + c];
+    }
+}
+
 /* Terms that lie anywhere and blocks that end anywhere: a chain may have begun before these terms,
  * and another call may go on with it. */
 INLINE void TILE(chain_rows)(const int R, const int V, const REAL *x, ptrdiff_t x_row,
@@ -892,6 +931,14 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
         TILE(gemm_rows)(0, R, LANE_VECTORS / 2, (const REAL *)x, x_row, offset, terms,         \
                         (const REAL *)w, w_row, 0, (REAL *)out, out_row, (const REAL *)bias,   \
                         resume);                                                               \
+    }                                                                                          \
+    static void TILE(depthwise_narrow_##R)(                                                    \
+        const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const void *w, \
+        ptrdiff_t w_row, void *out, ptrdiff_t out_row, const void *bias, int resume)           \
+    {                                                                                          \
+        TILE(gemm_rows)(1, R, LANE_VECTORS / 2, (const REAL *)x, x_row, offset, terms,         \
+                        (const REAL *)w, w_row, 0, (REAL *)out, out_row, (const REAL *)bias,   \
+                        resume);                                                               \
     }
 #define GEMM_WIDE(R)                                                                           \
     static void TILE(gemm_wide_##R)(                                                           \
@@ -1021,6 +1068,7 @@ FOR_DEPTHWISE_TERMS(DW_DEPTHWISE)
 #define GEMM_WIDE_BLOCKS_ENTRY(R) [R] = WIDE_BLOCKS(R),
 #define DEPTHWISE_ENTRY(R) [R] = TILE(depthwise_##R),
 #define GEMM_NARROW_ENTRY(R) [R] = TILE(gemm_narrow_##R),
+#define DEPTHWISE_NARROW_ENTRY(R) [R] = TILE(depthwise_narrow_##R),
 #define DEPTHWISE_BLOCKS_ENTRY(R) [R] = TILE(depthwise_blocks_##R),
 #define DW_SHORT_ENTRY(R) [R] = TILE(dw_short_##R),
 #define CHAINS_ENTRY(R) [R] = TILE(chains_##R),
@@ -1044,6 +1092,7 @@ static const cc_tiles TILE(tiles) = {
     .gemm_wide = {FOR_WIDE_ROWS(GEMM_WIDE_ENTRY)},
     .depthwise = {FOR_ROWS(DEPTHWISE_ENTRY)},
     .gemm_narrow = {FOR_ROWS(GEMM_NARROW_ENTRY)},
+    .depthwise_narrow = {FOR_ROWS(DEPTHWISE_NARROW_ENTRY)},
     .depthwise_blocks = {FOR_ROWS(DEPTHWISE_BLOCKS_ENTRY)},
     .dw_short = {FOR_ROWS(DW_SHORT_ENTRY)},
     .rows_to_lanes = TILE(rows_to_lanes),
@@ -1058,6 +1107,7 @@ static const cc_tiles TILE(tiles) = {
     .dw_depthwise_terms = DEPTHWISE_TERMS,
     .dw_depthwise = {FOR_DEPTHWISE_TERMS(DW_DEPTHWISE_ENTRY)},
     .fold_lanes = TILE(fold_lanes),
+    .swap_axes = TILE(swap_axes),
     .transpose = TILE(transpose),
     .transpose_blocks = TILE(transpose_blocks),
     .sum_row = TILE(sum_row),
@@ -1090,6 +1140,7 @@ static const cc_tiles TILE(tiles) = {
 #undef DEPTHWISE_ENTRY
 #undef GEMM_NARROW
 #undef GEMM_NARROW_ENTRY
+#undef DEPTHWISE_NARROW_ENTRY
 #undef DEPTHWISE_BLOCKS
 #undef DEPTHWISE_BLOCKS_ENTRY
 #undef DW_SHORT_ENTRY

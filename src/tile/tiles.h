@@ -80,6 +80,10 @@ typedef void (*cc_rows_to_lanes)(const void *rows, ptrdiff_t pitch, ptrdiff_t po
 typedef void (*cc_lanes_to_rows)(const void *lanes, ptrdiff_t block, ptrdiff_t positions,
                                  void *rows, ptrdiff_t pitch, ptrdiff_t blocks);
 
+/* to[c·to_pitch + r] = from[r·pitch + c] for some rows r and columns c. */
+typedef void (*cc_swap_axes)(const void *from, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t columns,
+                             void *to, ptrdiff_t to_pitch);
+
 /* chain[p][l] += Σ_t w[w_offset[t] + l] · x[p·x_row + offset[t]], where after each number of terms
  * in `ends` the chain is added to total[p][l] and begins anew. Chains and totals are `row` numbers
  * apart from p to the next. So terms may be left out, whose places in the blocks others keep. */
@@ -138,6 +142,7 @@ typedef struct cc_tiles {
     ptrdiff_t gemm_lanes;
     cc_gemm gemm[CC_ROWS + 1];
     cc_gemm gemm_narrow[CC_ROWS + 1]; /* with half the lanes */
+    cc_gemm depthwise_narrow[CC_ROWS + 1];
     ptrdiff_t gemm_wide_blocks[CC_WIDE_ROWS + 1]; /* of gemm_lanes each */
     cc_gemm_wide gemm_wide[CC_WIDE_ROWS + 1];
     cc_gemm depthwise[CC_ROWS + 1];
@@ -145,6 +150,7 @@ typedef struct cc_tiles {
     cc_dw_short dw_short[CC_ROWS + 1];                 /* indexed by the number of taps */
     cc_rows_to_lanes rows_to_lanes;
     cc_lanes_to_rows lanes_to_rows;
+    cc_swap_axes swap_axes;
     cc_chains chains[CC_ROWS + 1];      /* of gemm_lanes lanes */
     cc_chains half_chains[CC_ROWS + 1]; /* of half as many */
     ptrdiff_t dw_outer_rows;
