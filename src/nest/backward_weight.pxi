@@ -11,7 +11,8 @@
 # dw_dot: dot products, lanes along positions, where one side is shorter than FEW_ROWS.
 #
 # Loops, outermost first: chunks of the pool (group, part of the rows, part of the terms); samples;
-# ranges of positions; chunks of terms, for which a panel is packed; tiles.
+# ranges of positions; groups, if a chunk has several; chunks of terms, for which a panel is packed;
+# tiles.
 
 cdef struct Ranges:
     # Positions that are summed together. The shape alone decides where a range ends, because the
@@ -54,8 +55,9 @@ cdef Ranges dot_ranges(
 
 
 cdef struct WeightGradient:
-    # A job for the pool. Its chunks are blocks of dw: some output channels (rows) of one group by
-    # some terms. Each is summed by one thread from beginning to end, so nothing is left to add.
+    # A job for the pool. Its chunks are blocks of dw: some output channels (rows) of one group, or
+    # of some groups whose samples lie in the same cache lines, by some terms. Each is summed by one
+    # thread from beginning to end, so nothing is left to add.
     const cc_tiles *tiles
     const Geometry *g
     View dy, x, dw
@@ -63,7 +65,7 @@ cdef struct WeightGradient:
     Py_ssize_t groups
     Py_ssize_t rows                 # output channels of a group
     Py_ssize_t count                # terms of a row
-    Py_ssize_t row_parts, part_rows, term_parts, part_terms
+    Py_ssize_t group_parts, row_parts, part_rows, term_parts, part_terms
     bint dw_dot                     # or else dw_outer
     bint dy_adjacent                # lanes of rows lie side by side in dy
     Ranges ranges
@@ -97,7 +99,7 @@ cdef struct WeightScratch:
 cdef uintptr_t carve_own_weight(
     const WeightGradient *job, WeightScratch *own, uintptr_t next
 ) noexcept nogil:
-    own.sums = carve(&next, job.sums_size * job.size)
+    own.sums = carve(&next, job.sums_size * ceiling(job.groups, job.group_parts) * job.size)
     own.panel = carve(&next, job.panel_size * job.size)
     own.offset = <int32_t *> carve(&next, job.offset_size * sizeof(int32_t))
     own.dy_copies = carve(&next, job.dy_copies_size * job.size)
@@ -235,6 +237,59 @@ cdef void add_dw_dot(
         t += count
 
 
+cdef void add_range(
+    const WeightGradient *job, const WeightScratch *own, Py_ssize_t n, Py_ssize_t group,
+    Py_ssize_t r0, Py_ssize_t rows, Py_ssize_t first_term, Py_ssize_t terms, Py_ssize_t p0,
+    Py_ssize_t inside, real *sums
+) noexcept nogil:
+    """Add `inside` positions of a sample from p0 on to some rows and terms of a group."""
+    cdef const cc_tiles *tiles = job.tiles
+    cdef real *transposed = <real *> own.transposed
+    cdef const int32_t *dy_offset = own.dy_offset
+    cdef bint transpose_terms = terms_are_lanes(job)
+    cdef bint in_place = job.ranges.inner <= p0 < job.ranges.outer and job.x_pitch != 0
+    cdef Py_ssize_t lanes = 1 if job.dw_dot else tiles.dw_outer_width
+    cdef Cut cut = cut_terms(&job.terms, job.ranges.positions, job.budget, CHUNK_TERMS)
+    cdef const real *dy_rows = <const real *> own.dy_copies
+    cdef const real *samples = <const real *> own.panel
+    cdef const int32_t *term_offsets = own.offset
+    cdef Py_ssize_t p, row, t, count
+    if job.dy_adjacent:
+        for p from 0 <= p < inside by ADJACENT_SAMPLES:
+            for row from 0 <= row < rows by lanes:
+                copy_samples[real](&job.dy, n, group * job.rows + r0 + row, min(lanes, rows - row),
+                                   p0 + p, 1, min(ADJACENT_SAMPLES, inside - p),
+                                   transposed + (row * inside + p * lanes), lanes)
+    elif job.dy_pitch:
+        dy_rows = <const real *> at(&job.dy, n, group * job.rows + r0, p0)
+    else:
+        copy_rows[real](&job.dy, n, group * job.rows + r0, rows, p0, 1, inside,
+                        <real *> own.dy_copies, row_size(job.ranges.positions))
+    if not (transpose_terms or job.dw_dot or job.dy_adjacent):
+        transpose_rows[real](tiles, dy_rows, dy_offset, rows, inside, transposed)
+    # chunks of terms
+    for t from 0 <= t < terms by cut.chunk:
+        count = min(cut.chunk, terms - t)
+        if in_place:
+            term_offsets = job.in_place_offsets + first_term + t
+            samples = <const real *> at(&job.x, n, group * job.terms.channels,
+                                        p0 + lowest_sample(&job.terms))
+        else:
+            pack_panel[real](&job.x, n, 1, 0, group * job.terms.channels, &job.terms,
+                             first_term + t, first_term + t + count, p0, inside, <real *> own.panel,
+                             own.offset)
+        if job.dw_dot:
+            add_dw_dot[real](tiles, samples, term_offsets, count, job.g.step, dy_rows, dy_offset,
+                             rows, inside, sums + t * CC_LANES, terms)
+        elif transpose_terms:
+            transpose_rows[real](tiles, samples, term_offsets, count, inside, transposed)
+            add_dw_outer[real](tiles, transposed, count, dy_rows, dy_offset, rows, inside,
+                               sums + t * rows, rows)
+        else:
+            add_dw_outer[real](tiles, transposed, rows, samples, term_offsets, count, inside,
+                               sums + t * lanes, terms)
+
+
 cdef void backward_weight_block(
     const WeightGradient *job, const WeightScratch *own, Py_ssize_t chunk, int worker, real *sums
 ) noexcept nogil:
@@ -244,33 +299,23 @@ cdef void backward_weight_block(
     dw_outer runs over CC_BLOCK positions; dw_dot has CC_LANES chains over a range of positions.
     Chains are added in the order of samples and positions, and lanes at the end.
     """
-    cdef const cc_tiles *tiles = job.tiles
-    cdef real *panel = <real *> own.panel
-    cdef real *dy_copies = <real *> own.dy_copies
-    cdef real *transposed = <real *> own.transposed
-    cdef int32_t *offset = own.offset
-    cdef int32_t *dy_offset = own.dy_offset
-    cdef Py_ssize_t group = chunk // (job.row_parts * job.term_parts)
-    cdef Py_ssize_t part = chunk // job.term_parts % job.row_parts
+    cdef Py_ssize_t part = chunk // (job.row_parts * job.term_parts)
+    cdef Py_ssize_t first_group = part * job.groups // job.group_parts
+    cdef Py_ssize_t end_group = (part + 1) * job.groups // job.group_parts
+    part = chunk // job.term_parts % job.row_parts
     cdef Py_ssize_t r0 = part * job.part_rows
     cdef Py_ssize_t rows = min(job.part_rows, job.rows - r0)
     part = chunk % job.term_parts
     cdef Py_ssize_t first_term = part * job.part_terms
     cdef Py_ssize_t terms = min(job.part_terms, job.count - first_term)
-    cdef Cut cut = cut_terms(&job.terms, job.ranges.positions, job.budget, CHUNK_TERMS)
-    cdef bint transpose_terms = terms_are_lanes(job)
-    cdef Py_ssize_t lanes = 1 if job.dw_dot else tiles.dw_outer_width
-    cdef Py_ssize_t n, p0, p, inside, row, t, count
-    cdef Py_ssize_t copy_pitch = row_size(job.ranges.positions)
-    cdef const real *dy_rows = dy_copies
-    cdef const real *samples = panel
-    cdef const int32_t *term_offsets = offset
-    cdef bint in_place
+    cdef Py_ssize_t lanes = 1 if job.dw_dot else job.tiles.dw_outer_width
+    cdef Py_ssize_t pitch = job.dy_pitch if job.dy_pitch else row_size(job.ranges.positions)
+    cdef Py_ssize_t n, group, p0, inside, row
 
-    memset(sums, 0, job.sums_size * sizeof(real))
-    # samples, and ranges of positions: up to `inner`, from there to `outer`, and beyond
+    memset(sums, 0, (end_group - first_group) * job.sums_size * sizeof(real))
     for row in range(rows):
-        dy_offset[row] = <int32_t> (row * (job.dy_pitch if job.dy_pitch else copy_pitch))
+        own.dy_offset[row] = <int32_t> (row * pitch)
+    # samples, and ranges of positions: up to `inner`, from there to `outer`, and beyond
     for n in range(job.dy.shape[0]):
         p0 = inside = 0
         while p0 + inside < job.dy.shape[2]:
@@ -278,47 +323,15 @@ cdef void backward_weight_block(
                 return
             p0 += inside
             inside = range_at(&job.ranges, p0, job.dy.shape[2])
-            in_place = job.ranges.inner <= p0 < job.ranges.outer and job.x_pitch != 0
-            if job.dy_adjacent:
-                for p from 0 <= p < inside by ADJACENT_SAMPLES:
-                    for row from 0 <= row < rows by lanes:
-                        copy_samples[real](&job.dy, n, group * job.rows + r0 + row,
-                                           min(lanes, rows - row), p0 + p, 1,
-                                           min(ADJACENT_SAMPLES, inside - p),
-                                           transposed + (row * inside + p * lanes), lanes)
-            elif job.dy_pitch:
-                dy_rows = <const real *> at(&job.dy, n, group * job.rows + r0, p0)
-            else:
-                copy_rows[real](&job.dy, n, group * job.rows + r0, rows, p0, 1, inside, dy_copies,
-                                copy_pitch)
-            if not (transpose_terms or job.dw_dot or job.dy_adjacent):
-                transpose_rows[real](tiles, dy_rows, dy_offset, rows, inside, transposed)
-            # chunks of terms
-            for t from 0 <= t < terms by cut.chunk:
-                count = min(cut.chunk, terms - t)
-                if in_place:
-                    term_offsets = job.in_place_offsets + first_term + t
-                    samples = <const real *> at(&job.x, n, group * job.terms.channels,
-                                                p0 + lowest_sample(&job.terms))
-                else:
-                    term_offsets, samples = offset, panel
-                    pack_panel[real](&job.x, n, 1, 0, group * job.terms.channels, &job.terms,
-                                     first_term + t, first_term + t + count, p0, inside, panel,
-                                     offset)
-                if job.dw_dot:
-                    add_dw_dot[real](tiles, samples, term_offsets, count, job.g.step, dy_rows,
-                                     dy_offset, rows, inside, sums + t * CC_LANES, terms)
-                elif transpose_terms:
-                    transpose_rows[real](tiles, panel, offset, count, inside, transposed)
-                    add_dw_outer[real](tiles, transposed, count, dy_rows, dy_offset, rows, inside,
-                                       sums + t * rows, rows)
-                else:
-                    add_dw_outer[real](tiles, transposed, rows, panel, offset, count, inside,
-                                       sums + t * lanes, terms)
-    if job.dw_dot:
-        tiles.fold_lanes(sums, rows * terms)
-    store_sums[real](job, sums, lanes, transpose_terms, group * job.rows + r0, rows, first_term,
-                     terms)
+            for group in range(first_group, end_group):
+                add_range[real](job, own, n, group, r0, rows, first_term, terms, p0, inside,
+                                sums + (group - first_group) * job.sums_size)
+    for group in range(first_group, end_group):
+        if job.dw_dot:
+            job.tiles.fold_lanes(sums, rows * terms)
+        store_sums[real](job, sums, lanes, terms_are_lanes(job), group * job.rows + r0, rows,
+                         first_term, terms)
+        sums += job.sums_size
 
 
 cdef void backward_weight_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -440,6 +453,11 @@ cdef bint backward_weight(
         job.transposed_size = rounded(job.part_rows, lanes) * job.ranges.positions
         job.sums_size = rounded(job.part_rows, lanes) * job.part_terms
 
+    job.group_parts = groups
+    if has_adjacent_channels(x, size) and has_adjacent_channels(dy, size):
+        job.group_parts = max(min(groups, job.threads),
+                              ceiling(groups, max(SUMS_BYTES // size // job.sums_size, 1)))
+
     # dw_dot reads a sample only once or twice, so it reads x in place between the ends
     job.x_pitch = 0
     if job.ranges.outer > 0:
@@ -456,7 +474,8 @@ cdef bint backward_weight(
         job.dw.strides[2] = size
         job.dw.strides[1] = dw.shape[2] * size
         job.dw.strides[0] = dw.shape[1] * job.dw.strides[1]
-    cc_pool_run(backward_weight_chunk, &job, groups * job.row_parts * job.term_parts, job.threads)
+    cc_pool_run(backward_weight_chunk, &job, job.group_parts * job.row_parts * job.term_parts,
+                job.threads)
     if dw.pair and not cc_pool_cancelled(0):
         if size == sizeof(float):
             join_parts[float](dw, <const float *> job.gradients)

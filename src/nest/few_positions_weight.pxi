@@ -38,6 +38,7 @@ cdef struct WeightPanels:
     Py_ssize_t lines, line_pitch        # positions p, p + lines, ... find their taps in one line
     Py_ssize_t line_step, tap_step      # samples between numbers of a line; numbers between taps
     bint plain_lines                    # one, of contiguous samples
+    Py_ssize_t together                 # channels that lie side by side, whose lines are copied at once
     bint contiguous                     # the terms of a row of dw, and all meet samples
     bint in_place                       # so the tiles store into dw
     bint dy_in_place                    # the tiles read dy where it lies
@@ -66,7 +67,7 @@ cdef uintptr_t carve_own_panel(
     cdef Py_ssize_t copies = 0 if job.dy_in_place else job.tiles.gemm_rows * job.range_size
     cdef Py_ssize_t lanes = rounded(job.part_terms * job.parts, job.tiles.gemm_lanes)
     own.panel = carve(&next, (job.range_size * (lanes + SPARE)) * job.size)
-    own.lines = carve(&next, job.lines * job.line_pitch * job.size)
+    own.lines = carve(&next, job.together * job.lines * job.line_pitch * job.size)
     own.row_offset = <int32_t *> carve(&next, job.tiles.gemm_lanes * sizeof(int32_t))
     own.dy_rows = carve(&next, copies * job.size)
     own.dy_offset = <int32_t *> carve(&next, job.range_size * sizeof(int32_t))
@@ -130,10 +131,10 @@ cdef inline void copy_line(
 
 
 cdef void copy_lines(
-    const WeightPanels *job, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t tap, Py_ssize_t taps,
-    Py_ssize_t position, Py_ssize_t positions, real *lines
+    const WeightPanels *job, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t channels, Py_ssize_t tap,
+    Py_ssize_t taps, Py_ssize_t position, Py_ssize_t positions, real *lines
 ) noexcept nogil:
-    """The samples of a channel that some taps meet at some positions, those of each in a line."""
+    """The samples of channels that some taps meet at some positions, those of each in a line."""
     cdef const Geometry *g = job.g
     cdef Py_ssize_t line, last, first = position * g.stride + tap * g.dilation - g.pad_left
     if job.plain_lines:
@@ -143,8 +144,9 @@ cdef void copy_lines(
     for line in range(min(job.lines, positions)):
         last = (positions - 1 - line) // job.lines
         last *= g.period if job.tap_step == 1 else g.stride
-        copy_row[real](&job.x, n, channel, first + line * g.stride, job.line_step,
-                       last + (taps - 1) * job.tap_step + 1, lines + line * job.line_pitch)
+        copy_rows[real](&job.x, n, channel, channels, first + line * g.stride, job.line_step,
+                        last + (taps - 1) * job.tap_step + 1, lines + line * job.line_pitch,
+                        job.lines * job.line_pitch)
 
 
 cdef inline void copy_taps(
@@ -181,18 +183,20 @@ cdef void gather_channels(
     """The samples of some terms at some positions of a sample. The taps of a channel lie side by
     side; of complex numbers, the real parts for all of them and then the imaginary ones."""
     cdef Py_ssize_t channel = first_term // job.taps, tap = first_term - channel * job.taps
-    cdef Py_ssize_t t = 0, taps, part
+    cdef Py_ssize_t t = 0, taps, part, channels, c
     while t < terms:
         taps = min(job.taps - tap, terms - t)
+        channels = max(min((terms - t) // job.taps, job.together), 1) if tap == 0 else 1
         for part in range(job.parts):
-            copy_lines[real](job, n, (group * job.channels + channel) * job.parts + part,
+            copy_lines[real](job, n, (group * job.channels + channel) * job.parts + part, channels,
                              job.first_tap + tap, taps, position, positions, lines)
-            copy_taps[real](lines, job.tap_step, job.line_offset, positions, taps, panel,
-                            job.panel_row)
-            panel += taps
-        t += taps
+            for c in range(channels):
+                copy_taps[real](lines + c * job.lines * job.line_pitch, job.tap_step,
+                                job.line_offset, positions, taps, panel, job.panel_row)
+                panel += taps
+        t += channels * taps
         tap = 0
-        channel += 1
+        channel += channels
 
 
 cdef void transpose_channels(
@@ -502,12 +506,14 @@ cdef void share_out_panels(WeightPanels *job) noexcept nogil:
     if job.terms >= parts * MIN_TERMS_PER_PART:
         blocks = parts
     job.part_terms = rounded((job.terms + blocks - 1) // blocks, lanes)
+    if job.together > 1 and job.taps <= job.part_terms < job.terms:
+        job.part_terms -= job.part_terms % job.taps  # whole channels
     job.term_parts = (job.terms + job.part_terms - 1) // job.part_terms
     # a panel is gathered for each part of the rows again
     parts = threads // job.term_parts if job.term_parts < threads else 1
     job.part_rows = rounded((job.rows + parts - 1) // parts, job.parts)
     # what waits for further ranges of positions
-    job.results_row = lanes if job.in_place else job.part_terms
+    job.results_row = lanes if job.in_place else rounded(job.part_terms, lanes)
     job.results_row *= job.parts
     job.results_rows = job.tiles.gemm_rows
     if job.range_size < job.positions:
@@ -546,8 +552,11 @@ cdef bint few_positions_weight(
                       and (g.taps == 1 or dw.strides[2] == stored)
                       and (dw.shape[1] == 1 or dw.strides[1] == g.taps * stored))
     job.in_place = job.contiguous and dw.half == NULL and dw.strides[0] % size == 0
-    share_out_panels(&job)
     job.transposed = g.taps == 1 and not dw.pair
+    job.together = 1
+    if not (job.transposed or dw.pair) and has_adjacent_channels(x, size):
+        job.together = min(job.channels, ADJACENT_SAMPLES)
+    share_out_panels(&job)
     if job.transposed:
         job.panel_row, job.panel_tile = tiles.gemm_lanes, tiles.gemm_lanes * job.range_size
         job.x_pitch = row_pitch_of(&job.x, tiles.gemm_lanes, 0, size) if g.stride == 1 else 0

@@ -158,7 +158,8 @@ cdef bint holds_spoilers(
     """Whether dy may hold what is not finite at its ends: its sum there is not, or overflows.
 
     Samples whose rows are short are summed whole, if they are contiguous: what is not finite
-    between the ends is then taken for a spoiler, which costs time and nothing else.
+    between the ends is then taken for a spoiler, which costs time and nothing else. Channels that
+    lie side by side are summed along them.
     """
     cdef real[ENDS_AT_ONCE] row
     cdef Py_ssize_t n, channel, p, count, item = dy.strides[2] >> dy.pair
@@ -168,6 +169,12 @@ cdef bint holds_spoilers(
             and dy.shape[2] <= SHORT_ROWS + ends.first + dy.shape[2] - ends.last):
         for n in range(dy.shape[0]):
             tiles.sum_row(at(dy, n, 0, 0), whole, &total)
+        return not isfinite(total)
+    if dy.half == NULL and not dy.pair and dy.strides[1] == sizeof(real):
+        for n in range(dy.shape[0]):
+            for p in range(dy.shape[2]):
+                if not ends.first <= p < ends.last:
+                    tiles.sum_row(at(dy, n, 0, p), dy.shape[1], &total)
         return not isfinite(total)
     for n in range(dy.shape[0]):
         for channel in range(dy.shape[1]):
