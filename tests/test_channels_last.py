@@ -160,6 +160,7 @@ DENSE = {
     **{f"{c} channels, far strides": Case(1, 1, c, 40, 900, 12, 8, 5, 1) for c in (60, 64, 65, 200)},
     "panels of some chunks": Case(1, 1, 300, 33, 900, 40, 12, 19, 1),
     "short signals of groups": Case(5, 4, 19, 1, 140, 3, 1, 1, 3),
+    "one sample": Case(1, 1, 33, 9, 1, 64, 1, "same", 1),
     "few channels, stride": Case(1, 1, 1, 96, 2000, 10, 5, 0, 1),
     "few channels, stride, padded": Case(2, 1, 2, 64, 900, 9, 2, 4, 1),
     "few results": Case(2, 1, 70, 3, 300, 5, 1, 2, 1),

@@ -137,7 +137,7 @@ cdef void copy_lines(
     """The samples of channels that some taps meet at some positions, those of each in a line."""
     cdef const Geometry *g = job.g
     cdef Py_ssize_t line, last, first = position * g.stride + tap * g.dilation - g.pad_left
-    if job.plain_lines:
+    if job.plain_lines and channels == 1:
         copy_line[real](&job.x, n, channel, first,
                         (positions - 1) * g.stride + (taps - 1) * job.tap_step + 1, lines)
         return
