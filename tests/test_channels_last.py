@@ -157,7 +157,9 @@ DENSE = {
         for c in (240, 270, 500, 550)
     },
     # either side of what a strip reads in place
-    **{f"{c} channels, far strides": Case(1, 1, c, 40, 900, 12, 8, 5, 1) for c in (60, 64, 65, 200)},
+    **{
+        f"{c} channels, far strides": Case(1, 1, c, 40, 900, 12, 8, 5, 1) for c in (60, 64, 65, 200)
+    },
     "panels of some chunks": Case(1, 1, 300, 33, 900, 40, 12, 19, 1),
     "short signals of groups": Case(5, 4, 19, 1, 140, 3, 1, 1, 3),
     "one sample": Case(1, 1, 33, 9, 1, 64, 1, "same", 1),

@@ -195,8 +195,8 @@ cdef void sum_blocks_together(
             job.narrow[next_p - p](samples, x_row, offset, total, packed, lanes, target, target_row,
                                    biases, False)
         if job.tail:
-            tail_tile[next_p - p](samples + (tail if job.sum.depthwise else 0), x_row, offset, total,
-                                  tails, tail_row, target + tail, target_row,
+            tail_tile[next_p - p](samples + (tail if job.sum.depthwise else 0), x_row, offset,
+                                  total, tails, tail_row, target + tail, target_row,
                                   biases + tail if biases != NULL else NULL, False)
         weights, bias = packed, biases
         for block in range(blocks):

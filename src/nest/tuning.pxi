@@ -72,13 +72,14 @@ cdef enum: NEAR_WEIGHT_BYTES = 64 * 1024
 # they are packed already, channels-last tiles are quicker from the second number on: 0.94 to 1.4
 # times as fast as panels with 32 positions, 0.8 to 1.3 with 16, 1.1 to 1.7 with 128.
 cdef enum: CHANNELS_LAST_MIN_POSITIONS = 256, CHANNELS_LAST_MIN_PREPACKED = 32
-# Not a constant, because the tests set it to 0, that all is computed so that can be, or so high that
-# nothing is.
+# Not a constant, because the tests set it to 0, that all is computed so that can be, or so high
+# that nothing is.
 cdef Py_ssize_t channels_last_least = CHANNELS_LAST_MIN_POSITIONS
-# Against panels: a product of a block with half of the lanes takes so many tenths of another's time;
-# a tile that is stored by way of a stage as much as so many products for each position and block of
-# terms; a number that panels transpose as much as so many. Fitted to 900 random layers on Zen 5 at
-# avx512: the time of the one that is taken is 1.006 of the better one's in the geometric mean.
+# Against panels: a product of a block with half of the lanes takes so many tenths of another's
+# time; a tile that is stored by way of a stage as much as so many products for each position and
+# block of terms; a number that panels transpose as much as so many. Fitted to 900 random layers on
+# Zen 5 at avx512: the time of the one that is taken is 1.006 of the better one's in the geometric
+# mean.
 cdef enum: LANES_NARROW = 13, LANES_STAGE = 200, LANES_COPY = 16
 # A panel of a depthwise layer pays when each sample is used at least WORTH_COPYING times: 2 to 3.5
 # times as fast with 512 channels and many taps. Lanes are copied COPY_BYTES at a time; their size
