@@ -5,13 +5,13 @@
 # Takes  a planned Sum, Views with a channel stride of one number, weights, a bias.
 # Gives  the results; false if memory ran out.
 #
-# A tile reads samples and stores results in place. Near the ends of a signal, and where one position
-# reads so many samples that those of neighbouring tiles would not stay in the caches, it reads a
+# A tile reads samples and stores results in place. Near the ends of a signal, and where positions
+# read so many samples that those of neighbouring tiles would not stay in the caches, it reads a
 # panel, as correlate.pxi packs it. In a depthwise layer a panel has lanes as the array has: the
 # terms of a few positions near the ends, all samples of a strip where taps are many: samples, a
 # whole row of channels apart, would push each other out of the caches where that is a power of two
-# (3 times as slow with 512 channels). Half precision, which only depthwise layers have here, is read
-# from such panels and stored by way of a stage, too.
+# (3 times as slow with 512 channels). Half precision, which only depthwise layers have here, is
+# read from such panels and stored by way of a stage, too.
 #
 # Channels that fill no whole block are the last ones of another block, which shares some of its
 # channels with the one before: these are computed twice, with the same result.

@@ -38,7 +38,7 @@ cdef struct WeightPanels:
     Py_ssize_t lines, line_pitch        # positions p, p + lines, ... find their taps in one line
     Py_ssize_t line_step, tap_step      # samples between numbers of a line; numbers between taps
     bint plain_lines                    # one, of contiguous samples
-    Py_ssize_t together                 # channels that lie side by side, whose lines are copied at once
+    Py_ssize_t together                 # adjacent channels whose lines are copied at once
     bint contiguous                     # the terms of a row of dw, and all meet samples
     bint in_place                       # so the tiles store into dw
     bint dy_in_place                    # the tiles read dy where it lies
