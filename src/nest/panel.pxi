@@ -351,6 +351,8 @@ cdef void copy_samples(
     cdef Py_ssize_t stored = channels * sizeof(uint16_t) if array.half != NULL else size
     cdef const char *first = at(array, n, channel, 0)
     cdef const char *row
+    cdef real[COPIED_AT_ONCE] zeros
+    memset(zeros, 0, sizeof(zeros))
     for p in range(count):
         place = sample + p * step
         if not 0 <= place < length:
@@ -363,11 +365,14 @@ cdef void copy_samples(
             cc_prefetch(row + stored + 63, stored)
             if array.half != NULL:
                 load_row[real](array, row, sizeof(uint16_t), channels, to)
-                memset(to + channels, 0, (width - channels) * sizeof(real))
+            elif size % COPY_BYTES:
+                copy_numbers[real](to, <const real *> row, channels)
             else:
                 copy_short(to, row, size)
-                if channels < width:
-                    memset(to + channels, 0, (width - channels) * sizeof(real))
+            if width - channels <= COPIED_AT_ONCE:
+                copy_numbers[real](to + channels, zeros, width - channels)
+            else:
+                memset(to + channels, 0, (width - channels) * sizeof(real))
         to += width
 
 
