@@ -484,6 +484,8 @@ cdef bint plan_channels_last(
                         // (CHUNKS_PER_THREAD * <Py_ssize_t> cc_pool_threads()) + 1)
     if job.sum.depthwise:
         plan_panel(job, STRIP_BYTES // (job.lanes * size))
+        if job.reach == 0:
+            job.strip = job.rows = min(job.rows, ROWS_IN_PLACE)
     else:
         job.panel_size = 0
         row = max(array.strides[2], -array.strides[2])
