@@ -277,13 +277,14 @@ cdef void copy_rows(
     cdef Py_ssize_t c, i
     cdef const char *line
     cdef Span span
-    if channels > 1 and array.shape[2] <= SHORT_ROW and not array.pair:
+    # of a few channels, numbers a few numbers apart are taken from vectors
+    cdef bint adjacent = channels > 1 and has_adjacent_channels(array, sizeof(real)) and (
+        channels >= FEW_ADJACENT or array.half != NULL or array.pair)
+    if channels > 1 and array.shape[2] <= SHORT_ROW and not (adjacent or array.pair):
         copy_spans[real](array, at(array, n, channel, 0), array.strides[1], channels, first, step,
                          count, rows, pitch)
         return
-    # a few channels: numbers a few numbers apart are taken from vectors
-    if (channels == 1 or not has_adjacent_channels(array, sizeof(real))
-            or channels < FEW_ADJACENT and array.half == NULL and not array.pair):
+    if not adjacent:
         for c in range(channels):
             copy_row[real](array, n, channel + c, first, step, count, rows + c * pitch)
         return
