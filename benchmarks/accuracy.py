@@ -1,6 +1,6 @@
-"""Compare the rounding errors of float32 results with PyTorch's, on data of several kinds.
+"""Compare the rounding errors of each method with PyTorch's, in float32, on data of several kinds.
 
-Both are held against the same sums in float64.  ``python benchmarks/accuracy.py --help`` lists the
+All are held against the same sums in float64.  ``python benchmarks/accuracy.py --help`` lists the
 options; README.md says what is compared.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from compare import command, progress, save, write
 from measure import machine, settle
-from peers import METHODS, PEERS, Cconv1d, Peer
+from peers import METHODS, PEERS, Cconv1d, Method, Peer
 from report import THEIRS, accuracy_tables, error_ratios
 from workloads import OPS, Array, Case, Row, read_rows
 
@@ -45,10 +45,16 @@ def arguments() -> argparse.Namespace:
         "--only", nargs="+", default=ROWS, metavar="GLOB", help=f"rows (default {' '.join(ROWS)})"
     )
     parser.add_argument("--ops", nargs="+", choices=OPS, default=OPS)
-    parser.add_argument("--method", choices=METHODS, default=METHODS[0], help="of this library")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=METHODS,
+        default=[method for method in METHODS if method != "auto"],  # which is one of the others
+        help="of this library (default direct fft)",
+    )
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--draws", type=int, default=3, help="arrays of each kind (default 3)")
-    parser.add_argument("--threads", type=int, default=1, help="for both (default 1)")
+    parser.add_argument("--threads", type=int, default=1, help="for all (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the errors")
     return parser.parse_args()
 
@@ -83,8 +89,10 @@ def errors(row: Row, op: str, data: str, draws: int, peers: Sequence[Peer]) -> d
     }
 
 
-def line(found: dict[str, Any]) -> str:
-    ratios = "".join(f"{ratio:>8.2f}" for ratio in error_ratios(found))
+def line(found: dict[str, Any], methods: Sequence[str]) -> str:
+    ratios = "".join(
+        f"{ratio:>8.2f}" for method in methods for ratio in error_ratios(found, method)
+    )
     return f"{found['row']:<19}{found['op']:<9}{found['data']:<14}{ratios}"
 
 
@@ -95,24 +103,33 @@ def main() -> int:
     if not rows:
         print(f"no row is called {' or '.join(options.only)}", file=sys.stderr)
         return 2
-    peers = [Cconv1d(options.threads, options.method), PEERS[THEIRS](options.threads)]
+    methods = list(dict.fromkeys(options.methods))
+    peers: list[Peer] = [Method(options.threads, method) for method in methods]
+    peers.append(PEERS[THEIRS](options.threads))
     run: dict[str, Any] = {
         "command": command("accuracy.py", sys.argv[1:]),
         "date": date.today().isoformat(),
         "machine": machine(),
-        "method": options.method,
+        "methods": methods,
         "threads": options.threads,
         "draws": options.draws,
-        "versions": {peer.name: peer.version for peer in peers}
-        | {"python": platform.python_version()},
+        "versions": {
+            "cconv1d": cconv1d.__version__,
+            THEIRS: peers[-1].version,
+            "python": platform.python_version(),
+        },
         "config": cconv1d.show_config("dicts"),
         "errors": [],
     }
     todo = [(row, op, data) for row in rows for op in options.ops for data in options.data]
-    print(f"our error / PyTorch's, of float32: the largest, the mean\n\n{'':<42}     max    mean")
+    print(
+        "our error / PyTorch's, of float32: the largest, the mean\n\n"
+        f"{'':<42}{''.join(f'{method:>16}' for method in methods)}\n"
+        f"{'':<42}{'     max    mean' * len(methods)}"
+    )
     for case in progress(todo, total=len(todo)):
         run["errors"].append(errors(*case, options.draws, peers))
-        write(line(run["errors"][-1]))
+        write(line(run["errors"][-1], methods))
     print(f"\n{accuracy_tables(run)}")
     if options.json:
         save(run, "errors", options.json)

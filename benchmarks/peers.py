@@ -94,13 +94,21 @@ class Cconv1d(Peer):
         return partial(layer, case.x, out=np.empty(row.shapes[2], case.dtype))
 
 
-class Direct(Cconv1d):
+class Method(Cconv1d):
+    """This library by one of several methods, under the method's name."""
+
+    def __init__(self, threads: int, method: str) -> None:
+        super().__init__(threads, method)
+        self.name = self.method
+
+
+class Direct(Method):
     """This library by its default method, for a run that measures another."""
 
     name = "direct"
 
     def __init__(self, threads: int) -> None:
-        super().__init__(threads)
+        super().__init__(threads, self.name)
 
 
 class Reference(Peer):

@@ -32,7 +32,7 @@ RESULTS = tuple(
     Path(__file__).with_name("results") / f"{name}.json"
     for name in (
         *("float32-1", "float32-2", "float64-1", "options-1"),
-        *("survey-float32-1", "networks-1", "networks-2", "accuracy", "overhead"),
+        *("methods-1", "survey-float32-1", "networks-1", "networks-2", "accuracy", "overhead"),
     )
 )
 PAGE = REPO / "docs" / "performance.md"
@@ -645,6 +645,153 @@ def draw_survey(run: Run, folder: Path) -> None:
         plt.close(figure)
 
 
+# --- methods --------------------------------------------------------------------------------
+
+#: Whom methods.py compares: our own methods, their peers, and transforms as users write them.
+METHODS_SHOWN = ("direct", "fft", "torch", "onnxruntime", "openvino", "torch.fft", "scipy.fft")
+
+
+def methods_title(run: Run) -> str:
+    plural = "s" if run["threads"] > 1 else ""
+    return f"dense layers by each method, {run['dtype']}, {run['threads']} thread{plural}"
+
+
+def fastest_of(found: Result) -> str:
+    return max(found["gflops"], key=found["gflops"].__getitem__)
+
+
+def grid(run: Run, op: str) -> dict[tuple[int, int], Result]:
+    """What was measured of a map, by channels and taps."""
+    return {(each["channels"], each["taps"]): each for each in run["rates"] if each["op"] == op}
+
+
+def methods_tables(run: Run) -> str:
+    """Of each map, by channels and taps: direct over fft, and the best peer over the faster."""
+    tables = []
+    for op in (op for op in OPS if grid(run, op)):
+        found = grid(run, op)
+        taps = sorted({k for _, k in found})
+        rows = []
+        for channels in sorted({c for c, _ in found}):
+            cells = []
+            for k in taps:
+                rates = found[channels, k]["gflops"]
+                fft = rates["fft"] / rates["direct"]
+                peers = [rate for name, rate in rates.items() if name not in ("direct", "fft")]
+                best = max(rates["fft"], rates["direct"]) / max(peers) if peers else math.nan
+                chosen = "*" if found[channels, k]["auto"] == "fft" else ""
+                cells.append(f"{fft:.2f}{chosen}, {best:.2f}")
+            rows.append([f"{channels} channels", *cells])
+        tables.append(table([op, *(f"{k} taps" for k in taps)], rows))
+    return "\n\n".join(tables)
+
+
+def rates_table(run: Run) -> str:
+    """The rate of everyone for every layer and map."""
+    names = [n for n in METHODS_SHOWN if any(n in each["gflops"] for each in run["rates"])]
+    rows = []
+    for each in run["rates"]:
+        cells = [f"{each['gflops'][n]:.0f}" if n in each["gflops"] else "" for n in names]
+        layer = f"{each['channels']} channels, {each['taps']} taps, {each['op']}"
+        rows.append([layer, *cells, fastest_of(each)])
+    return table(["layer", *names, "fastest"], rows)
+
+
+def methods_in_words(run: Run) -> list[str]:
+    said = [f"Methods were measured on {where(run)}."]
+    for op in (op for op in OPS if grid(run, op)):
+        found = grid(run, op).values()
+        gains = [each["gflops"]["fft"] / each["gflops"]["direct"] for each in found]
+        wins = sum(gain > 1 for gain in gains)
+        ours = sum(fastest_of(each) in ("direct", "fft") for each in found)
+        said.append(
+            f"{methods_title(run).capitalize()}, {op}: fft is faster than direct in {wins} of "
+            f"{len(gains)}, by {max(gains):.1f} at most; the faster of them is ahead of all peers "
+            f"in {ours}."
+        )
+    return said
+
+
+def methods_markdown(run: Run, pictures: str | None) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    parts = [
+        f"## {methods_title(run).capitalize()}",
+        f"As many channels in as out, {run['length']} samples. In a cell the time of direct over "
+        "that of fft, with * where auto takes fft, and the time of the fastest peer over that of "
+        "the faster of the two: above 1, ours is faster. torch.fft and scipy.fft are blocks that "
+        "overlap, as a user writes them. ONNX Runtime and OpenVINO have packed their weights "
+        "beforehand; nobody else has, and fft transforms them in every call. "
+        f"{where(run)}; {run['config']['compiler']}; {versions}. Medians of {run['rounds']} "
+        f"rounds, {run['clock']} time, by `{run['command']}`.",
+        methods_tables(run),
+    ]
+    if pictures is not None:
+        name = f"methods-{run['threads']}.png"
+        parts.append(f"![Rate of each method against taps and channels]({pictures}/{name})")
+    fold = f"<details><summary>Every rate, {methods_title(run)}</summary>"
+    about = "Gflop/s of a direct sum that would take as long."
+    return "\n\n".join([*parts, fold, about, rates_table(run), "</details>"])
+
+
+def draw_methods(run: Run, folder: Path) -> None:
+    """A panel for each map and number of channels: the rate of everyone against taps."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    ops = [op for op in OPS if grid(run, op)]
+    channels = sorted({each["channels"] for each in run["rates"]})
+    with plt.rc_context({"font.size": 11}):
+        figure, panels = plt.subplots(
+            len(ops),
+            len(channels),
+            figsize=(1 + 2.6 * len(channels), 1.2 + 2.8 * len(ops)),
+            sharex=True,
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for row, op in zip(panels, ops, strict=True):
+            row[0].set_ylabel(f"{op}: Gflop/s")
+            found = grid(run, op)
+            for axes, c in zip(row, channels, strict=True):
+                for name, (colour, marker) in zip(METHODS_SHOWN, MARKS, strict=True):
+                    points = [
+                        (k, each["gflops"][name])
+                        for (of, k), each in sorted(found.items())
+                        if of == c and name in each["gflops"]
+                    ]
+                    if points:
+                        axes.plot(
+                            *zip(*points, strict=True),
+                            color=colour,
+                            marker=marker,
+                            markersize=4,
+                            linewidth=2 if name in ("direct", "fft") else 0.8,
+                            label=name,
+                        )
+                axes.set(xscale="log", yscale="log")
+                taps = sorted({k for of, k in found if of == c})
+                axes.set_xticks(taps, map(str, taps), fontsize=8)
+                axes.xaxis.set_minor_locator(plt.NullLocator())
+                axes.grid(alpha=0.3)
+        for axes, c in zip(panels[0], channels, strict=True):
+            axes.set_title(f"{c} channels")
+        for axes in panels[-1]:
+            axes.set_xlabel("taps")
+        figure.suptitle(f"{methods_title(run)}; {where(run)}", fontsize=11)
+        labels = {
+            label: handle
+            for axes in panels.flat
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(labels.values(), labels, loc="outside lower center", ncols=len(labels))
+        figure.savefig(folder / f"methods-{run['threads']}.png", dpi=120)
+        plt.close(figure)
+
+
 # --- networks -------------------------------------------------------------------------------
 
 #: What a network is timed at, and what each is called.
@@ -754,42 +901,43 @@ def draw_networks(run: Run, folder: Path) -> None:
 THEIRS = "torch"
 
 
-def error_ratios(found: Result) -> tuple[float, float]:
-    """Our largest and our mean error over theirs; NaN where theirs is none."""
+def error_ratios(found: Result, method: str) -> tuple[float, float]:
+    """The largest and the mean error of a method over theirs; NaN where theirs is none."""
     largest, mean = (
-        found[which][OURS] / found[which][THEIRS] if found[which][THEIRS] else math.nan
+        found[which][method] / found[which][THEIRS] if found[which][THEIRS] else math.nan
         for which in ("max", "mean")
     )
     return largest, mean
 
 
 def accuracy_tables(run: Run) -> str:
-    """By map and kind of data the median and the worst layer, then every layer."""
+    """By map, method and kind of data the median and the worst layer, then every layer."""
     data = list(dict.fromkeys(each["data"] for each in run["errors"]))
     ops = [op for op in OPS if any(each["op"] == op for each in run["errors"])]
-    ratios: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+    found: dict[tuple[str, str], dict[str, Result]] = {}
     for each in run["errors"]:
-        ratios.setdefault((each["op"], each["data"]), {})[each["row"]] = error_ratios(each)
-    both = ("largest", "mean")
-    summed = [
-        [
-            f"{op}, {which} error",
-            *(
-                f"{np.median(found):.2f}, {max(found):.2f}"
-                for kind in data
-                for found in ([pair[place] for pair in ratios[op, kind].values()],)
-            ),
-        ]
-        for op in ops
-        for place, which in enumerate(both)
-    ]
+        found.setdefault((each["op"], each["data"]), {})[each["row"]] = each
+    summed = []
+    for op in ops:
+        for place, which in enumerate(("largest", "mean")):
+            for method in run["methods"]:
+                ratios = [
+                    [error_ratios(each, method)[place] for each in found[op, kind].values()]
+                    for kind in data
+                ]
+                cells = (f"{np.median(those):.2f}, {max(those):.2f}" for those in ratios)
+                summed.append([f"{op}, {method}, {which} error", *cells])
     layers = [
         [
-            f"{row} {op}",
-            *(", ".join(f"{ratio:.2f}" for ratio in ratios[op, kind][row]) for kind in data),
+            f"{row} {op}, {method}",
+            *(
+                ", ".join(f"{ratio:.2f}" for ratio in error_ratios(found[op, kind][row], method))
+                for kind in data
+            ),
         ]
         for row in dict.fromkeys(each["row"] for each in run["errors"])
         for op in ops
+        for method in run["methods"]
     ]
     return "\n\n".join(
         [
@@ -801,21 +949,23 @@ def accuracy_tables(run: Run) -> str:
 
 def accuracy_in_words(run: Run) -> list[str]:
     """What the README may quote of the errors."""
-    said = [f"Measured on {where(run)}."]
-    for op in OPS:
-        pairs = [
-            error_ratios(each)
-            for each in run["errors"]
-            if each["op"] == op and each["data"] == "normal"
-        ]
-        if pairs:
-            largest, mean = np.array(pairs).T
-            said.append(
-                f"Rounding errors of {op}, float32, normal data: the largest is "
-                f"{np.median(largest):.2f} of PyTorch's and the mean {np.median(mean):.2f} "
-                f"(medians over {len(pairs)} layers; {largest.max():.2f} and {mean.max():.2f} "
-                "at most)."
-            )
+    said = [f"Rounding errors were measured on {where(run)}."]
+    for method in run["methods"]:
+        by = "" if method == "direct" else f', method "{method}"'
+        for op in OPS:
+            pairs = [
+                error_ratios(each, method)
+                for each in run["errors"]
+                if each["op"] == op and each["data"] == "normal"
+            ]
+            if pairs:
+                largest, mean = np.array(pairs).T
+                said.append(
+                    f"Rounding errors of {op}{by}, float32, normal data: the largest is "
+                    f"{np.median(largest):.2f} of PyTorch's and the mean {np.median(mean):.2f} "
+                    f"(medians over {len(pairs)} layers; {largest.max():.2f} and "
+                    f"{mean.max():.2f} at most)."
+                )
     return said
 
 
@@ -823,9 +973,10 @@ def accuracy_markdown(run: Run) -> str:
     return "\n\n".join(
         [
             "## Accuracy",
-            "Our error over PyTorch's, both in float32 and held against the sums in float64: below "
-            "1, ours is smaller. x and dy are normal numbers, those that are positive and zeros, "
-            "normal numbers around 100, or the exponentials of normal numbers times 3; weights are "
+            "The error of each of our methods over PyTorch's, all in float32 and held against the "
+            "sums in float64: below 1, ours is smaller. x and dy are normal numbers, those that "
+            "are positive and zeros, normal numbers around 100, or the exponentials of normal "
+            "numbers times 3; weights are "
             f"normal. Of {run['draws']} draws, by `{run['command']}`. {where(run)}; PyTorch "
             f"{run['versions'][THEIRS]}.",
             accuracy_tables(run),
@@ -847,17 +998,19 @@ equal.
 
 def page(found: Sequence[Run], pictures: str | None) -> str:
     """The whole of docs/performance.md, of what the scripts wrote."""
-    kinds = "results", "entries", "networks", "errors", "rows"
-    runs, surveys, networks, accuracies, calls = (
+    kinds = "results", "rates", "entries", "networks", "errors", "rows"
+    runs, methods, surveys, networks, accuracies, calls = (
         [run for run in found if what in run] for what in kinds
     )
-    words = [*map(in_words, runs), *map(survey_in_words, surveys)]
+    words = [*map(in_words, runs), *map(methods_in_words, methods)]
+    words += map(survey_in_words, surveys)
     words += map(networks_in_words, networks)
     words += [*map(accuracy_in_words, accuracies), *map(small_calls_in_words, calls)]
     parts = [OPENING, *("\n".join(f"- {said}" for said in sentences) for sentences in words)]
     parts += [markdown(run, pictures) for run in runs]
     if (both := layouts(runs)) is not None:
         parts += ["## Channels first and channels last", "The same layers in both layouts.", both]
+    parts += [methods_markdown(run, pictures) for run in methods]
     parts += [survey_markdown(run, pictures) for run in surveys]
     parts += [networks_markdown(run, pictures) for run in networks]
     parts += map(accuracy_markdown, accuracies)
@@ -892,6 +1045,8 @@ def main() -> int:
         for run in found:
             if "results" in run:
                 draw(run, options.plots)
+            elif "rates" in run:
+                draw_methods(run, options.plots)
             elif "entries" in run:
                 draw_survey(run, options.plots)
             elif "networks" in run:

@@ -27,7 +27,7 @@ def scripts():
     """survey, accuracy and what they import, by name."""
     sys.path.insert(0, str(BENCHMARKS))
     try:
-        names = "survey", "accuracy", "compare", "peers", "report", "workloads"
+        names = "survey", "accuracy", "methods", "compare", "peers", "report", "workloads"
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     finally:
         sys.path.remove(str(BENCHMARKS))
@@ -249,7 +249,7 @@ def test_errors_are_the_distance_from_the_sum_in_float64(scripts):
         assert found["max"]["torch"] == pytest.approx(0.5, abs=1e-4)
         assert found["mean"]["torch"] == pytest.approx(0.5, abs=1e-4)
         assert 0 < found["mean"]["cconv1d"] <= found["max"]["cconv1d"] < 1e-4
-        largest, mean = scripts.report.error_ratios(found)
+        largest, mean = scripts.report.error_ratios(found, "cconv1d")
         assert largest == pytest.approx(2 * found["max"]["cconv1d"], rel=1e-3)
         assert mean == pytest.approx(2 * found["mean"]["cconv1d"], rel=1e-3)
 
@@ -270,25 +270,32 @@ def test_the_data_are_what_they_are_called(scripts):
 
 def test_the_table_of_errors(scripts):
     def errors(row, op, largest, mean):
-        pair = {"cconv1d": 1.0, "torch": 1 / largest}, {"cconv1d": 1.0, "torch": 1 / mean}
+        pair = [{"direct": 1.0, "fft": 3.0, "torch": 1 / of} for of in (largest, mean)]
         return {"row": row, "op": op, "data": "normal", "max": pair[0], "mean": pair[1]}
 
     run = {
         "machine": "M", "config": {"instruction_set": "avx2"}, "date": "2026-11-26", "draws": 1,
         "versions": {"torch": "2"}, "command": "python benchmarks/accuracy.py",
+        "methods": ["direct", "fft"],
         "errors": [errors("a", "dx", 2, 1), errors("b", "dx", 0.5, 0.5), errors("c", "dx", 1, 4)],
     }  # fmt: skip
     medians, layers = scripts.report.accuracy_tables(run).split("\n\n")
     assert medians.splitlines()[2:] == [
-        "| dx, largest error | 1.00, 2.00 |",
-        "| dx, mean error | 1.00, 4.00 |",
+        "| dx, direct, largest error | 1.00, 2.00 |",
+        "| dx, fft, largest error | 3.00, 6.00 |",
+        "| dx, direct, mean error | 1.00, 4.00 |",
+        "| dx, fft, mean error | 3.00, 12.00 |",
     ]
-    assert layers.splitlines()[2] == "| a dx | 2.00, 1.00 |"
+    assert layers.splitlines()[2:4] == [
+        "| a dx, direct | 2.00, 1.00 |",
+        "| a dx, fft | 6.00, 3.00 |",
+    ]
     text = scripts.report.page([run], None)
     assert (
         "the largest is 1.00 of PyTorch's and the mean 1.00 (medians over 3 layers; 2.00 and"
         in text
     )
+    assert 'Rounding errors of dx, method "fft", float32, normal data: the largest is 3.00' in text
 
 
 def test_accuracy_runs(tmp_path):
@@ -298,7 +305,72 @@ def test_accuracy_runs(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(path.read_text("utf-8"))["errors"]
     assert len(found) == 3 * 4
-    assert all(each["max"]["cconv1d"] > 0 for each in found)
+    for each in found:
+        assert set(each["max"]) == {"direct", "fft", "torch"}
+        assert all(each["mean"].values())
+        assert each["mean"]["direct"] != each["mean"]["fft"]
+
+
+# --- methods ------------------------------------------------------------------------------------
+
+
+def rate(op, channels, taps, auto, **gflops):
+    return {
+        "taps": taps, "channels": channels, "op": op, "auto": auto,
+        "gflops": gflops, "disagreeing": [],
+    }  # fmt: skip
+
+
+def test_the_table_of_methods(scripts, tmp_path):
+    run = {
+        "command": "python benchmarks/methods.py", "date": "2026-11-26", "machine": "M",
+        "dtype": "float32", "length": 100, "threads": 1, "rounds": 1, "clock": "wall",
+        "versions": {"torch": "2"}, "config": {"instruction_set": "avx2", "compiler": "C"},
+        "rates": [
+            rate("forward", 8, 3, "direct", direct=10.0, fft=5.0, torch=20.0),
+            rate("forward", 8, 9, "fft", direct=10.0, fft=30.0, torch=20.0, openvino=12.0),
+        ],
+    }  # fmt: skip
+    assert scripts.report.methods_tables(run).splitlines()[2] == (
+        "| 8 channels | 0.50, 0.50 | 3.00*, 1.50 |"
+    )
+    text = scripts.report.page([run], "pictures")
+    assert "forward: fft is faster than direct in 1 of 2, by 3.0 at most" in text
+    assert "ahead of all peers in 1." in text
+    assert "| 8 channels, 3 taps, forward | 10 | 5 | 20 |  | torch |" in text
+    assert "(pictures/methods-1.png)" in text
+    pytest.importorskip("matplotlib")
+    scripts.report.draw_methods(run, tmp_path)
+    assert (tmp_path / "methods-1.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("module", ["torch", "scipy"])
+@pytest.mark.parametrize(("taps", "length"), [(3, 500), (31, 129), (40, 900)])
+def test_transforms_as_users_write_them(scripts, module, taps, length):
+    """Give what they are timed for."""
+    pytest.importorskip(module)
+    peer = scripts.methods.COMPARED[f"{module}.fft"](1)
+    row = scripts.methods.layer(taps, 5, length)
+    (case,) = scripts.workloads.cases([row], ["forward"])
+    direct = scripts.peers.Cconv1d(1).prepare(case)()
+    result = peer.array(peer.prepare(case)())
+    assert result.shape == direct.shape
+    assert abs(result - direct).max() < 1e-4
+    (case,) = scripts.workloads.cases([row], ["dx"])
+    assert peer.prepare(case) is None
+
+
+def test_methods_runs(tmp_path):
+    path = tmp_path / "methods.json"
+    words = "--taps", "3", "31", "--channels", "2", "--length", "300", "--rounds", "1"
+    done = run("methods.py", *words, "--json", str(path))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text("utf-8"))["rates"]
+    assert len(found) == 2 * 3
+    for each in found:
+        assert min(each["gflops"].values()) > 0
+        assert {"direct", "fft"} <= set(each["gflops"])
+        assert each["auto"] == "direct"
 
 
 # --- tables and peers ---------------------------------------------------------------------------
