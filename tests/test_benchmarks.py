@@ -27,7 +27,7 @@ def scripts():
     """survey, accuracy and what they import, by name."""
     sys.path.insert(0, str(BENCHMARKS))
     try:
-        names = "survey", "accuracy", "methods", "compare", "peers", "report", "workloads"
+        names = "survey", "accuracy", "bounds", "methods", "compare", "peers", "report", "workloads"
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     finally:
         sys.path.remove(str(BENCHMARKS))
@@ -309,6 +309,60 @@ def test_accuracy_runs(tmp_path):
         assert set(each["max"]) == {"direct", "fft", "torch"}
         assert all(each["mean"].values())
         assert each["mean"]["direct"] != each["mean"]["fft"]
+
+
+# --- bounds -------------------------------------------------------------------------------------
+
+
+def test_bounds_hold(tmp_path):
+    done = run("bounds.py", "--layers", "60", "--placements", "30", "--seed", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "beyond their bound: 0 of 180" in done.stdout
+    assert "wrong: 0 of 90" in done.stdout
+
+
+def test_what_breaks_a_bound_is_told(scripts, monkeypatch, capsys):
+    """A result that is off by more, one that is not finite, and NaN where none should be."""
+    bounds, right = scripts.bounds, scripts.bounds.maps
+
+    def break_one(number):
+        def maps(layer, *arrays, method):
+            results = [result.copy() for result in right(layer, *arrays, method=method)]
+            if method == "fft":
+                results[0].reshape(-1)[0] = number
+            return results
+
+        return maps
+
+    for number in (1e9, np.nan):
+        monkeypatch.setattr(bounds, "maps", break_one(number))
+        assert bounds.hold_bounds(5, 0) == 5
+        assert bounds.hold_placements(5, 0) > 0
+    assert "forward is inf of its bound" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["stride", "dilation", "mode"])
+def test_the_bound_is_that_of_the_block(scripts, kind):
+    """A large sample raises the bounds of its own block alone, which the results need."""
+    layer = {
+        "stride": scripts.bounds.Layer(1, 1, 2, 3, 3000, 41, 3, 1, 20, 20, "zeros"),
+        "dilation": scripts.bounds.Layer(1, 1, 2, 3, 3000, 41, 1, 7, 20, 400, "zeros"),
+        "mode": scripts.bounds.Layer(1, 1, 2, 3, 3000, 41, 1, 1, 20, 20, "reflect"),
+    }[kind]
+    draw = np.random.default_rng(0)
+    x, w, dy = scripts.bounds.numbers(draw, layer, "normal", "float32")
+    quiet = scripts.bounds.bounds(layer, x, w, dy)
+    x[0, 1, 1500], dy[0, 2, 300] = 1e6, 1e6
+    loud = scripts.bounds.bounds(layer, x, w, dy)
+    y, dx, _ = scripts.bounds.maps(layer, x, w, dy, "fft")
+    exact = scripts.bounds.maps(layer, *(a.astype("d") for a in (x, w, dy)), "direct")
+    for result, right, low, high in zip((y, dx), exact, quiet, loud, strict=False):
+        raised = high > 2 * low
+        off = abs(result - right)
+        assert raised.any()
+        assert not raised.all()
+        assert (off <= high).all()
+        assert (off[raised] > low[raised]).any()
 
 
 # --- methods ------------------------------------------------------------------------------------
