@@ -296,6 +296,12 @@ calls = {
     "reflect": lambda: cconv1d.conv1d_backward_input(
         dy, w, 31940, padding=30, padding_mode="reflect"),
     "conv1d_backward_weight": lambda: cconv1d.conv1d_backward_weight(dy, x, 31),
+    "fft": lambda: cconv1d.conv1d(np.repeat(x, 2, 0), w, method="fft"),
+    "fft, gradients": lambda: cconv1d.conv1d_backward(
+        np.repeat(dy, 2, 0), np.repeat(x, 2, 0), w, method="fft"),
+    # all of it is summed again
+    "fft, not finite": lambda: cconv1d.conv1d(x[0, :64].reshape(1, 1, -1) + np.float32(np.nan),
+        np.ones((1, 1, 200000), "f"), method="fft"),
 }
 rng = np.random.default_rng(0)
 some, weights = rng.standard_normal((4, 64, 2000)), rng.standard_normal((64, 64, 5))
@@ -306,12 +312,16 @@ some, weights = rng.standard_normal((4, 64, 2000)), rng.standard_normal((64, 64,
 @needs_native
 @needs_timer
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("call", ["conv1d", "reflect", "conv1d_backward_weight"])
+@pytest.mark.parametrize(
+    "call",
+    ["conv1d", "reflect", "conv1d_backward_weight", "fft", "fft, gradients", "fft, not finite"],
+)
 def test_interrupt(call, threads):
     done = python(
         LONG
         + f"""
-expected = cconv1d.conv1d(some, weights)
+method = "fft" if "fft" in {call!r} else "direct"
+expected = cconv1d.conv1d(some, weights, method=method)
 def handle(number, frame):
     global sent
     sent = time.process_time()
@@ -326,7 +336,7 @@ except KeyboardInterrupt:
     now = time.process_time()
     assert now - begun - 0.15 < 1, (begun, now)
     for _ in range(20):
-        assert np.array_equal(cconv1d.conv1d(some, weights), expected)
+        assert np.array_equal(cconv1d.conv1d(some, weights, method=method), expected)
     print("interrupted")
 """,
         CCONV1D_NUM_THREADS=str(threads),
@@ -338,30 +348,34 @@ except KeyboardInterrupt:
 @needs_native
 @needs_timer
 @pytest.mark.parametrize("threads", [1, 3])
-def test_handlers_in_the_middle_of_a_call(threads):
+@pytest.mark.parametrize(("method", "batch"), [("direct", 4), ("fft", 24)])
+def test_handlers_in_the_middle_of_a_call(method, batch, threads):
     """They may call, too, and fork: the child has the call before it that the parent has."""
     done = python(
         LONG
+        + f"""
+method, batch = {method!r}, {batch}
+"""
         + """
 import warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads
-expected = cconv1d.conv1d(some, weights)
-x = rng.standard_normal((4, 128, 6000), dtype="f")
+expected = cconv1d.conv1d(some, weights, method=method)
+x = rng.standard_normal((batch, 128, 6000), dtype="f")
 w = rng.standard_normal((256, 128, 31), dtype="f")
 with cconv1d.num_threads(1):
-    y = cconv1d.conv1d(x, w)
+    y = cconv1d.conv1d(x, w, method=method)
 children = []
 handled = 0
 parent = os.getpid()
 def handle(number, frame):
     global handled
     first, handled = not handled, handled + 1  # the next may come meanwhile
-    assert np.array_equal(cconv1d.conv1d(some, weights), expected)
+    assert np.array_equal(cconv1d.conv1d(some, weights, method=method), expected)
     if first:
         children.append(os.fork())
 signal.signal(signal.SIGVTALRM, handle)
 signal.setitimer(signal.ITIMER_VIRTUAL, 0.1, 0.1)
-right = np.array_equal(cconv1d.conv1d(x, w), y)
+right = np.array_equal(cconv1d.conv1d(x, w, method=method), y)
 signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 if os.getpid() != parent:
     os._exit(0 if right else 1)

@@ -24,6 +24,7 @@ from cconv1d._geometry import PADDING_MODES
 
 same = np.testing.assert_array_equal
 COUNTS = (1, 2, 3, 7)
+METHODS = ("direct", "fft")
 
 
 @pytest.fixture
@@ -274,21 +275,22 @@ def test_blocks_and_contexts_in_any_order(three, data):
 @needs_native
 @pytest.mark.alone
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads cannot be counted here")
-def test_calls_heed_the_limit_of_their_task():
+@pytest.mark.parametrize("method", METHODS)
+def test_calls_heed_the_limit_of_their_task(method):
     """Of two tasks that take turns, the one with a limit of 1 has no thread created."""
     done = python(
-        WORK
+        work(method)
         + """
 import asyncio
 def threads():
     return len(os.listdir("/proc/self/task"))
-layer = cconv1d.PreparedConv1d(rng.standard_normal((300, 300, 5)))
+layer = cconv1d.PreparedConv1d(rng.standard_normal((300, 300, 5)), method=method)
 few = rng.standard_normal((300, 9))
 async def alone():
     with cconv1d.num_threads(1):
         await asyncio.sleep(0)  # while `other` enters its own
         before = threads()
-        cconv1d.conv1d(x, w)
+        conv1d(x, w)
         layer(few)  # packs its weights
         assert threads() == before, threads() - before
         await asyncio.sleep(0)
@@ -297,7 +299,7 @@ async def other():
     with cconv1d.num_threads(3):
         await asyncio.sleep(0)
         before = threads()
-        cconv1d.conv1d(x, w)
+        conv1d(x, w)
         assert threads() == before + 2, threads() - before
 async def use():
     await asyncio.gather(alone(), other())
@@ -362,35 +364,53 @@ def test_an_environment_that_cannot_be(value):
 
 # --- what a process may do ------------------------------------------------------------------------
 
+
+def work(method="direct"):
+    """The beginning of a program that convolves by a method."""
+    return f"method = {method!r}" + WORK
+
+
 WORK = """
 import os, sys, threading, time
 import numpy as np, cconv1d
 rng = np.random.default_rng(0)
 x, w = rng.standard_normal((4, 64, 2000)), rng.standard_normal((64, 64, 5))
+def conv1d(x, w):
+    return cconv1d.conv1d(x, w, method=method)
 """
 
 
 @pytest.mark.alone
 @needs_native
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_fork_in_the_middle_of_use():
+@pytest.mark.parametrize("method", METHODS)
+def test_fork_in_the_middle_of_use(method):
+    """Also while a thread computes roots of unity, which the child needs, too."""
     done = python(
-        WORK
+        work(method)
         + """
-expected = cconv1d.conv1d(x, w)
+expected = conv1d(x, w)
+ones = np.ones(2**18 if method == "fft" else 2**11)
 busy = True
 def use():
     while busy:
-        cconv1d.conv1d(x, w)
-thread = threading.Thread(target=use)
-thread.start()
-for _ in range(10):
+        conv1d(x, w)
+def use_others():
+    return cconv1d.convolve(ones, ones, "same", method=method)
+threads = [threading.Thread(target=each) for each in (use, use_others)]
+for thread in threads:
+    thread.start()
+for number in range(10):
     child = os.fork()
     if child == 0:
-        os._exit(0 if np.array_equal(cconv1d.conv1d(x, w), expected) else 1)
+        right = np.array_equal(conv1d(x, w), expected)
+        if number % 5 == 0:
+            right = right and abs(use_others().max() / ones.size - 1) < 1e-9
+        os._exit(0 if right else 1)
     assert os.waitpid(child, 0)[1] == 0
 busy = False
-thread.join()
+for thread in threads:
+    thread.join()
 """,
         CCONV1D_NUM_THREADS="3",
         PYTHONWARNINGS="ignore",
@@ -400,16 +420,23 @@ thread.join()
 
 @pytest.mark.alone
 @needs_native
-def test_many_callers_at_once():
+@pytest.mark.parametrize("method", METHODS)
+def test_many_callers_at_once(method):
     rng = np.random.default_rng(2)
     x, w = rng.standard_normal((2, 32, 1500)), rng.standard_normal((48, 32, 5))
-    expected = conv1d(x, w)
+
+    def maps_by(x, w):
+        y = conv1d(x, w, method=method)
+        return y, *conv1d_backward(y, x, w, method=method)
+
+    expected = maps_by(x, w)
     wrong = []
 
     def use():
         for _ in range(10):
-            if not np.array_equal(conv1d(x, w), expected):
-                wrong.append(1)
+            for one, other in zip(maps_by(x, w), expected, strict=True):
+                if not np.array_equal(one, other):
+                    wrong.append(1)
 
     with_threads = [threading.Thread(target=use) for _ in range(16)]
     for thread in with_threads:
@@ -423,22 +450,24 @@ def test_many_callers_at_once():
 @needs_native
 @pytest.mark.parametrize("count", [2, 1000])
 @pytest.mark.parametrize("pause", [0, 0.05], ids=["spinning", "sleeping"])
-def test_exit_while_idle(count, pause):
+@pytest.mark.parametrize("method", METHODS)
+def test_exit_while_idle(method, count, pause):
     done = python(
-        WORK + f"cconv1d.set_num_threads({count})\ncconv1d.conv1d(x, w)\ntime.sleep({pause})"
+        work(method) + f"cconv1d.set_num_threads({count})\nconv1d(x, w)\ntime.sleep({pause})"
     )
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.alone
 @needs_native
-def test_exit_in_the_middle_of_a_call():
+@pytest.mark.parametrize("method", METHODS)
+def test_exit_in_the_middle_of_a_call(method):
     done = python(
-        WORK
+        work(method)
         + """
 def use():
     while True:
-        cconv1d.conv1d(x, w)
+        conv1d(x, w)
 threading.Thread(target=use, daemon=True).start()
 time.sleep(0.05)
 """
