@@ -23,7 +23,8 @@
 #
 # Loops, outermost first: sets of groups whose spectra of weights fit a budget; chunks of the pool
 # (group, some blocks); for these all channels of `in` to spectra; for some rows of results the sums
-# of products with the weights' spectra, and these back.
+# of products with the weights' spectra, and these back. Of channels that lie side by side in memory
+# several are copied, and stored, at once, also those of some groups of a few channels each.
 #
 # A number that is not finite makes all results of its block NaN, or a weight all of its row. What
 # comes out not finite is computed again by panels, so that NaN and Inf reach what they should.
@@ -38,6 +39,9 @@ cdef enum: MOST_BLOCKS_AT_ONCE = 64
 cdef enum: ROWS_AT_ONCE = 32
 # Chunks of the pool for one thread.
 cdef enum: BLOCK_CHUNKS_PER_THREAD = 4
+# Channels that lie side by side in memory are taken together, as many as this while their signals
+# fit a budget, and so many positions of them are transposed at once.
+cdef enum: ADJACENT_ROWS = 32, ADJACENT_ROWS_BYTES = 256 * 1024, TRANSPOSED_POSITIONS = 32
 
 
 cdef const cc_transforms *transforms_of(const cc_tiles *tiles) noexcept nogil:
@@ -149,19 +153,47 @@ cdef inline Blocks signal_blocks(
     return cut_blocks(length, floor_division(g.pad_left, g.stride), g.step, hop, before)
 
 
-cdef inline void copy_signal(
-    const View *array, const Geometry *g, Py_ssize_t n, Py_ssize_t signal, Py_ssize_t number,
-    Py_ssize_t count, real *numbers
+cdef inline Py_ssize_t sample_of_signal(
+    const Geometry *g, Py_ssize_t number, Py_ssize_t residue
 ) noexcept nogil:
-    """Some numbers of one of the signals that channels are taken for, from this one on.
-
-    Number i is sample i·stride + residue·dilation, less what shifts leave of the padding.
-    """
-    cdef Py_ssize_t residue = signal % g.residues
+    """Where a number of the signal of a residue is, less what shifts leave of the padding."""
     cdef Py_ssize_t rest = g.pad_left - floor_division(g.pad_left, g.stride) * g.stride
-    copy_row[real](array, n, signal // g.residues,
-                   number * g.stride + residue * g.dilation - rest, g.stride * g.step, count,
-                   numbers)
+    return number * g.stride + residue * g.dilation - rest
+
+
+cdef inline void copy_signals(
+    const View *array, const Geometry *g, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t channels,
+    Py_ssize_t number, Py_ssize_t count, real *numbers, Py_ssize_t pitch
+) noexcept nogil:
+    """Some numbers, from this one on, of the signals that some channels are taken for.
+
+    A signal begins `pitch` numbers after the one before.
+    """
+    cdef Py_ssize_t residue
+    for residue in range(g.residues):
+        copy_rows[real](array, n, channel, channels, sample_of_signal(g, number, residue),
+                        g.stride * g.step, count, numbers + residue * pitch, g.residues * pitch)
+
+
+cdef inline Py_ssize_t odd_lines(Py_ssize_t numbers, Py_ssize_t size) noexcept nogil:
+    """An odd number of cache lines, so that neighbours in a column share no set of the cache."""
+    return ((numbers * size + 63) // 64 | 1) * (64 // size)
+
+
+cdef inline Py_ssize_t signals_pitch(
+    Py_ssize_t lanes, int log_points, Py_ssize_t size
+) noexcept nogil:
+    """From the signals of a row, as many as lanes, to those of the next."""
+    return odd_lines(lanes << (log_points + 1), size)
+
+
+cdef inline Py_ssize_t rows_beside(
+    const View *view, Py_ssize_t rows, Py_ssize_t signal_bytes, Py_ssize_t size
+) noexcept nogil:
+    """How many of the rows, or channels, of an array are taken together, each a signal or some."""
+    if not has_adjacent_channels(view, size):
+        return 1
+    return max(1, min(min(rows, <Py_ssize_t> ADJACENT_ROWS), ADJACENT_ROWS_BYTES // signal_bytes))
 
 
 cdef struct OverlapSave:
@@ -185,7 +217,9 @@ cdef struct OverlapSave:
     Py_ssize_t units            # blocks of all residues and samples
     Py_ssize_t at_once          # of them, a multiple of the lanes
     Py_ssize_t blocks_of_group  # chunks of that many
-    Py_ssize_t rows_at_once
+    Py_ssize_t rows_at_once     # of a group
+    Py_ssize_t groups_at_once   # whose rows are taken together; one, unless all are at once
+    Py_ssize_t channels_beside, rows_beside  # of all these groups, that are taken together
     Py_ssize_t group, some      # the set of groups, of at most `most_groups`
     Py_ssize_t most_groups
     cc_packets weights          # of a group: [packet][row][channel], or [packet][channel][row]
@@ -199,7 +233,7 @@ cdef struct OverlapSave:
 
 
 cdef struct OverlapSaveScratch:
-    void *signal   # one for each of the lanes that signals are taken by
+    void *signal   # one for each of the lanes that signals are taken by, of some rows
     void *numbers  # of transforms with lanes across signals
     void *inputs   # [packet][unit][channel]
     void *results  # [packet][unit][row], of some rows
@@ -208,7 +242,8 @@ cdef struct OverlapSaveScratch:
 cdef uintptr_t carve_own_overlap_save(
     const OverlapSave *job, OverlapSaveScratch *own, uintptr_t next
 ) noexcept nogil:
-    own.signal = carve(&next, job.lanes * (2 * job.size) << job.log_points)
+    own.signal = carve(&next, max(job.channels_beside * job.g.residues, job.rows_beside)
+                       * signals_pitch(job.lanes, job.log_points, job.size) * job.size)
     own.numbers = carve(&next, (job.lanes * (2 * job.size) << job.log_points) if job.across else 0)
     own.inputs = carve(&next, job.packets * job.input_next * job.size)
     own.results = carve(&next, job.packets * job.result_next * job.size)
@@ -223,11 +258,6 @@ cdef uintptr_t carve_overlap_save(OverlapSave *job, uintptr_t next) noexcept nog
     job.spoiled = <unsigned char *> carve(&next, job.groups * job.outs * job.units)
     job.workers, job.worker_size = next, carve_own_overlap_save(job, &own, 0)
     return next + job.threads * job.worker_size
-
-
-cdef inline Py_ssize_t odd_lines(Py_ssize_t numbers, Py_ssize_t size) noexcept nogil:
-    """An odd number of cache lines, so that neighbours in a column share no set of the cache."""
-    return ((numbers * size + 63) // 64 | 1) * (64 // size)
 
 
 cdef void load_taps(
@@ -282,46 +312,89 @@ cdef void transform_weights(
                                       * job.weights.row, job.weights.next)
 
 
-cdef inline void store_results(
-    const OverlapSave *job, Py_ssize_t row, const Py_ssize_t *units, const SignalBlock *blocks,
-    Py_ssize_t first, Py_ssize_t count, real *signal
+cdef void store_adjacent(
+    const OverlapSave *job, Py_ssize_t n, Py_ssize_t row, Py_ssize_t rows, Py_ssize_t output,
+    Py_ssize_t count, const real *signals, Py_ssize_t pitch
 ) noexcept nogil:
-    """A row of some blocks from the first of them on, whose signals follow each other."""
-    cdef Py_ssize_t i, length = (<Py_ssize_t> 2) << job.log_points
+    """Results of rows that lie side by side: all rows of a position, then the next position.
+
+    Row by row, every line of the array would be fetched once for each of its numbers.
+    """
+    cdef real[TRANSPOSED_POSITIONS * CC_LANES * 2] stage
+    cdef int32_t[ADJACENT_ROWS] offset
+    cdef Py_ssize_t width = job.tiles.dw_outer_width, item = stored_size(&job.out, sizeof(real))
+    cdef Py_ssize_t stride = job.out.strides[2] * job.blocks.dilation, first, some, p, i
+    cdef char *results
+    cdef char *result
+    for i in range(min(width, rows)):
+        offset[i] = <int32_t> (i * pitch)
+    for p from 0 <= p < count by TRANSPOSED_POSITIONS:
+        results = at(&job.out, n, row, output + p * job.blocks.dilation)
+        for first from 0 <= first < rows by width:
+            some = min(width, rows - first)
+            job.tiles.transpose(signals + first * pitch + p, offset, some,
+                                min(TRANSPOSED_POSITIONS, count - p), stage)
+            result = results + first * item
+            for i in range(min(TRANSPOSED_POSITIONS, count - p)):
+                store_row[real](&job.out, result, item, some, stage + i * width)
+                result += stride
+
+
+cdef void store_results(
+    const OverlapSave *job, Py_ssize_t row, Py_ssize_t rows, const Py_ssize_t *units,
+    const SignalBlock *blocks, Py_ssize_t first, Py_ssize_t count, real *signals
+) noexcept nogil:
+    """Some rows of some blocks from the first of them on.
+
+    The signals of a row's blocks follow each other, and those of the next row.
+    """
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points
+    cdef Py_ssize_t pitch = signals_pitch(job.lanes, job.log_points, job.size)
     cdef Py_ssize_t stride = job.out.strides[2] * job.blocks.dilation
-    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most
+    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most, i, r, n
+    cdef const SignalBlock *block
     cdef const real *bias = NULL
-    if job.biased:
-        bias = <const real *> job.biases + row
     for i in range(first, first + count):
-        job.spoiled[row * job.units + units[i]] = not job.transforms.finish(
-            signal + blocks[i].first, blocks[i].count, bias)
-        store_row[real](&job.out, at(&job.out, units[i] // per_sample, row, blocks[i].output),
-                        stride, blocks[i].count, signal + blocks[i].first)
-        signal += length
+        block = blocks + i
+        n = units[i] // per_sample
+        for r in range(rows):
+            if job.biased:
+                bias = <const real *> job.biases + row + r
+            job.spoiled[(row + r) * job.units + units[i]] = not job.transforms.finish(
+                signals + r * pitch + block.first, block.count, bias)
+        if rows > 1:
+            store_adjacent[real](job, n, row, rows, block.output, block.count,
+                                 signals + block.first, pitch)
+        else:
+            store_row[real](&job.out, at(&job.out, n, row, block.output), stride, block.count,
+                            signals + block.first)
+        signals += length
 
 
 cdef void transform_blocks(
     const OverlapSave *job, Py_ssize_t chunk, int worker, real *unused
 ) noexcept nogil:
-    """The results of some blocks of a group."""
+    """The results of some blocks of a group, or of some groups."""
     cdef OverlapSaveScratch own
     cdef const cc_transforms *transforms = job.transforms
-    cdef Py_ssize_t group = chunk % job.some, first = chunk // job.some * job.at_once
+    cdef Py_ssize_t sets = group_sets(job)
+    cdef Py_ssize_t group = chunk % sets * job.groups_at_once
+    cdef Py_ssize_t groups = min(job.groups_at_once, job.some - group)
+    cdef Py_ssize_t first = chunk // sets * job.at_once
     cdef Py_ssize_t residues = job.blocks.residues, per_sample = residues * job.blocks.most
     cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, count = 0, unit, i, channel
+    cdef Py_ssize_t channels = groups * (job.channels // job.g.residues), some, signal
+    cdef Py_ssize_t pitch = signals_pitch(job.lanes, job.log_points, job.size)
     cdef Py_ssize_t columns, column, lane, inside, first_row, rows
     cdef Py_ssize_t[MOST_BLOCKS_AT_ONCE] units
     cdef SignalBlock[MOST_BLOCKS_AT_ONCE] blocks
     cdef cc_packets weights = job.weights, inputs, results
     cdef real *spectrum
     carve_own_overlap_save(job, &own, job.workers + worker * job.worker_size)
-    weights.numbers = <real *> job.weights.numbers + group * job.group_size
-    inputs.numbers, inputs.next, inputs.step = own.inputs, job.input_next, job.packet
-    inputs.row = job.channels * job.packet
-    results.numbers, results.next, results.row = own.results, job.result_next, job.packet
-    results.step = job.rows_at_once * job.packet
-    group += job.group
+    inputs.next, inputs.step = job.input_next, job.packet
+    inputs.row = job.groups_at_once * job.channels * job.packet
+    results.next, results.row = job.result_next, job.packet
+    results.step = job.groups_at_once * job.rows_at_once * job.packet
     for unit in range(first, min(first + job.at_once, job.units)):
         blocks[count] = block_of(&job.blocks, unit % residues,
                                  unit // residues % job.blocks.most)
@@ -332,43 +405,61 @@ cdef void transform_blocks(
     columns = (count + job.lanes - 1) // job.lanes
     for column in range(columns):
         inside = min(job.lanes, count - column * job.lanes)
-        for channel in range(job.channels):
+        for channel from 0 <= channel < channels by job.channels_beside:
+            some = min(job.channels_beside, channels - channel)
             for lane in range(inside):
                 i = column * job.lanes + lane
-                copy_signal[real](&job.array, job.g, units[i] // per_sample,
-                                  group * job.channels + channel, blocks[i].sample, length,
-                                  <real *> own.signal + lane * length)
-            spectrum = <real *> own.inputs + column * inputs.row + channel * inputs.step
-            if job.across:
-                memset(<real *> own.signal + inside * length, 0,
-                       (job.lanes - inside) * length * sizeof(real))
-                transforms.forward_across(job.roots, job.log_points, own.signal, own.numbers,
-                                          spectrum, inputs.next)
-            else:
-                transforms.forward(job.roots, job.log_points, own.signal, spectrum, inputs.next)
+                copy_signals[real](&job.array, job.g, units[i] // per_sample,
+                                   (job.group + group) * (job.channels // job.g.residues)
+                                   + channel, some, blocks[i].sample, length,
+                                   <real *> own.signal + lane * length, pitch)
+            for signal in range(some * job.g.residues):
+                spectrum = (<real *> own.inputs + column * inputs.row
+                            + (channel * job.g.residues + signal) * inputs.step)
+                if job.across:
+                    memset(<real *> own.signal + signal * pitch + inside * length, 0,
+                           (job.lanes - inside) * length * sizeof(real))
+                    transforms.forward_across(job.roots, job.log_points,
+                                              <real *> own.signal + signal * pitch, own.numbers,
+                                              spectrum, inputs.next)
+                else:
+                    transforms.forward(job.roots, job.log_points,
+                                       <real *> own.signal + signal * pitch, spectrum,
+                                       inputs.next)
     for first_row from 0 <= first_row < job.outs by job.rows_at_once:
         rows = min(job.rows_at_once, job.outs - first_row)
-        if job.across:
-            transforms.multiply_each(&weights, rows, &inputs, columns, job.channels, &results,
-                                     job.packets, False)
-        else:
-            transforms.multiply(&weights, rows, &inputs, columns, job.channels, &results,
-                                job.packets, False)
-        weights.numbers = (<real *> weights.numbers
-                           + job.rows_at_once // job.lanes * weights.row)
+        for i in range(groups):
+            weights.numbers = (<real *> job.weights.numbers + (group + i) * job.group_size
+                               + first_row // job.lanes * weights.row)
+            inputs.numbers = <real *> own.inputs + i * job.channels * job.packet
+            results.numbers = <real *> own.results + i * rows * job.packet
+            if job.across:
+                transforms.multiply_each(&weights, rows, &inputs, columns, job.channels, &results,
+                                         job.packets, False)
+            else:
+                transforms.multiply(&weights, rows, &inputs, columns, job.channels, &results,
+                                    job.packets, False)
         for column in range(columns):
-            for i in range(rows):
-                spectrum = (<real *> own.results + column * results.step + i * results.row)
+            for i in range(groups * rows):
+                spectrum = <real *> own.results + column * results.step + i * results.row
+                signal = i % job.rows_beside
                 if job.across:
                     transforms.inverse_across(job.roots, job.log_points, spectrum, results.next,
-                                              own.numbers, own.signal)
+                                              own.numbers, <real *> own.signal + signal * pitch)
                 else:
                     transforms.inverse(job.roots, job.log_points, spectrum, results.next,
-                                       own.signal)
-                store_results[real](job, group * job.outs + first_row + i, &units[0], &blocks[0],
-                                    column * job.lanes, min(job.lanes, count
-                                                            - column * job.lanes),
-                                    <real *> own.signal)
+                                       <real *> own.signal + signal * pitch)
+                if signal == job.rows_beside - 1 or i == groups * rows - 1:
+                    store_results[real](job, (job.group + group) * job.outs + first_row + i
+                                        - signal, signal + 1, &units[0], &blocks[0],
+                                        column * job.lanes,
+                                        min(job.lanes, count - column * job.lanes),
+                                        <real *> own.signal)
+
+
+cdef inline Py_ssize_t group_sets(const OverlapSave *job) noexcept nogil:
+    """Of the groups at hand, those that one chunk of the pool takes."""
+    return (job.some + job.groups_at_once - 1) // job.groups_at_once
 
 
 cdef void transform_weights_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -590,6 +681,7 @@ cdef bint prepack_spectra(
             return False
         chunks = groups * (job.channels if job.across else job.outs)
         job.group, job.input_next, job.result_next = 0, 0, 0
+        job.channels_beside, job.rows_beside = 0, 1
         job.threads = 1
         if groups * job.group_size >= SERIAL_WEIGHTS:
             job.threads = <int> min(cc_pool_threads(), chunks)
@@ -623,7 +715,7 @@ cdef bint plan_overlap_save(
 ) noexcept nogil:
     """A part of the sum of that geometry; false if memory ran out."""
     cdef const View *out = &part.out
-    cdef Py_ssize_t span, hop, bytes
+    cdef Py_ssize_t span, hop, bytes, signal_bytes, rows
     if not plan_spectra(job, tiles, part, groups, transposed, size):
         return False
     job.kept = has_spectra(job, part.w.packed, g)
@@ -637,28 +729,39 @@ cdef bint plan_overlap_save(
         job.blocks = signal_blocks(g, out.shape[2], hop, span)
     job.units = out.shape[0] * job.blocks.residues * job.blocks.most
 
+    # Blocks at once, rows beside each other and groups in a set: no bits depend on them.
+    job.rows_at_once = min(job.outs, ROWS_AT_ONCE)
+    signal_bytes = job.lanes * (2 * size) << job.log_points
+    job.channels_beside = rows_beside(array, array.shape[1], job.g.residues * signal_bytes, size)
+    job.rows_beside = rows_beside(out, out.shape[1], signal_bytes, size)
+    job.most_groups = groups
+    if not job.kept:
+        job.most_groups = max(1, min(groups, WEIGHT_SPECTRA_BYTES // (job.group_size * size)))
+    job.groups_at_once = 1
+    if job.outs == job.rows_at_once:
+        job.groups_at_once = min(job.most_groups, max(
+            1, max(job.rows_beside // job.outs,
+                   job.channels_beside * job.g.residues // job.channels)))
+    job.channels_beside = min(job.channels_beside,
+                              job.groups_at_once * job.channels // job.g.residues)
+    job.rows_beside = min(job.rows_beside, job.groups_at_once * job.rows_at_once)
     prefetch_blocks(&job.array, job.blocks.hop, job.g)
 
-    # Blocks at once and groups in a set: no bits depend on them.
     job.threads = threads_for(out.shape[0] * out.shape[1] * out.shape[2],
                               16 * (job.channels + job.outs))
-    job.rows_at_once = min(job.outs, ROWS_AT_ONCE)
-    bytes = (job.channels + job.rows_at_once) * (2 * size << job.log_points)
+    bytes = job.groups_at_once * (job.channels + job.rows_at_once) * (2 * size << job.log_points)
     job.at_once = SPECTRA_BYTES // bytes
     if job.channels * job.outs * (2 * size << job.log_points) > SPECTRA_BYTES:
         job.at_once = MANY_SPECTRA_BYTES // bytes
     job.at_once = max(1, min(job.at_once, MOST_BLOCKS_AT_ONCE if job.across
                              else MOST_BLOCKS_AT_ONCE // 4, job.units))
-    job.most_groups = groups
-    if not job.kept:
-        job.most_groups = max(1, min(groups, WEIGHT_SPECTRA_BYTES // (job.group_size * size)))
-    while (job.at_once > 1 and job.most_groups * (job.units // job.at_once)
+    while (job.at_once > 1 and job.most_groups // job.groups_at_once * (job.units // job.at_once)
             < BLOCK_CHUNKS_PER_THREAD * job.threads and job.threads > 1):
         job.at_once -= 1
     job.at_once = rounded(job.at_once, job.lanes)
-    job.input_next = odd_lines(job.at_once // job.lanes * job.channels * job.packet, size)
-    job.result_next = odd_lines(
-        job.at_once // job.lanes * job.rows_at_once * job.packet, size)
+    rows = job.at_once // job.lanes * job.groups_at_once
+    job.input_next = odd_lines(rows * job.channels * job.packet, size)
+    job.result_next = odd_lines(rows * job.rows_at_once * job.packet, size)
     job.blocks_of_group = (job.units + job.at_once - 1) // job.at_once
     job.threads = <int> max(1, min(job.threads,
                                    job.most_groups * max(job.blocks_of_group, job.outs)))
@@ -677,7 +780,8 @@ cdef void run_overlap_save(OverlapSave *job, const View *bias) noexcept nogil:
         if not job.kept:
             cc_pool_run(transform_weights_chunk, job,
                         job.some * (job.channels if job.across else job.outs), job.threads)
-        cc_pool_run(transform_blocks_chunk, job, job.some * job.blocks_of_group, job.threads)
+        cc_pool_run(transform_blocks_chunk, job, group_sets(job) * job.blocks_of_group,
+                    job.threads)
     for row in range(job.groups * job.outs * job.units):
         spoiled |= job.spoiled[row]
     if spoiled and not cc_pool_cancelled(0):

@@ -36,6 +36,7 @@ cdef struct OverlapSaveWeight:
     Py_ssize_t size, packet, packets
     bint across                         # lanes are channels
     Py_ssize_t lanes                    # that channels are taken by: 1 unless across
+    Py_ssize_t dy_beside, x_beside      # channels of any group that are taken together: 1 if across
     Py_ssize_t dy_rows, x_rows          # channels, or packets of them
     Blocks blocks                       # of the positions of dy
     Py_ssize_t units, batch             # blocks of all residues and samples; in a batch
@@ -59,66 +60,124 @@ cdef uintptr_t carve_overlap_save_weight(OverlapSaveWeight *job, uintptr_t next)
     job.xs.numbers = carve(&next, job.most_groups * job.xs_size * job.size)
     job.sums.numbers = carve(&next, job.most_groups * job.sums_size * job.size)
     job.signals, job.signal_size = next, rounded(
-        (1 + job.across) * job.lanes * (2 * job.size) << job.log_points, 64)
+        max((1 + job.across) * job.lanes * (2 * job.size) << job.log_points,
+            max(job.dy_beside, job.x_beside * job.g.residues)
+            * signals_pitch(1, job.log_points, job.size) * job.size), 64)
     return next + job.threads * job.signal_size
 
 
-cdef void transform_channel(
-    const OverlapSaveWeight *job, Py_ssize_t chunk, int worker, real *signals
+cdef inline SignalBlock block_of_batch(
+    const OverlapSaveWeight *job, Py_ssize_t i, Py_ssize_t *n
 ) noexcept nogil:
-    """One channel of dy or of x, or a packet of channels, in all blocks of the batch."""
+    """A block of the batch, and the sample that it is of."""
+    cdef Py_ssize_t unit = job.first_unit + i, residues = job.blocks.residues
+    n[0] = unit // (residues * job.blocks.most)
+    return block_of(&job.blocks, unit % residues, unit // residues % job.blocks.most)
+
+
+cdef inline void copy_signals_of_block(
+    const OverlapSaveWeight *job, bint of_dy, Py_ssize_t n, const SignalBlock *block,
+    Py_ssize_t channel, Py_ssize_t channels, real *signals, Py_ssize_t pitch
+) noexcept nogil:
+    """The signals of some channels in a block: positions and then zeros, or samples."""
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, count, i
+    if not of_dy:
+        copy_signals[real](&job.x, job.g, n, channel, channels, block.sample
+                           - floor_division(job.g.pad_left, job.g.stride), length, signals, pitch)
+        return
+    count = max(block.count, 0)
+    for i in range(channels):
+        memset(signals + i * pitch + count, 0, (length - count) * sizeof(real))
+    if count > 0:
+        copy_rows[real](&job.dy, n, channel, channels, block.sample, job.blocks.dilation, count,
+                        signals, pitch)
+
+
+cdef void transform_packet(
+    const OverlapSaveWeight *job, Py_ssize_t chunk, real *signals
+) noexcept nogil:
+    """A packet of channels of dy, or of the signals of x, in all blocks of the batch."""
     cdef Py_ssize_t row = chunk % (job.dy_rows + job.x_rows)
     cdef Py_ssize_t group = chunk // (job.dy_rows + job.x_rows)
-    cdef Py_ssize_t i, unit, channel, channels = job.channels, lane
-    cdef Py_ssize_t shift = floor_division(job.g.pad_left, job.g.stride)
-    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most
-    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, count = length
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, residues = job.g.residues
+    cdef Py_ssize_t i, n, first, some, lane, residue
     cdef bint of_dy = row < job.dy_rows
     cdef const cc_packets *spectra = &job.dys if of_dy else &job.xs
-    cdef const View *array = &job.dy if of_dy else &job.x
-    cdef real *numbers = <real *> spectra.numbers
-    cdef real *signal
+    cdef real *numbers = <real *> spectra.numbers + group * (job.dys_size if of_dy
+                                                             else job.xs_size)
     cdef SignalBlock block
-    if of_dy:
-        numbers += group * job.dys_size
-        channels = job.outs
-    else:
-        numbers += group * job.xs_size
+    if not of_dy:
         row -= job.dy_rows
+    first = row * job.lanes
+    some = min(job.lanes, (job.outs if of_dy else job.channels) - first)
     group += job.group
     for i in range(job.some_units):
-        unit = job.first_unit + i
-        block = block_of(&job.blocks, unit % job.blocks.residues,
-                         unit // job.blocks.residues % job.blocks.most)
-        if of_dy:  # positions, and then zeros
-            count = max(block.count, 0)
-        for lane in range(job.lanes):
-            channel = row * job.lanes + lane
-            signal = signals + lane * length
-            if channel >= channels or count < length:
-                memset(signal, 0, length * sizeof(real))
-            if channel < channels and of_dy and count > 0:
-                copy_row[real](array, unit // per_sample, group * channels + channel,
-                               block.sample, job.blocks.dilation, count, signal)
-            elif channel < channels and not of_dy:
-                copy_signal[real](array, job.g, unit // per_sample, group * channels + channel,
-                                  block.sample - shift, count, signal)
-        if job.across:
-            job.transforms.forward_across(job.roots, job.log_points, signals,
-                                          signals + job.lanes * length, numbers
-                                          + row * spectra.row + i * spectra.step, spectra.next)
-        else:
-            job.transforms.forward(job.roots, job.log_points, signals, numbers + row * spectra.row
-                                   + i * spectra.step, spectra.next)
+        block = block_of_batch(job, i, &n)
+        memset(signals + some * length, 0, (job.lanes - some) * length * sizeof(real))
+        if of_dy or residues == 1:
+            copy_signals_of_block[real](
+                job, of_dy, n, &block,
+                group * (job.outs if of_dy else job.channels) + first, some, signals, length)
+        else:  # a packet may begin within the signals of a channel
+            for lane in range(some):
+                residue = (first + lane) % residues
+                copy_row[real](&job.x, n, group * (job.channels // residues)
+                               + (first + lane) // residues,
+                               sample_of_signal(job.g, block.sample - floor_division(
+                                   job.g.pad_left, job.g.stride), residue),
+                               job.g.stride * job.g.step, length, signals + lane * length)
+        job.transforms.forward_across(job.roots, job.log_points, signals,
+                                      signals + job.lanes * length, numbers
+                                      + row * spectra.row + i * spectra.step, spectra.next)
+
+
+cdef void transform_channels(
+    const OverlapSaveWeight *job, Py_ssize_t chunk, real *signals
+) noexcept nogil:
+    """Some channels of dy, or of x, of any of the groups, in all blocks of the batch."""
+    cdef Py_ssize_t pitch = signals_pitch(1, job.log_points, job.size)
+    cdef Py_ssize_t dy_sets = channel_sets(job, True), channel, channels, some, each, i, n, signal
+    cdef bint of_dy = chunk < dy_sets
+    cdef const cc_packets *spectra = &job.dys if of_dy else &job.xs
+    cdef Py_ssize_t size = job.dys_size if of_dy else job.xs_size
+    cdef Py_ssize_t residues = 1 if of_dy else job.g.residues
+    cdef SignalBlock block
+    if of_dy:
+        each, channels, channel = job.dy_beside, job.outs, chunk * job.dy_beside
+    else:
+        each, channels = job.x_beside, job.channels // residues
+        channel = (chunk - dy_sets) * each
+    some = min(each, job.some * channels - channel)
+    for i in range(job.some_units):
+        block = block_of_batch(job, i, &n)
+        copy_signals_of_block[real](job, of_dy, n, &block, job.group * channels + channel, some,
+                                    signals, pitch)
+        for signal in range(some * residues):
+            each = channel * residues + signal  # of all groups
+            job.transforms.forward(
+                job.roots, job.log_points, signals + signal * pitch, <real *> spectra.numbers
+                + each // (channels * residues) * size + each % (channels * residues) * spectra.row
+                + i * spectra.step, spectra.next)
+
+
+cdef inline Py_ssize_t channel_sets(const OverlapSaveWeight *job, bint of_dy) noexcept nogil:
+    """Chunks of transform_channels, of the groups at hand."""
+    if of_dy:
+        return (job.some * job.outs + job.dy_beside - 1) // job.dy_beside
+    return (job.some * (job.channels // job.g.residues) + job.x_beside - 1) // job.x_beside
 
 
 cdef void transform_channel_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef const OverlapSaveWeight *job = <const OverlapSaveWeight *> context
-    cdef uintptr_t signal = job.signals + worker * job.signal_size
-    if job.size == sizeof(float):
-        transform_channel[float](job, chunk, worker, <float *> signal)
+    cdef uintptr_t signals = job.signals + worker * job.signal_size
+    if job.across and job.size == sizeof(float):
+        transform_packet[float](job, chunk, <float *> signals)
+    elif job.across:
+        transform_packet[double](job, chunk, <double *> signals)
+    elif job.size == sizeof(float):
+        transform_channels[float](job, chunk, <float *> signals)
     else:
-        transform_channel[double](job, chunk, worker, <double *> signal)
+        transform_channels[double](job, chunk, <double *> signals)
 
 
 cdef void add_products_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
@@ -236,7 +295,7 @@ cdef bint overlap_save_weight(
 ) noexcept nogil:
     """What backward_weight computes; false if memory ran out, with nothing stored."""
     cdef OverlapSaveWeight job
-    cdef Py_ssize_t span, bytes, group, unit, i
+    cdef Py_ssize_t span, bytes, group, unit, i, chunks
     cdef View gradients = nothing
     cdef Arena arena
     cdef uintptr_t start
@@ -261,9 +320,13 @@ cdef bint overlap_save_weight(
     job.blocks = cut_blocks(dy.shape[2], 0, g.step,
                             ((<Py_ssize_t> 2) << job.log_points) - span, 0)
     job.units = dy.shape[0] * job.blocks.residues * job.blocks.most
+    job.dy_beside = job.x_beside = 1
+    bytes = (2 * size << job.log_points)
+    if not job.across:
+        job.dy_beside = rows_beside(dy, dy.shape[1], bytes, size)
+        job.x_beside = rows_beside(x, x.shape[1], g.residues * bytes, size)
     prefetch_blocks(&job.dy, job.blocks.hop, g)
     prefetch_blocks(&job.x, job.blocks.hop, g)
-    bytes = (2 * size << job.log_points)
     job.batch = max(8, min(CC_CHAIN, BATCH_BYTES // ((job.outs + job.channels) * bytes)))
     job.batch = min(job.batch, job.units)
     if job.across:  # summands apart, as rows of x are the lanes of packets
@@ -297,8 +360,10 @@ cdef bint overlap_save_weight(
                 break
             job.first_unit = unit
             job.some_units = min(job.batch, job.units - job.first_unit)
-            cc_pool_run(transform_channel_chunk, &job, job.some * (job.dy_rows + job.x_rows),
-                        job.threads)
+            chunks = job.some * (job.dy_rows + job.x_rows)
+            if not job.across:
+                chunks = channel_sets(&job, True) + channel_sets(&job, False)
+            cc_pool_run(transform_channel_chunk, &job, chunks, job.threads)
             cc_pool_run(add_products_chunk, &job, job.some * job.parts, job.threads)
         cc_pool_run(invert_row_chunk, &job, job.some * job.dy_rows, job.threads)
     if not cc_pool_cancelled(0):
