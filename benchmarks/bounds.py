@@ -94,6 +94,10 @@ class Layer(NamedTuple):
 def drawn(draw: np.random.Generator) -> Layer:
     while True:
         taps = log_uniform(draw, 1, 300) if draw.random() < 0.95 else int(draw.integers(500, 1500))
+        channels, outs = log_uniform(draw, 1, 140), log_uniform(draw, 1, 140)
+        if draw.random() < 0.1:  # short blocks of one channel, whose errors come nearest
+            taps = int(draw.integers(1, 5))
+            channels, outs = (1, log_uniform(draw, 64, 600))[:: int(draw.choice([1, -1]))]
         dilation = int(draw.choice([1, 1, 1, 2, 3, 5, 8, 40]))
         span = dilation * (taps - 1)
         mode = str(draw.choice(["zeros", "zeros", "zeros", *PAD_MODES]))
@@ -103,8 +107,8 @@ def drawn(draw: np.random.Generator) -> Layer:
         layer = Layer(
             int(draw.choice([1, 1, 2, 3])),
             int(draw.choice([1, 1, 1, 2, 3, 20])),
-            log_uniform(draw, 1, 140),
-            log_uniform(draw, 1, 140),
+            channels,
+            outs,
             length,
             taps,
             int(draw.choice([1, 1, 1, 2, 3, 4, 7])),
@@ -145,12 +149,20 @@ class Blocks(NamedTuple):
     numbers: Array  # [block][sample], of the signal
 
 
-def blocks_of(first: Array, step: int, size: int, taps: int, before: int) -> Blocks:
-    """Those of results that read their first sample at `first`, and the next `step` further."""
-    residue, place = first % step, first // step
-    number = (place + before) // (size - taps + 1)
+def fits_a_block(length: int, step: int, size: int, taps: int) -> bool:
+    """Whether block 0 holds all samples, so that nothing of them wraps round."""
+    return (length - 1) // step < size - taps + 1
+
+
+def blocks_of(first: Array, step: int, size: int, taps: int, before: int, more: int = 0) -> Blocks:
+    """Those of results that read their first sample at `first`, and the next `step` further.
+
+    The block that begins `before` numbers before the array gives so many `more` results.
+    """
+    residue, place, hop = first % step, first // step + before, size - taps + 1
+    number = np.where(place < 0, place // hop, np.maximum(place - more, 0) // hop)
     pairs, of = np.unique(np.stack([residue, number]), axis=1, return_inverse=True)
-    starts = pairs[1] * (size - taps + 1) - before
+    starts = pairs[1] * hop - before + more * (pairs[1] > 0)
     return Blocks(of.reshape(-1), pairs[0][:, None] + step * (starts[:, None] + np.arange(size)))
 
 
@@ -170,9 +182,10 @@ def samples(array: Array, places: Array, mode: str = "zeros") -> Array:
 
 
 def factor(block: int, summands: int, dtype: np.dtype[Any]) -> float:
-    """What the sum of norms is multiplied by: eps · (log2(B) + √min(2·C, 128) / 2)."""
+    """What the sum of norms is multiplied by: eps · (log2(B) + 2 + √min(2·C, 128) / 2)."""
     parts = 2 if dtype.kind == "c" else 1
-    return parts * float(np.finfo(dtype).eps) * (np.log2(block) + min(2 * summands, 128) ** 0.5 / 2)
+    eps = float(np.finfo(dtype).eps)
+    return parts * eps * (np.log2(block) + 2 + min(2 * summands, 128) ** 0.5 / 2)
 
 
 def block_size(taps: int, channels: int, outs: int, dtype: np.dtype[Any]) -> int:
@@ -185,7 +198,8 @@ def forward_bound(layer: Layer, x: Array, w: Array) -> Array:
     taps, signals = layer.residue_taps(0), layer.residues * layer.channels
     size = block_size(taps, signals, layer.outs, x.dtype)
     first = np.arange(layer.positions) - layer.left // s
-    blocks = blocks_of(first, layer.step, size, taps, taps - 1)
+    whole = s == 1 and layer.mode == "zeros" and fits_a_block(layer.length, layer.step, size, taps)
+    blocks = blocks_of(first, layer.step, size, taps, taps - 1, whole * (taps - 1))
     x = x.reshape(layer.batch, layer.groups, layer.channels, layer.length)
     w = abs(w).reshape(layer.groups, layer.outs, layer.channels, layer.taps)
     total = 0
@@ -214,7 +228,8 @@ def input_bound(layer: Layer, w: Array, dy: Array) -> Array:
         reached = np.arange(padded)
         reached = reached[(reached - residue * d) % s == 0]
         first = (reached - residue * d) // s - layer.step * (taps - 1)
-        blocks = blocks_of(first, layer.step, size, taps, taps - 1)
+        whole = fits_a_block(layer.positions, layer.step, size, taps)
+        blocks = blocks_of(first, layer.step, size, taps, taps - 1, whole * (taps - 1))
         largest = samples(dy, blocks.numbers).max(axis=-1)
         total = np.einsum("ngob,goc->ngcb", largest, w[..., residue :: layer.period].sum(-1))
         norms[..., reached] += total[..., blocks.of]

@@ -168,7 +168,7 @@ def conv1d(
 
     With ``method="fft"`` neither do they. Signals are taken by blocks of B samples, at least twice
     the taps, each channel that a stride passes over as several signals, and a result is off by at
-    most the machine epsilon times log2(B) + 6 times the sum, over the signals that it sees, of the
+    most the machine epsilon times log2(B) + 8 times the sum, over the signals that it sees, of the
     largest absolute value in the block times the sum of the absolute values of the weights. On data
     around zero that is about what "direct" is off by. Where a number that is not finite would spoil
     a block, the block is computed directly.

@@ -14,8 +14,10 @@
 # The outputs i, i + d, i + 2·d ... (d: the dilation) are a correlation without dilation. Of such a
 # residue a block takes B = 2·M samples and gives the B − k + 1 results that wrap nothing round.
 # Blocks lie where the samples do: the first sample of block b is number b·(B − k + 1) − (k − 1) of
-# its residue. M follows from taps and channels of a group alone. So the bits of a result depend on
-# nothing but the samples of its block and the weights.
+# its residue. If block 0 has all samples, with zeros before and behind them, nothing wraps round and
+# it gives B results: often all, if two arrays of about one length are convolved. M follows from taps
+# and channels of a group alone. So the bits of a result depend on nothing but the samples of its
+# block and the weights.
 #
 # Lanes run along roots where M is large enough (CC_MIN_LOG_POINTS), and across blocks where it is
 # not: then the weights of as many rows as there are lanes are a packet, each number of which meets
@@ -98,6 +100,7 @@ cdef struct Blocks:
     Py_ssize_t length    # outputs
     Py_ssize_t hop       # results of a block
     Py_ssize_t before    # samples that block 0 begins before sample 0
+    Py_ssize_t more      # results that block 0 gives besides, if it has all samples
     Py_ssize_t residues  # that have outputs
     Py_ssize_t most      # blocks that a residue has at most
 
@@ -112,18 +115,27 @@ cdef inline Py_ssize_t floor_division(Py_ssize_t a, Py_ssize_t b) noexcept nogil
     return a // b - (a % b < 0)
 
 
+cdef inline Py_ssize_t number_of_block(const Blocks *blocks, Py_ssize_t number) noexcept nogil:
+    """Of the block that gives the result whose first sample is that number of its residue."""
+    cdef Py_ssize_t place = number + blocks.before
+    if 0 <= place < blocks.hop + blocks.more:
+        return 0
+    return floor_division(place - blocks.more if place > 0 else place, blocks.hop)
+
+
 cdef Blocks cut_blocks(
-    Py_ssize_t length, Py_ssize_t shift, Py_ssize_t dilation, Py_ssize_t hop, Py_ssize_t before
+    Py_ssize_t length, Py_ssize_t shift, Py_ssize_t dilation, Py_ssize_t hop, Py_ssize_t before,
+    Py_ssize_t more
 ) noexcept nogil:
     cdef Blocks blocks
-    cdef Py_ssize_t longest, first
+    cdef Py_ssize_t longest
     blocks.dilation, blocks.shift, blocks.length = dilation, shift, length
-    blocks.hop, blocks.before = hop, before
+    blocks.hop, blocks.before, blocks.more = hop, before, more
     blocks.residues = min(dilation, length)
     longest = (length + dilation - 1) // dilation
     if dilation == 1:
-        first = before - shift - floor_division(before - shift, hop) * hop
-        blocks.most = (first + length + hop - 1) // hop
+        blocks.most = (number_of_block(&blocks, length - 1 - shift) + 1
+                       - number_of_block(&blocks, -shift))
     else:
         blocks.most = (longest + hop - 2) // hop + 1
     return blocks
@@ -135,22 +147,16 @@ cdef SignalBlock block_of(
     """The block of that number among those of a residue; it may have no results."""
     cdef SignalBlock block
     # the numbers, within the residue, of the first output's sample and of the block's
-    cdef Py_ssize_t base = floor_division(residue - blocks.shift, blocks.dilation)
-    cdef Py_ssize_t start = floor_division(base + blocks.before, blocks.hop) + number
+    cdef Py_ssize_t base = floor_division(residue - blocks.shift, blocks.dilation), start
     cdef Py_ssize_t count = (blocks.length - residue + blocks.dilation - 1) // blocks.dilation
-    start = start * blocks.hop - blocks.before
+    number += number_of_block(blocks, base)
+    start = number * blocks.hop - blocks.before + (blocks.more if number > 0 else 0)
     block.first = max(base - start, 0)
-    block.count = min(count - (start - base), blocks.hop) - block.first
+    block.count = min(count - (start - base), blocks.hop + (blocks.more if number == 0 else 0))
+    block.count -= block.first
     block.sample = residue - blocks.shift + blocks.dilation * (start - base)
     block.output = residue + blocks.dilation * (start - base + block.first)
     return block
-
-
-cdef inline Blocks signal_blocks(
-    const Geometry *g, Py_ssize_t length, Py_ssize_t hop, Py_ssize_t before
-) noexcept nogil:
-    """Blocks of every stride-th sample, of which output q meets number q − shift by tap 0."""
-    return cut_blocks(length, floor_division(g.pad_left, g.stride), g.step, hop, before)
 
 
 cdef inline Py_ssize_t sample_of_signal(
@@ -715,7 +721,7 @@ cdef bint plan_overlap_save(
 ) noexcept nogil:
     """A part of the sum of that geometry; false if memory ran out."""
     cdef const View *out = &part.out
-    cdef Py_ssize_t span, hop, bytes, signal_bytes, rows
+    cdef Py_ssize_t span, hop, bytes, signal_bytes, rows, shift, step, more = 0
     if not plan_spectra(job, tiles, part, groups, transposed, size):
         return False
     job.kept = has_spectra(job, part.w.packed, g)
@@ -723,10 +729,13 @@ cdef bint plan_overlap_save(
     span = job.taps - 1
     hop = ((<Py_ssize_t> 2) << job.log_points) - span
     if transposed:
-        job.blocks = cut_blocks(out.shape[2], span * job.g.dilation - job.g.pad_left,
-                                job.g.dilation, hop, span)
-    else:
-        job.blocks = signal_blocks(g, out.shape[2], hop, span)
+        shift, step = span * job.g.dilation - job.g.pad_left, job.g.dilation
+    else:  # of every stride-th sample, of which output q meets number q − shift by tap 0
+        shift, step = floor_division(g.pad_left, g.stride), g.step
+    if ((transposed or g.stride == 1 and g.mode == CCONV1D_ZEROS)
+            and (array.shape[2] - 1) // step < hop):
+        more = span
+    job.blocks = cut_blocks(out.shape[2], shift, step, hop, span, more)
     job.units = out.shape[0] * job.blocks.residues * job.blocks.most
 
     # Blocks at once, rows beside each other and groups in a set: no bits depend on them.

@@ -318,7 +318,7 @@ cdef bint overlap_save_weight(
     job.x_rows = (job.channels + job.lanes - 1) // job.lanes
     span = job.taps - 1
     job.blocks = cut_blocks(dy.shape[2], 0, g.step,
-                            ((<Py_ssize_t> 2) << job.log_points) - span, 0)
+                            ((<Py_ssize_t> 2) << job.log_points) - span, 0, 0)
     job.units = dy.shape[0] * job.blocks.residues * job.blocks.most
     job.dy_beside = job.x_beside = 1
     bytes = (2 * size << job.log_points)
