@@ -13,11 +13,11 @@
 #
 # The outputs i, i + d, i + 2·d ... (d: the dilation) are a correlation without dilation. Of such a
 # residue a block takes B = 2·M samples and gives the B − k + 1 results that wrap nothing round.
-# Blocks lie where the samples do: the first sample of block b is number b·(B − k + 1) − (k − 1) of
-# its residue. If block 0 has all samples, with zeros before and behind them, nothing wraps round and
-# it gives B results: often all, if two arrays of about one length are convolved. M follows from taps
-# and channels of a group alone. So the bits of a result depend on nothing but the samples of its
-# block and the weights.
+# Blocks lie where the samples do: the first sample of block b is number b·(B − k + 1) − (k − 1)
+# of its residue. If block 0 has all samples, with zeros before and behind them, nothing wraps round
+# and it gives B results: often all, if two arrays of about one length are convolved. M follows from
+# taps and channels of a group alone. So the bits of a result depend on nothing but the samples of
+# its block and the weights.
 #
 # Lanes run along roots where M is large enough (CC_MIN_LOG_POINTS), and across blocks where it is
 # not: then the weights of as many rows as there are lanes are a packet, each number of which meets
