@@ -344,6 +344,23 @@ class StreamGeometry(NamedTuple):
         beyond = samples + self.left + self.right - self.span
         return beyond // self.stride + 1 if beyond >= 0 else 0
 
+    def phase(self, position: int) -> int:
+        """Where the next window begins, as seen from the position; -1 if in the padding.
+
+        What is to be done for a chunk depends on that and on the chunk's length alone.
+        """
+        if position <= 0:
+            return -1
+        if self.transposed:
+            steady = (
+                position >= self.history and position * self.stride >= self.left + self.held_back
+            )
+            return 0 if steady else -1
+        first = self.first_sample(self.known(position))
+        if first < 0:
+            return -1
+        return position - first + self.stride  # which is positive where windows leave samples out
+
     def first_sample(self, output: int) -> int:
         """The first sample that an output reads; negative where it begins in the padding.
 

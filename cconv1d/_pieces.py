@@ -103,6 +103,10 @@ class Group(NamedTuple):
     number: int
     pieces: tuple[Piece, ...]
 
+    @property
+    def outputs(self) -> int:
+        return sum(piece.outputs for piece in self.pieces)
+
 
 def groups_of(
     g: StreamGeometry, most_joined: int, positions: Ints, lengths: Ints, rows: Ints

@@ -19,8 +19,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support import READABLE, WRITEABLE, integers, seeds
 
-from cconv1d import Stream, _backend, _execute, _stream, conv1d, conv_transpose1d
+from cconv1d import (
+    Stream,
+    _backend,
+    _execute,
+    _stream,
+    _stream_direct,
+    conv1d,
+    conv_transpose1d,
+)
 from cconv1d._geometry import resolve_stream
+from cconv1d._stream_direct import Direct
+from cconv1d._stream_samples import Samples
 
 DTYPES = [*map(np.dtype, "fdFDeil"), np.dtype(ml_dtypes.bfloat16)]
 
@@ -92,7 +102,7 @@ class Layer(NamedTuple):
             **options,
         )
         if joined is not None:
-            stream._joined = stream._kept + joined
+            stream._way.joined = stream.history + joined
         return stream
 
     def offline(self, x, w, b, padding=None):
@@ -609,9 +619,10 @@ def test_nothing_is_allocated(native, monkeypatch, size, layout, rows):
     def refuse(*arguments):
         raise AssertionError(f"allocates {arguments}")
 
-    monkeypatch.setattr(_stream, "empty", refuse)
+    for module in (_stream, _stream_direct):
+        monkeypatch.setattr(module, "empty", refuse)
     monkeypatch.setattr(_execute, "empty", refuse)
-    monkeypatch.setattr(Stream, "_new_buffer", refuse)
+    monkeypatch.setattr(Samples, "_new", refuse)
     arrays = tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)
     gc.collect()
     tracemalloc.start()
@@ -631,7 +642,7 @@ def test_a_long_life(native):
     x = np.ones((2, 2, 2), np.float32)
     for _ in range(1000):
         stream.push(x, out)
-    width = stream._buffer.shape
+    width = stream._samples.array.shape
     used = []
     tracemalloc.start()
     try:
@@ -643,8 +654,8 @@ def test_a_long_life(native):
     finally:
         tracemalloc.stop()
     assert used[1] < used[0] + 10_000
-    assert stream._buffer.shape == width
-    assert len(stream._views) <= _stream.MAX_VIEWS
+    assert stream._samples.array.shape == width
+    assert len(stream._samples.views) <= _stream_direct.MAX_VIEWS
     assert list(stream.position) == [202_000] * 2
 
 
@@ -687,9 +698,9 @@ def test_without_memory_everything_is_as_it_was(native, monkeypatch, fails, size
             raise MemoryError
         return convolve(*arguments)
 
-    convolve = Stream._convolve_by
+    convolve = Direct.convolve
     with monkeypatch.context() as patch:
-        patch.setattr(Stream, "_convolve_by", failing)
+        patch.setattr(Direct, "convolve", failing)
         try:
             stream.push(x[..., 7 : 7 + size], out, rows=rows)
         except MemoryError:
@@ -701,7 +712,7 @@ def test_without_memory_everything_is_as_it_was(native, monkeypatch, fails, size
     for one, wanted in zip(state, other.state, strict=True):
         same_bits(one, wanted)
     with monkeypatch.context() as patch:
-        patch.setattr(Stream, "_convolve_by", failing)
+        patch.setattr(Direct, "convolve", failing)
         calls = fails - 1
         with pytest.raises(MemoryError):
             stream.finish()
