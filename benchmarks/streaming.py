@@ -2,16 +2,18 @@
 
     python benchmarks/streaming.py [--rounds N] [--clock cpu] [--only WORD] [--json FILE]
 
-Three tables, on one thread, in microseconds:
+Four tables, on one thread, in microseconds:
 
 - a decode step: one position of a depthwise causal layer (Mamba's), with the state channels first
   or last, beside PyTorch, which joins the state and the position, and numpy.einsum;
 - chunks through the layers of a codec, of a WaveNet and of a voice detector, beside PyTorch with a
   joined buffer, and beside our own call on the whole signal, as time for as many samples;
 - a push of a few samples through small layers, beside `conv1d` on as many: what the bookkeeping
-  takes.
+  takes;
+- a hop of one channel through a long kernel, by transforms and directly, beside
+  scipy.signal.oaconvolve on the chunk and the samples before it.
 
-Without PyTorch its columns stay empty. Results are compared first: a row is timed only if they
+Without PyTorch and SciPy their columns stay empty. Results are compared first: a row is timed only if they
 agree.
 """
 
@@ -35,6 +37,11 @@ try:
     import torch
 except ModuleNotFoundError:
     torch = None
+signal: ModuleType | None
+try:
+    from scipy import signal
+except ModuleNotFoundError:
+    signal = None
 
 RNG = np.random.default_rng(0)
 CHUNKS = (16, 64, 320, 1024)
@@ -76,6 +83,14 @@ SMALL = [
     Layer("8 to 8 channels", 8, 8, 3),
     Layer("1 to 8 channels", 1, 8, 9),
     Layer("16 channels, depthwise", 16, 16, 4, groups=16),
+]
+
+#: Taps, a hop, samples of a push.
+LONG = [
+    (1024, 128, 128),
+    *((4096, hop, hop) for hop in (64, 128, 256, 512)),
+    (4096, 128, 4096),
+    (16384, 128, 128),
 ]
 
 
@@ -163,6 +178,30 @@ def small_calls(layer: Layer, chunk: int) -> dict[str, Call]:
     }
 
 
+def hop_calls(taps: int, hop: int, chunk: int) -> dict[str, Call]:
+    """Both streams are filled before, so that no push meets zeros."""
+    x, w = normal(chunk), normal(taps)
+    streams = Stream(w, method="fft", hop=hop), Stream(w)
+    for _ in range(2 * taps // chunk + 3):
+        last = [stream.push(x) for stream in streams]
+    np.testing.assert_allclose(*last, rtol=0, atol=1e-6 * taps)
+    out = np.empty_like(x)
+    calls: dict[str, Call] = {
+        "fft": lambda: streams[0].push(x, out),
+        "direct": lambda: streams[1].push(x, out),
+    }
+    if signal is not None:
+        row = np.resize(x, taps - 1 + chunk)
+
+        def by_scipy() -> object:
+            row[: taps - 1] = row[chunk:].copy()
+            row[taps - 1 :] = x
+            return signal.oaconvolve(row, w, mode="valid")
+
+        calls["oaconvolve"] = by_scipy
+    return calls
+
+
 def table(title: str, columns: list[str], rows: list[tuple[str, dict[str, float]]]) -> None:
     width = max(len(name) for name, _ in rows)
     print(f"\n{title}\n{'':{width}}" + "".join(f"{name:>16}" for name in columns))
@@ -210,6 +249,13 @@ def main() -> None:
             if options.only in name:
                 rows = found.setdefault("A push and a call of a few samples", [])
                 rows.append((name, timed(small_calls(layer, chunk))))
+    for taps, hop, chunk in LONG:
+        name = f"{taps} taps, hop {hop}, {chunk}"
+        if options.only in name:
+            times = timed(hop_calls(taps, hop, chunk))
+            for other in sorted(times.keys() - {"fft"}):
+                times[f"{other}/fft"] = times[other] / times["fft"]
+            found.setdefault("A push through a long kernel", []).append((name, times))
 
     versions = {"cconv1d": cconv1d.__version__, "numpy": np.__version__}
     if torch is not None:

@@ -2,7 +2,7 @@
 
 `Stream` checks arguments, knows the positions of its rows and sees to it that one thread uses it at
 a time. Where samples lie is in `_stream_samples.py`; how outputs are computed from them, in
-`_stream_direct.py`.
+`_stream_direct.py` and `_stream_hops.py`, one for each method.
 
 Rows of a batch may be at different positions. Then neighbouring rows for which the same is to be
 done are computed together, and others one after the other.
@@ -17,12 +17,13 @@ from typing import Any, Concatenate, Literal, ParamSpec, SupportsIndex, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import Array, as_arrays, ndarray, same_dtype
+from ._arrays import Array, as_arrays, check_fft_dtype, ndarray, same_dtype
 from ._execute import check_out, empty, overlap
-from ._geometry import IntLike, Padding, StreamGeometry, integer, resolve_stream
+from ._geometry import IntLike, Padding, StreamGeometry, integer, resolve_hop, resolve_stream
 from ._pieces import Ints, inputs_at, outputs_at
 from ._plans import Layout, Shape, check_bias, check_groups, check_layout, weights
 from ._stream_direct import Direct
+from ._stream_hops import Hops
 from ._stream_samples import Axes, Positions, Samples
 
 __all__ = ["Stream"]
@@ -80,7 +81,8 @@ class Stream:
     """A convolution that is fed a signal in chunks, and returns the outputs that are then known.
 
     All outputs together are those of one call of `conv1d`, or of `conv_transpose1d`, on the whole
-    signal, bit for bit, however it is cut.
+    signal, bit for bit, however it is cut. With method "fft" they are those of one push of the
+    whole signal, however it is cut, and those of the call but for rounding.
 
     Parameters
     ----------
@@ -107,6 +109,12 @@ class Stream:
         Of the chunks and the outputs: (N, C, n), or (N, n, C).
     extra_history : int, optional
         How many samples ``rewind`` may take back.
+    method : {"direct", "fft"}, optional
+        How outputs are computed. "fft" transforms parts of the kernel and blocks of samples, at
+        stride 1: for kernels of hundreds of taps and more.
+    hop : int, optional
+        With "fft", how many outputs are computed at once; they are returned when all of them are
+        known.
 
     Raises
     ------
@@ -138,12 +146,22 @@ class Stream:
     it. Where numbers of outputs differ, the array of outputs is as long as the longest, with zeros
     behind the others; ``outputs_for`` tells how many there are.
 
+    With method "fft" the kernel is cut into parts of some hops, and outputs are the sum of products
+    of their transforms with those of the last blocks, a uniformly partitioned convolution [1]_.
+    Errors are bounded as docs/methods.md says; a number that is not finite reaches the outputs that
+    it reaches in "direct".
+
     The chunk is copied behind the samples that are kept, or, if it is long, only its start is. With
     ``out=`` nothing is allocated once the longest chunk has been seen, but for the scratch that
     every call of `conv1d` has. Memory that runs out leaves the stream and ``out`` as they were.
 
     It may be used by one thread at a time; a second one gets a RuntimeError. It can be copied and
     pickled.
+
+    References
+    ----------
+    .. [1] F. Wefers, "Partitioned convolution algorithms for real-time auralization", Logos, 2015,
+       chapter 5.
 
     Examples
     --------
@@ -165,6 +183,12 @@ class Stream:
            [2., 0., 0., 0., 0.]])
     >>> stream.position
     array([0, 5, 1, 0])
+
+    A kernel of a thousand taps, for which 64 outputs are computed at once:
+
+    >>> stream = Stream(np.ones(1000), method="fft", hop=64)
+    >>> stream.push(np.ones(100)).shape, stream.latency
+    ((64,), 63)
     """
 
     def __init__(
@@ -181,6 +205,8 @@ class Stream:
         batch: SupportsIndex | None = None,
         layout: Layout = "NCL",
         extra_history: SupportsIndex = 0,
+        method: Literal["direct", "fft"] = "direct",
+        hop: SupportsIndex | None = None,
     ) -> None:
         function = "Stream"
         if not isinstance(transposed, (bool, np.bool)):
@@ -201,6 +227,12 @@ class Stream:
         sides = {"input_channels" if transposed else "output_channels": w[0]}
         groups = check_groups(function, groups, **sides)
         outs, channels = (w[1] * groups, w[0]) if transposed else (w[0], w[1] * groups)
+        parts = 2 if snapshots[0].dtype.kind == "c" else 1
+        geometry = resolve_hop(
+            function, geometry, method, hop, parts * channels // groups, parts * outs // groups
+        )
+        if geometry.partition is not None:
+            check_fft_dtype(function, snapshots[0].dtype)
         if bias is not None:
             check_bias(function, snapshots[1].shape, (outs,))
         check_layout(function, layout)
@@ -229,7 +261,12 @@ class Stream:
         self._lock = Lock()
         self._dtype = self._weight.dtype
         layer = self._weight, self._bias, self._dilation, self._groups, self._layout, self._samples
-        self._way = Direct(self._geometry, *layer)
+        partition = self._geometry.partition
+        self._way: Direct | Hops
+        if partition is None:
+            self._way = Direct(self._geometry, *layer)
+        else:
+            self._way = Hops(self._geometry, partition, *layer)
 
     # --- what does not change ---------------------------------------------------------------------
 
@@ -263,7 +300,8 @@ class Stream:
             f"bias={None if self._bias is None else '<...>'}, stride={g.stride}, "
             f"padding={(g.left, g.right)}, dilation={self._dilation}, groups={self._groups}, "
             f"padding_mode={g.mode!r}, transposed={g.transposed}, batch={self._batch}, "
-            f"layout={self._layout!r}, extra_history={self._extra})"
+            f"layout={self._layout!r}, extra_history={self._extra}"
+            + (")" if g.partition is None else f", method='fft', hop={g.hop})")
         )
 
     # --- what does --------------------------------------------------------------------------------
@@ -354,7 +392,7 @@ class Stream:
         """
         other = object.__new__(type(self))
         other.__setstate__(self.__getstate__())
-        self._way.share(other._way)
+        self._way.share(other._way)  # type: ignore[arg-type]
         return other
 
     # --- arguments --------------------------------------------------------------------------------
@@ -521,7 +559,7 @@ class Stream:
             check_out(function, "out", out, shape, chunk.dtype, {"x": x})
         y = empty(function, shape, chunk.dtype) if out is None else self._samples.borrow(shape)
         y[...] = 0
-        self._way.push_rows(groups, chunk, y)
+        self._way.push_rows(groups, chunk, y)  # type: ignore[arg-type]
         there = rows >= 0
         positions[rows[there]] += lengths[there]
         slacks = self._positions.all_slacks()

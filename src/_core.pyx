@@ -277,6 +277,7 @@ include "nest/depthwise.pxi"
 include "nest/depthwise_weight.pxi"
 include "nest/few_positions_input.pxi"
 include "nest/overlap_save.pxi"
+include "nest/partitions.pxi"
 include "nest/overlap_save_weight.pxi"
 include "nest/choose.pxi"
 include "nest/padding_adjoint.pxi"
@@ -630,6 +631,7 @@ def pack_c128(w, geometry, Py_ssize_t groups, bint transposed, bint channels_las
 include "usual_calls.pxi"
 include "silu.pxi"
 include "update.pxi"
+include "hops.pxi"
 
 
 def fft_block(Py_ssize_t taps, Py_ssize_t channels, Py_ssize_t outs):

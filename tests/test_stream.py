@@ -25,10 +25,11 @@ from cconv1d import (
     _execute,
     _stream,
     _stream_direct,
+    _stream_hops,
     conv1d,
     conv_transpose1d,
 )
-from cconv1d._geometry import resolve_stream
+from cconv1d._geometry import resolve_hop, resolve_stream
 from cconv1d._stream_direct import Direct
 from cconv1d._stream_samples import Samples
 
@@ -49,6 +50,7 @@ class Layer(NamedTuple):
     mode: str
     transposed: bool
     layout: str
+    hop: int | None = None  # by transforms
 
     @property
     def options(self):
@@ -71,7 +73,9 @@ class Layer(NamedTuple):
     @property
     def geometry(self):
         where = self.taps, self.stride, self.padding, self.dilation, self.mode, self.transposed
-        return resolve_stream("test", *where)[0]
+        g = resolve_stream("test", *where)[0]
+        method = "direct" if self.hop is None else "fft"
+        return resolve_hop("test", g, method, self.hop, self.channels, self.outs)
 
     def signals(self, rng, dtype, length, *batch, exact=False):
         c = self.groups * self.channels
@@ -91,7 +95,12 @@ class Layer(NamedTuple):
         return x, draw(rng, w, dtype, exact), draw(rng, (self.groups * self.outs,), dtype, exact)
 
     def stream(self, w, b, joined=None, **options):
-        """With chunks copied as a whole that have at most so many samples more than is kept."""
+        """With chunks copied as a whole that have at most so many samples more than is kept.
+
+        Those of hops are copied so many samples at a time.
+        """
+        if self.hop is not None:
+            options |= {"method": "fft", "hop": self.hop}
         stream = Stream(
             w,
             b,
@@ -103,10 +112,14 @@ class Layer(NamedTuple):
         )
         if joined is not None:
             stream._way.joined = stream.history + joined
+            stream._way.copied = joined + 1
         return stream
 
     def offline(self, x, w, b, padding=None):
-        """One call on the whole signal, or None where there is nothing to return."""
+        """One call on the whole signal, or None where there is nothing to return.
+
+        By transforms, one push of it to another stream.
+        """
         options = self.options
         if padding is not None:
             options["padding"] = padding
@@ -120,6 +133,10 @@ class Layer(NamedTuple):
             return conv_transpose1d(x, w, b, **options)
         if length + left + right < self.span:
             return None
+        if self.hop is not None:
+            batch = None if x.ndim == 2 else len(x)
+            stream = self._replace(batch=batch, padding=(left, right)).stream(w, b)
+            return np.concatenate([stream.push(x), stream.finish()], axis=self.axis)
         return conv1d(x, w, b, padding_mode=self.mode, **options)
 
     def cut(self, array, start, stop):
@@ -156,6 +173,10 @@ def layers(draw, batches=(None, 1, 3)):
         words += ["valid", "full", *(["same", "same_lower"] if stride == 1 else [])]
     padding = draw(st.sampled_from(words) | sides | st.tuples(sides, sides))
     mode = "zeros" if transposed else pick("zeros", "reflect", "replicate")
+    hop = None
+    if stride == 1 and not transposed:
+        hop = pick(None, 1, 3, 16, 100, 600)
+        taps = pick(taps, 300) if hop is not None and hop > 3 else taps
     return Layer(
         pick(*batches),
         pick(1, 2, 3),
@@ -168,6 +189,7 @@ def layers(draw, batches=(None, 1, 3)):
         mode,
         bool(transposed),
         pick("NCL", "NLC"),
+        hop,
     )
 
 
@@ -186,6 +208,8 @@ chunks = st.lists(
     joined=st.sampled_from((None, 0, 40)),
 )
 def test_any_cut_has_the_bits_of_one_call(backend, layer, sizes, seed, dtype, given_out, joined):
+    if dtype.kind == "i":
+        layer = layer._replace(hop=None)  # which would round
     length = sum(sizes)
     exact = backend == "reference"  # whose sums are BLAS's
     x, w, b = layer.arrays(seed, dtype, length, exact)
@@ -619,7 +643,7 @@ def test_nothing_is_allocated(native, monkeypatch, size, layout, rows):
     def refuse(*arguments):
         raise AssertionError(f"allocates {arguments}")
 
-    for module in (_stream, _stream_direct):
+    for module in (_stream, _stream_direct, _stream_hops):
         monkeypatch.setattr(module, "empty", refuse)
     monkeypatch.setattr(_execute, "empty", refuse)
     monkeypatch.setattr(Samples, "_new", refuse)
