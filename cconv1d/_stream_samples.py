@@ -110,10 +110,10 @@ class Samples:
         return target
 
     def move_on(self, count: int) -> None:
-        """So many samples more are behind us."""
+        """So many samples more are behind us. Nothing is allocated, so this cannot fail."""
         self.end += count
-        if count and self.end + count > self.width:  # the next ones find their place
-            self.start_at_front(count)
+        if count and 2 * self.kept + count <= self.width < self.end + count:
+            self.start_at_front(count)  # the next ones find their place
 
     def keep_end_of(self, chunk: Array) -> None:
         """The last samples are the last of a chunk that is as long."""

@@ -659,6 +659,30 @@ def test_nothing_is_allocated(native, monkeypatch, size, layout, rows):
     assert sum(trace.size for trace in kept.traces) < 1000  # positions
 
 
+@pytest.mark.parametrize("options", [{}, {"method": "fft", "hop": 1}], ids=str)
+@pytest.mark.parametrize("count", range(1, 25))
+def test_no_room_for_the_next_chunk(native, monkeypatch, options, count):
+    """The next chunk finds that there is none, before it does anything; not the one before it."""
+    stream, other = (Stream(np.ones(5), **options) for _ in range(2))
+    for one in (stream, other):
+        one.push([1.0])
+
+    def refuse(*arguments):
+        raise MemoryError
+
+    chunk = np.arange(float(count))
+    with monkeypatch.context() as patch:
+        patch.setattr(Samples, "_new", refuse)
+        for _ in range(3):
+            try:
+                y = stream.push(chunk)
+            except MemoryError:
+                break
+            assert y.tobytes() == other.push(chunk).tobytes()
+    assert stream.position == other.position
+    assert stream.push(chunk).tobytes() == other.push(chunk).tobytes()
+
+
 def test_a_long_life(native):
     """A hundred thousand pushes take no more memory than ten thousand."""
     stream = Stream(np.ones((3, 2, 5), np.float32), batch=2)
