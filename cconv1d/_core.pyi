@@ -1,5 +1,6 @@
 """The compiled maps; `_reference` says what each computes and in which shapes."""
 
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any, final
 
@@ -186,6 +187,31 @@ def pack_c128(
 _C_API: object  # see include/cconv1d.h
 _XLA_HANDLER: object  # the address of a function for XLA
 CONSTANTS: dict[str, int]
+
+@final
+class HopWeights:
+    def __init__(
+        self,
+        w: Array,
+        bias: Array | None,
+        geometry: Geometry,
+        groups: int,
+        channels_last: bool,
+        hop: int,
+        left: int,
+        log_points: int,
+        part: int,
+    ) -> None: ...
+    def is_current(self) -> bool: ...
+
+@final
+class HopLines:
+    def __init__(self, weights: HopWeights, rows: int) -> None: ...
+    def is_current(self) -> bool: ...
+    def forget(self, rows: Iterable[int]) -> None: ...
+    def run(
+        self, row: int, x: Array, y: Array, first: int, hop: int, mode: int, end: int
+    ) -> None: ...
 
 def fft_block(taps: int, channels: int, outs: int) -> int: ...
 def available_isas() -> list[str]: ...

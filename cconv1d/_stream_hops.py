@@ -103,7 +103,6 @@ class Hops:
         if self._packed is None or not self._packed.is_current():
             p, g = self._partition, self._geometry
             geometry = Geometry(0, 0, 1, self._dilation, 0)
-            self._lines = None
             self._packed = core.HopWeights(
                 self._weight,
                 self._bias,
@@ -115,7 +114,7 @@ class Hops:
                 p.log_points,
                 p.part,
             )
-        if self._lines is None:
+        if self._lines is None or not self._lines.is_current():
             self._lines = core.HopLines(self._packed, self._rows)
 
     def _run(
@@ -234,7 +233,7 @@ class Hops:
         """A push like one that was made before, or None if everything is not there for it."""
         target, source, shape, _, _ = view
         lines = self._lines
-        if lines is None or not self._packed.is_current():
+        if lines is None or not lines.is_current():
             return None
         if out is None:
             out = np.empty(shape, x.dtype)
@@ -242,7 +241,12 @@ class Hops:
             return None
         target[...] = x
         first = position + self._first
-        lines.run(0, source, out, first, (first + self._unread) // self._hop, self._mode, NO_END)
+        try:
+            hop = (first + self._unread) // self._hop
+            lines.run(0, source, out, first, hop, self._mode, NO_END)
+        except BaseException:  # as a handler of signals raises
+            self.forget()
+            raise
         return out
 
     def groups(self, positions: Ints, lengths: Ints, rows: Ints) -> list[Rows]:

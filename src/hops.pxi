@@ -2,7 +2,7 @@
 #
 # Takes  arrays of one dtype that has compiled maps, of one to three axes; _stream_hops.py has
 #        checked and cut them.
-# Gives  Hops: a stream's weights, as spectra, and the spectra of its last blocks.
+# Gives  HopWeights, a stream's weights as spectra; HopLines, the spectra of its last blocks.
 
 @cython.final
 cdef class HopWeights:
@@ -61,6 +61,12 @@ cdef class HopWeights:
         return self.p.tiles == (level.f32 if self.form.size == sizeof(float) else level.f64)
 
 
+cdef int hop_threads() except -1:
+    """How many threads may compute a hop now."""
+    note_limit()
+    return min(cc_pool_threads(), CC_POOL_MAX)
+
+
 @cython.final
 cdef class HopLines:
     """The spectra of the last blocks of some signals, and the scratch to go on."""
@@ -76,10 +82,8 @@ cdef class HopLines:
         PyMem_RawFree(self.memory)
 
     def __init__(self, HopWeights weights not None, Py_ssize_t rows):
-        cdef int threads
+        cdef int threads = hop_threads()
         cdef uintptr_t bytes = 0
-        note_limit()
-        threads = min(cc_pool_threads(), CC_POOL_MAX)
         self.weights, self.rows = weights, rows
         if fits_64_bits(&weights.p, rows):
             bytes = carve_lines(&self.lines, &weights.p, rows, threads, 0)
@@ -91,6 +95,10 @@ cdef class HopLines:
         carve_lines(&self.lines, &weights.p, rows, threads, <uintptr_t> self.memory + 64
                     - <uintptr_t> self.memory % 64)
         self.forget(range(rows))
+
+    def is_current(self):
+        """Whether the weights are, and there is scratch for all threads."""
+        return self.weights.is_current() and hop_threads() <= self.lines.threads
 
     def forget(self, rows):
         """The samples of these rows are others now."""

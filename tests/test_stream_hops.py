@@ -344,6 +344,52 @@ def test_what_fails_leaves_the_stream_as_it_was(native, monkeypatch, rows, error
     assert stream.finish().tobytes() == other.finish().tobytes()
 
 
+class Interrupted:
+    """Delay lines, one run of which is met by a signal: all is done, and it raises."""
+
+    def __init__(self, lines):
+        self.lines, self.forget, self.is_current = lines, lines.forget, lines.is_current
+        self.done = False
+
+    def run(self, *arguments):
+        self.lines.run(*arguments)
+        if not self.done:
+            self.done = True
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_interrupted_push_has_not_happened(native, again):
+    x, w, b, options = example()
+    stream, other = (Stream(w, b, batch=2, **options) for _ in range(2))
+    chunk = x[..., :96].copy()
+    for _ in range(60 if again else 1):
+        for one in (stream, other):
+            one.push(chunk)
+    place = stream._samples.end, stream._positions.phase, chunk.shape
+    assert (place in stream._samples.views) == again
+    stream._way._lines = Interrupted(stream._way._lines)
+    with pytest.raises(KeyboardInterrupt):
+        stream.push(chunk)
+    for start in (96, 192, 288):
+        chunk[...] = x[..., start : start + 96]
+        assert stream.push(chunk).tobytes() == other.push(chunk).tobytes()
+
+
+def test_more_threads_than_at_first(native):
+    """They need scratch; the transforms that are made anew have the same bits."""
+    x, w, b, options = example()
+    expected = Stream(w, b, batch=2, **options).push(x)
+    with tuned(serial_products=0):
+        stream = Stream(w, b, batch=2, **options)
+        for number, threads in enumerate((1, 3, 2)):
+            with cconv1d.num_threads(threads):
+                for start in range(number * 960, number * 960 + 960, 96):
+                    y = stream.push(x[..., start : start + 96])
+                    assert y.tobytes() == expected[..., start : start + 96].tobytes()
+                    assert stream._way._lines.is_current()
+
+
 def test_a_history_that_no_memory_holds():
     with pytest.raises(MemoryError):
         Stream(np.ones((1, 1, 2)), dilation=2**46, batch=2**20, method="fft", hop=2)

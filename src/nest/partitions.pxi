@@ -7,7 +7,7 @@
 # P = part the taps of a part, which are a whole number of hops where there are several parts,
 #
 #     hop h       the outputs h·S .. h·S + S − 1
-#     part q      the taps that are q·P .. q·P + P − 1 from the last, at the start of B = 2·M numbers
+#     part q      the taps q·P .. q·P + P − 1 from the last one, at the start of B = 2·M numbers
 #     block t     the P + S − 1 numbers of u before (t + 1)·S + span − 1, at the end of B numbers
 #
 # the outputs of hop h are numbers B − P − S + 1 .. B − P of
@@ -27,9 +27,9 @@
 #     lines     [row][group][t modulo P/S][packet][two times: block][channel]
 #     weights   [group][packet][row of results][part, that of the oldest block first][channel]
 #
-# Each spectrum is stored twice, so that the last ones lie side by side wherever a line ends, and all
-# terms of a result are one sum in one order. The bits of an output depend on its number modulo the
-# hop, the samples of its blocks and the weights.
+# Each spectrum is stored twice, so that the last ones lie side by side wherever a line ends, and
+# all terms of a result are one sum in one order. The bits of an output depend on its number modulo
+# the hop, the samples of its blocks and the weights.
 #
 # What comes out not finite is computed again by panels, as in overlap_save.pxi.
 
@@ -45,7 +45,7 @@ cdef struct Partitions:
     int log_points
     Py_ssize_t size               # of a number, in bytes
     Py_ssize_t hop, span, left    # left: numbers of u before sample 0
-    Py_ssize_t part, parts, delay # taps of a part, how many parts, P / S
+    Py_ssize_t part, parts, delay  # taps of a part, how many parts, P / S
     Py_ssize_t groups, outs, channels
     Py_ssize_t packet, packets    # numbers in a packet, packets in a spectrum
     cc_packets weights            # of group 0
