@@ -13,8 +13,8 @@ Four tables, on one thread, in microseconds:
 - a hop of one channel through a long kernel, by transforms and directly, beside
   scipy.signal.oaconvolve on the chunk and the samples before it.
 
-Without PyTorch and SciPy their columns stay empty. Results are compared first: a row is timed only if they
-agree.
+Without PyTorch and SciPy their columns stay empty. Results are compared first: a row is timed only
+if they agree.
 """
 
 from __future__ import annotations

@@ -110,17 +110,20 @@ class Stream:
     extra_history : int, optional
         How many samples ``rewind`` may take back.
     method : {"direct", "fft"}, optional
-        How outputs are computed. "fft" transforms parts of the kernel and blocks of samples, at
-        stride 1: for kernels of hundreds of taps and more.
+        How outputs are computed. "fft" is for kernels of hundreds of taps and more, of
+        floating-point or complex numbers, at stride 1 and not transposed.
     hop : int, optional
-        With "fft", how many outputs are computed at once; they are returned when all of them are
-        known.
+        With "fft", how many outputs are computed at once, at most 2**20. They are returned when all
+        of them are known, which adds up to ``hop - 1`` samples to the latency; ``finish()`` returns
+        what remains.
 
     Raises
     ------
     TypeError, ValueError
         As `conv1d`, for what can be told without an input; and for what cannot stream: circular
         padding, and padding that depends on the length of the whole signal.
+    MemoryError
+        If there is no room for the history.
 
     See Also
     --------
@@ -154,6 +157,8 @@ class Stream:
     The chunk is copied behind the samples that are kept, or, if it is long, only its start is. With
     ``out=`` nothing is allocated once the longest chunk has been seen, but for the scratch that
     every call of `conv1d` has. Memory that runs out leaves the stream and ``out`` as they were.
+    With method "fft" all of a chunk is copied, a part after another if it is long, and the first
+    push transforms the weight.
 
     It may be used by one thread at a time; a second one gets a RuntimeError. It can be copied and
     pickled.
