@@ -5,16 +5,18 @@
 Four tables, on one thread, in microseconds:
 
 - a decode step: one position of a depthwise causal layer (Mamba's), with the state channels first
-  or last, beside PyTorch, which joins the state and the position, and numpy.einsum;
+  or last, beside PyTorch, which joins the state and the position, numpy.einsum, and ONNX Runtime's
+  operator for it, CausalConvWithState, by a session with bound arrays;
 - chunks through the layers of a codec, of a WaveNet and of a voice detector, beside PyTorch with a
-  joined buffer, and beside our own call on the whole signal, as time for as many samples;
+  joined buffer, ONNX Runtime's operator where the layer is depthwise and its stride and dilation
+  are 1, and our own call on the whole signal, as time for as many samples;
 - a push of a few samples through small layers, beside `conv1d` on as many: what the bookkeeping
   takes;
 - a hop of one channel through a long kernel, by transforms and directly, beside
   scipy.signal.oaconvolve on the chunk and the samples before it.
 
-Without PyTorch and SciPy their columns stay empty. Results are compared first: a row is timed only
-if they agree.
+Without PyTorch, SciPy or ONNX Runtime their columns stay empty. Results are compared first: a row
+is timed only if they agree.
 """
 
 from __future__ import annotations
@@ -42,6 +44,12 @@ try:
     from scipy import signal
 except ModuleNotFoundError:
     signal = None
+onnxruntime: ModuleType | None
+try:
+    import onnx  # with which its models are made
+    import onnxruntime
+except ModuleNotFoundError:
+    onnxruntime = None
 
 RNG = np.random.default_rng(0)
 CHUNKS = (16, 64, 320, 1024)
@@ -65,6 +73,10 @@ class Layer(NamedTuple):
     @property
     def history(self) -> int:
         return self.dilation * (self.taps - 1)
+
+    @property
+    def is_plain_depthwise(self) -> bool:
+        return self.groups == self.outs == self.channels > 1 == self.stride == self.dilation
 
 
 DECODE = [(channels, batch) for channels in (1536, 2048) for batch in (1, 16, 64)]
@@ -98,6 +110,65 @@ def normal(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return RNG.standard_normal(shape).astype(np.float32)
 
 
+def onnx_call(
+    history: np.ndarray[Any, Any],
+    x: np.ndarray[Any, Any],
+    w: np.ndarray[Any, Any],
+    b: np.ndarray[Any, Any],
+    activation: str,
+    expected: np.ndarray[Any, Any],
+) -> Call:
+    """A chunk by ONNX Runtime's operator: the state that one call returns is the next one's."""
+    shapes = {"x": x.shape, "y": x.shape, "past": history.shape, "present": history.shape}
+    values = {
+        name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
+    }
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node(
+                "CausalConvWithState",
+                ["x", "w", "b", "past"],
+                ["y", "present"],
+                domain="com.microsoft",
+                activation=activation,
+            )
+        ],
+        "step",
+        [values["x"], values["past"]],
+        [values["y"], values["present"]],
+        [onnx.numpy_helper.from_array(a, name) for name, a in (("w", w[:, np.newaxis]), ("b", b))],
+    )
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("com.microsoft", 1)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    states, y = (history.copy(), np.empty_like(history)), np.empty_like(x)
+    bindings = []
+    for past, present in (states, states[::-1]):
+        binding = session.io_binding()
+        for name, array in (("x", x), ("past", past)):
+            binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        for name, array in (("y", y), ("present", present)):
+            binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        bindings.append((binding, x, present))  # a binding keeps addresses, and no arrays
+    turn = 0
+
+    def by_onnx() -> object:
+        nonlocal turn
+        session.run_with_iobinding(bindings[turn][0])
+        turn = 1 - turn
+        return y
+
+    np.testing.assert_allclose(by_onnx(), expected, 1e-4, 1e-4)
+    joined = np.concatenate((history, x), axis=2)
+    np.testing.assert_array_equal(states[1], joined[..., -history.shape[2] :])
+    return by_onnx
+
+
 def decode_calls(channels: int, batch: int) -> dict[str, Call]:
     x, w, b = normal(batch, channels), normal(channels, 4), normal(channels)
     first = normal(batch, channels, 4)
@@ -129,6 +200,11 @@ def decode_calls(channels: int, batch: int) -> dict[str, Call]:
             return torch.nn.functional.conv1d(row, tw, tb, groups=channels)
 
         calls["torch"] = by_torch
+    if onnxruntime is not None:
+        y = expected[..., np.newaxis]
+        known = np.ascontiguousarray(window[..., :-1]), x[..., np.newaxis], w, b
+        calls["onnxruntime"] = onnx_call(*known, "none", y)
+        calls["the same, SiLU"] = onnx_call(*known, "silu", y / (1 + np.exp(-y)))
     return calls
 
 
@@ -162,6 +238,9 @@ def chunk_calls(layer: Layer, chunk: int) -> dict[str, Call]:
             return y
 
         calls["torch"] = by_torch
+    if onnxruntime is not None and layer.is_plain_depthwise:
+        history = np.zeros((1, layer.channels, layer.history), np.float32)
+        calls["onnxruntime"] = onnx_call(history, part, w[:, 0], b, "none", expected[..., :chunk])
     return calls
 
 
@@ -182,7 +261,8 @@ def hop_calls(taps: int, hop: int, chunk: int) -> dict[str, Call]:
     """Both streams are filled before, so that no push meets zeros."""
     x, w = normal(chunk), normal(taps)
     streams = Stream(w, method="fft", hop=hop), Stream(w)
-    for _ in range(2 * taps // chunk + 3):
+    pushes = 2 * taps // chunk + 3
+    for _ in range(pushes):
         last = [stream.push(x) for stream in streams]
     np.testing.assert_allclose(*last, rtol=0, atol=1e-6 * taps)
     out = np.empty_like(x)
@@ -191,22 +271,25 @@ def hop_calls(taps: int, hop: int, chunk: int) -> dict[str, Call]:
         "direct": lambda: streams[1].push(x, out),
     }
     if signal is not None:
-        row = np.resize(x, taps - 1 + chunk)
+        row, kernel = np.tile(x, pushes)[-(taps - 1 + chunk) :], np.ascontiguousarray(w[::-1])
 
         def by_scipy() -> object:
             row[: taps - 1] = row[chunk:].copy()
             row[taps - 1 :] = x
-            return signal.oaconvolve(row, w, mode="valid")
+            return signal.oaconvolve(row, kernel, mode="valid")
 
+        np.testing.assert_allclose(by_scipy(), last[0], rtol=0, atol=1e-6 * taps)
         calls["oaconvolve"] = by_scipy
     return calls
 
 
 def table(title: str, columns: list[str], rows: list[tuple[str, dict[str, float]]]) -> None:
     width = max(len(name) for name, _ in rows)
-    print(f"\n{title}\n{'':{width}}" + "".join(f"{name:>16}" for name in columns))
+    widths = {name: max(16, len(name) + 2) for name in columns}
+    print(f"\n{title}\n{'':{width}}" + "".join(f"{c:>{widths[c]}}" for c in columns))
     for name, times in rows:
-        cells = (f"{times[c]:16.2f}" if c in times else f"{'':16}" for c in columns)
+        texts = {c: f"{times[c]:.2f}" if c in times else "" for c in columns}
+        cells = (f"{texts[c]:>{widths[c]}}" for c in columns)
         print(f"{name:{width}}" + "".join(cells))
 
 
@@ -240,8 +323,9 @@ def main() -> None:
                 times = timed(chunk_calls(layer, chunk))
                 times["whole"] /= WHOLE
                 times["whole/stream"] = times["whole"] / times["stream"]
-                if "torch" in times:
-                    times["torch/stream"] = times["torch"] / times["stream"]
+                for other in ("torch", "onnxruntime"):
+                    if other in times:
+                        times[f"{other}/stream"] = times[other] / times["stream"]
                 found.setdefault("A chunk", []).append((name, times))
     for layer in SMALL:
         for chunk in (1, 4, 16, 64):
@@ -260,6 +344,8 @@ def main() -> None:
     versions = {"cconv1d": cconv1d.__version__, "numpy": np.__version__}
     if torch is not None:
         versions["torch"] = torch.__version__
+    if onnxruntime is not None:
+        versions["onnxruntime"] = onnxruntime.__version__
     config = cconv1d.show_config("dicts")
     print(machine(), config.get("instruction set", ""), versions)
     for title, rows in found.items():
