@@ -25,6 +25,10 @@ CASES = [
     Case(2, 1, 2, 3, 944, 41, 1, (900, 700), 2),
     Case(1, 1, 2, 3, 945, 41, 1, "full", 2),
     Case(1, 1, 2, 3, 470, 41, 1, (45, 50), 1, "circular"),
+    # more groups than are taken at once where channels lie side by side
+    Case(2, 70, 1, 1, 600, 130, 1, "same", 1),
+    Case(1, 37, 1, 2, 300, 9, 2, (4, 4), 1),
+    Case(1, 11, 3, 5, 700, 66, 1, "causal", 3),
     Case(2, 1, 1, 1, 3000, 129, 1, "same", 1),
     Case(1, 1, 1, 1, 900, 700, 1, "full", 1),
     Case(1, 1, 1, 1, 700, 700, 1, "causal", 1),
