@@ -85,9 +85,9 @@ cdef enum: LANES_NARROW = 13, LANES_STAGE = 200, LANES_COPY = 16
 # times as fast with 512 channels and many taps. Lanes are copied COPY_BYTES at a time; their size
 # is a multiple of it.
 cdef enum: WORTH_COPYING = 12, COPY_BYTES = 32
-# Positions of a tile of a depthwise layer that reads samples in place: each is a row of channels, as
-# is a result, and with 12 of them at avx512 2 x 5753 samples of 367 channels take 2.0 ms instead of
-# 1.1 (Zen 5); with 3 as much for many channels, but a third more for 64.
+# Positions of a tile of a depthwise layer that reads samples in place: each is a row of channels,
+# as is a result, and with 12 of them at avx512 2 x 5753 samples of 367 channels take 2.0 ms instead
+# of 1.1 (Zen 5); with 3 as much for many channels, but a third more for 64.
 cdef enum: ROWS_IN_PLACE = 8
 
 # --- few positions ---
