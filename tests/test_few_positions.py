@@ -99,6 +99,10 @@ SIZES = {
     "many terms, long padding": case(1, 1, 300, 5, 30, 70, 1, 60),
     "one channel a group, long padding": case(2, 33, 1, 1, 30, 70, 1, 400, 12),
     "taps far apart": case(taps=3, length=1000, dilation=400, channels=200),
+    **{
+        f"{n} positions, taps far apart": case(b, 1, 60, 9, 800 + n, 3, 1, 0, 400)
+        for b, n in ((1, 1), (1, 15), (1, 16), (3, 5), (1, 17))
+    },
     "many samples": case(batch=3, channels=20, taps=9, stride=8, length=3000),
 }
 

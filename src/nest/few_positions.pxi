@@ -473,6 +473,45 @@ cdef void few_positions_chunk(void *context, Py_ssize_t chunk, int worker) noexc
                                   <const double *> job.packed)
 
 
+cdef inline bint wastes_copies(const FewPositions *job) noexcept nogil:
+    """Whether a row holds so many samples between taps that are far apart that to copy them counts.
+    """
+    cdef double met = job.run * <double> max(job.living, job.g.stride // job.step)
+    return WASTED_COST * (job.row - met) > met * (job.blocks * job.width)
+
+
+cdef void cut_strips(FewPositions *job, Py_ssize_t taps, Py_ssize_t most) noexcept nogil:
+    """Strips of `most` positions, or fewer, whose samples stay in the cache.
+
+    The last living tap is so many taps behind the first.
+    """
+    cdef const Geometry *g = job.g
+    cdef Py_ssize_t length = job.out.shape[2], parts, reach
+    job.span = min(rounded(job.terms, CC_BLOCK), SPAN_BLOCKS * CC_BLOCK)
+    while True:
+        if job.run > 1:
+            parts = (length + most - 1) // most
+            job.run = (length + parts - 1) // parts
+        if job.run == 1:
+            job.step = g.dilation
+        reach = min(taps, job.span - 1) * g.dilation // job.step
+        job.row = (job.run - 1) * g.stride // job.step + reach + 1
+        if job.row >= ROW_SAMPLES:
+            job.row = row_size(job.row)
+        job.run_pitch = row_size(min(job.channels, job.span // g.taps + 2) * job.row)
+        job.strip = max(most // job.run, 1)
+        if job.strip * job.run_pitch * job.size <= PANEL_BYTES:
+            break
+        if most > MIN_STRIP_POSITIONS:
+            most = max(most // 2, MIN_STRIP_POSITIONS)
+        elif job.span > CC_BLOCK:
+            job.span = CC_BLOCK
+        elif most > 1:
+            most //= 2
+        else:
+            break
+
+
 cdef bint plan_few_positions(
     FewPositions *job, const Sum *sum, const View *array, const View *w, const View *out,
     Py_ssize_t size
@@ -481,8 +520,8 @@ cdef bint plan_few_positions(
     cdef const Geometry *g = sum.g
     cdef const PackedLayout *kept
     cdef Sum along_lanes = sum[0]
-    cdef Py_ssize_t positions = out.shape[0] * out.shape[2], tap, first = -1, last = -1, most, reach
-    cdef Py_ssize_t parts, rows
+    cdef Py_ssize_t positions = out.shape[0] * out.shape[2], tap, first = -1, last = -1, most, rows
+    cdef bint shared
     job.g, job.array, job.w, job.out, job.size = g, array[0], w[0], out[0], size
     job.groups, job.channels, job.outs, job.terms = sum.groups, sum.channels, sum.outs, sum.terms
     job.living = 0
@@ -520,34 +559,18 @@ cdef bint plan_few_positions(
     # would be between those that taps meet.
     job.run = out.shape[2]
     job.step = g.stride // g.period if g.taps > 1 else g.stride
-    if g.taps > 1 and g.stride > WASTED_SAMPLES * g.taps * job.step:
-        job.run = 1
-    job.span = min(rounded(job.terms, CC_BLOCK), SPAN_BLOCKS * CC_BLOCK)
     most = min(positions, STRIP_POSITIONS)
     if job.threads > 1 and job.blocks * job.groups < job.threads and positions >= PART_POSITIONS:
         most = min(most, (positions + job.threads - 1) // job.threads)
-    while True:
-        if job.run > 1:
-            parts = (out.shape[2] + most - 1) // most
-            job.run = (out.shape[2] + parts - 1) // parts
-        if job.run == 1:
-            job.step = g.dilation
-        reach = min(last - first, job.span - 1) * g.dilation // job.step
-        job.row = (job.run - 1) * g.stride // job.step + reach + 1
-        if job.row >= ROW_SAMPLES:
-            job.row = row_size(job.row)
-        job.run_pitch = row_size(min(job.channels, job.span // g.taps + 2) * job.row)
-        job.strip = max(most // job.run, 1)
-        if job.strip * job.run_pitch * size <= PANEL_BYTES:
-            break
-        if most > MIN_STRIP_POSITIONS:
-            most = max(most // 2, MIN_STRIP_POSITIONS)
-        elif job.span > CC_BLOCK:
-            job.span = CC_BLOCK
-        elif most > 1:
-            most //= 2
-        else:
-            break
+    if g.taps > 1 and g.stride > WASTED_SAMPLES * g.taps * job.step:
+        job.run = 1
+    shared = job.run > 1
+    cut_strips(job, last - first, most)
+    if shared and (job.run == 1 or wastes_copies(job)):
+        if positions > OWN_ROWS_POSITIONS:
+            return False  # panels copy what taps meet, and no more
+        job.run = 1
+        cut_strips(job, last - first, most)
     job.runs = (out.shape[2] + job.run - 1) // job.run
     job.strip = min(job.strip, out.shape[0] * job.runs)
     job.strips = (out.shape[0] * job.runs + job.strip - 1) // job.strip
