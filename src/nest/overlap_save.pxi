@@ -177,8 +177,13 @@ cdef inline void copy_signals(
     """
     cdef Py_ssize_t residue
     for residue in range(g.residues):
-        copy_rows[real](array, n, channel, channels, sample_of_signal(g, number, residue),
-                        g.stride * g.step, count, numbers + residue * pitch, g.residues * pitch)
+        if channels == 1:
+            copy_row[real](array, n, channel, sample_of_signal(g, number, residue),
+                           g.stride * g.step, count, numbers + residue * pitch)
+        else:
+            copy_rows[real](array, n, channel, channels, sample_of_signal(g, number, residue),
+                            g.stride * g.step, count, numbers + residue * pitch,
+                            g.residues * pitch)
 
 
 cdef inline Py_ssize_t odd_lines(Py_ssize_t numbers, Py_ssize_t size) noexcept nogil:
@@ -346,7 +351,7 @@ cdef void store_adjacent(
                 result += stride
 
 
-cdef void store_results(
+cdef inline void store_results(
     const OverlapSave *job, Py_ssize_t row, Py_ssize_t rows, const Py_ssize_t *units,
     const SignalBlock *blocks, Py_ssize_t first, Py_ssize_t count, real *signals
 ) noexcept nogil:
