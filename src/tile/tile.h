@@ -311,7 +311,7 @@ INLINE void TILE(gemm_rows)(const int R, const int V, const REAL *x, ptrdiff_t x
     }
 }
 
-/* A sample for each lane. As many loads as multiply-adds: to unroll terms gains nothing. */
+/* A sample for each lane. As many loads as multiply-adds: to unroll more terms gains nothing. */
 INLINE void TILE(depthwise_rows)(const int R, const int V, const REAL *x, ptrdiff_t x_row,
                                  const int32_t *offset, ptrdiff_t terms, const REAL *w,
                                  ptrdiff_t w_row, REAL *out, ptrdiff_t out_row, const REAL *bias,
@@ -333,7 +333,7 @@ INLINE void TILE(depthwise_rows)(const int R, const int V, const REAL *x, ptrdif
             UNROLL for (int v = 0; v < V; v++)
                 sum[r][v] = V_SET1(0);
 
-        for (ptrdiff_t t = first; t < last; t++) {
+        UNROLL_4 for (ptrdiff_t t = first; t < last; t++) {
             VEC ws[8];
             UNROLL for (int v = 0; v < V; v++) {
                 ws[v] = V_LOAD(w + t * w_row + v * LANES);
@@ -367,7 +367,7 @@ INLINE void TILE(depthwise_blocks_rows)(const int R, const int V, const REAL *x,
                 sum[r][v] = V_SET1(0);
         }
 
-        UNROLL_4 for (ptrdiff_t t = 0; t < terms; t++) {
+        UNROLL_2 for (ptrdiff_t t = 0; t < terms; t++) {
             const ptrdiff_t at = x_offset[t];
             const REAL *wt = w + block * w_block + w_offset[t];
             VEC ws[8];
@@ -579,7 +579,7 @@ INLINE void TILE(chain_rows)(const int R, const int V, const REAL *x, ptrdiff_t 
     }
     for (ptrdiff_t block = 0; block <= blocks; block++) {
         const ptrdiff_t last = block < blocks ? ends[block] : terms;
-        UNROLL_4 for (; t < last; t++) {
+        for (; t < last; t++) {
             const ptrdiff_t at = offset[t];
             const REAL *wt = w + w_offset[t];
             VEC ws[8];

@@ -42,10 +42,12 @@
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define UNROLL_4 _Pragma("clang loop unroll_count(4)")
+#define UNROLL_2 _Pragma("clang loop unroll_count(2)")
 #define ROLLED _Pragma("clang loop unroll(disable)")
 #else
 #define UNROLL _Pragma("GCC unroll 32")
 #define UNROLL_4 _Pragma("GCC unroll 4")
+#define UNROLL_2 _Pragma("GCC unroll 2")
 #define ROLLED _Pragma("GCC unroll 1")
 #endif
 #else
@@ -55,6 +57,7 @@
 #define HERE(pointer) ((void)(pointer))
 #define UNROLL
 #define UNROLL_4
+#define UNROLL_2
 #define ROLLED
 #endif
 
