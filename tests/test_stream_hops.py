@@ -265,6 +265,34 @@ def test_a_long_chunk_is_no_longer_buffer(native):
     assert stream._samples.array.nbytes < x.nbytes // 4
 
 
+@pytest.mark.parametrize("way", ["rewind", "rewind a row", "reset", "reset a row", "state"])
+def test_other_samples_in_place_of_those_that_were(backend, way):
+    """What was transformed of the ones is not used for the others: hops are computed again."""
+    x, w, b, options = example()
+    other = x[..., ::-1].copy()
+    stream = Stream(w, b, batch=2, extra_history=500, **options)
+    stream.push(x[..., :2000])
+    back = {"rewind": (300, 300), "rewind a row": (0, 300)}.get(way)
+    if back:
+        stream.rewind(back)
+        kept = [x[n, :, : 2000 - count] for n, count in enumerate(back)]
+    elif way == "state":
+        before = Stream(w, b, batch=2, extra_history=500, **options)
+        before.push(other[..., :1700])
+        stream.state = before.state
+        kept = list(other[..., :1700])
+    else:
+        rows = None if way == "reset" else [1]
+        stream.reset(rows)
+        kept = [x[0, :, : 2000 if rows else 0], x[1, :, :0]]
+    y = stream.push(other[..., :900])
+    for n in range(2):
+        alone = Stream(w, b, **options)
+        alone.push(kept[n])
+        expected = alone.push(other[n, :, :900])
+        np.testing.assert_array_equal(y[n, :, : expected.shape[1]], expected)
+
+
 # --- numbers that are not finite ------------------------------------------------------------------
 
 
@@ -286,6 +314,24 @@ def test_what_is_not_finite_reaches_what_it_does_in_direct(native, dtype, mode):
         np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
         finite = np.isfinite(y)
         np.testing.assert_allclose(y[finite], expected[finite], atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", "FD")
+@pytest.mark.parametrize("side", [1, 1j])
+def test_one_part_of_a_complex_number_overflows(native, dtype, side):
+    """In a transform or in the result: the parts come out as in direct, each by itself."""
+    most = np.finfo(dtype).max
+    x = np.zeros((2, 1500), dtype)
+    x[0, 100], x[1, 500:504] = most / 2, most / 2
+    w = np.ones((3, 2, 400), dtype) * np.array(side, dtype)
+    w[1] /= 100
+    expected = conv1d(x, w, padding="causal")
+    y = in_chunks(Stream(w, method="fft", hop=100), x, [1000])
+    assert np.isinf(expected.real if side == 1 else expected.imag).any()
+    for one, other in ((y.real, expected.real), (y.imag, expected.imag)):
+        np.testing.assert_array_equal(np.isfinite(one), np.isfinite(other))
+        finite = np.isfinite(other)
+        np.testing.assert_allclose(one[finite] / most, other[finite] / most, atol=1e-5)
 
 
 def test_a_number_that_left_the_window_is_forgotten(native):
