@@ -77,6 +77,7 @@ def train(rank: int, processes: int, steps: int, folder: str) -> None:
     if rank == 0:
         result = {"losses": losses, "weights": model.state_dict()}
         torch.save(result, Path(folder) / f"{processes}.pt")
+    dist.barrier()  # or the first one may still write when the other has gone
     dist.destroy_process_group()
 
 
