@@ -153,8 +153,8 @@ def bench(
         ]
         for number, name in enumerate(MAPS):
             own, *others = times_of([each[number] for each in calls.values()])
-            line = f"{name:16}{own * 1e6:7.1f} us{2e-9 * products / own:9.1f}"
+            line = f"{name:15} {own * 1e6:7.1f} us {2e-9 * products / own:8.1f}"
             lines.append(
-                line + "".join(f"{peer * 1e6:7.1f} us{peer / own:7.2f}" for peer in others)
+                line + "".join(f" {peer * 1e6:6.1f} us {peer / own:6.2f}" for peer in others)
             )
     return "\n".join(lines)
