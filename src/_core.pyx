@@ -456,8 +456,7 @@ cdef PackedWeights packed_weights(
         if done and subnormal_scratch:
             fill_subnormal(weights.memory, bytes + 64)
         if done:
-            start = <uintptr_t> weights.memory
-            start += 64 - start % 64
+            start = aligned(weights.memory)
             if g.method == FFT:
                 done = prepack_spectra(tiles, &w, &g, groups, transposed, size, &weights.packed[0],
                                        <void *> start)

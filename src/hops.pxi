@@ -46,8 +46,7 @@ cdef class HopWeights:
                 start = arena_open(&arena, (2 * self.form.size) << log_points)
                 done = start != 0
             if done:
-                carve_partitions(&self.p, <uintptr_t> self.memory + 64
-                                 - <uintptr_t> self.memory % 64)
+                carve_partitions(&self.p, aligned(self.memory))
                 if self.form.size == sizeof(float):
                     transform_parts[float](&self.p, <float *> start)
                 else:
@@ -92,8 +91,7 @@ cdef class HopLines:
             raise MemoryError("cconv1d: no memory for the transforms of the last samples")
         if subnormal_scratch:
             fill_subnormal(self.memory, bytes + 64)
-        carve_lines(&self.lines, &weights.p, rows, threads, <uintptr_t> self.memory + 64
-                    - <uintptr_t> self.memory % 64)
+        carve_lines(&self.lines, &weights.p, rows, threads, aligned(self.memory))
         self.forget(range(rows))
 
     def is_current(self):

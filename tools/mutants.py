@@ -167,8 +167,8 @@ FAULTS = [
     Fault(
         "a stream's oldest block is taken for the next but one",
         "src/nest/partitions.pxi",
-        "oldest = floor_division(job.number, p.delay) + 1",
-        "oldest = floor_division(job.number, p.delay) + 2",
+        "floor_division(job.number, p.delay) + 1, p.parts)",
+        "floor_division(job.number, p.delay) + 2, p.parts)",
         "stream_hops",
     ),
     Fault(

@@ -254,9 +254,8 @@ cdef void channels_last_strip(
     """`count` positions from m on, read in place if none of their samples is padding."""
     cdef const View *out = &job.out
     cdef Py_ssize_t total = phase.terms.channels * phase.terms.per_channel
-    cdef Cut cut = cut_terms(&phase.terms, job.strip, PANEL_BYTES // job.size, CHUNK_TERMS)
-    cdef Py_ssize_t chunk = total if inside or job.end_samples else cut.chunk
-    cdef Py_ssize_t c0, t0, t1, block, lanes
+    cdef Py_ssize_t chunk = total, c0, t0, t1, block, lanes
+    cdef bint packs = not (inside or job.end_samples)
     cdef Py_ssize_t out_row = out.strides[2] // <Py_ssize_t> sizeof(real) * job.sum.step, x_row = 1
     cdef const cc_gemm *tile
     cdef const real *x = <const real *> own.panel
@@ -279,8 +278,10 @@ cdef void channels_last_strip(
                            <real *> own.panel, job.sum.channels)
         x_row = job.sum.channels * phase.terms.in_step
         offset = job.end_offsets + phase.first_term
+    else:
+        chunk = cut_terms(&phase.terms, job.strip, PANEL_BYTES // job.size, CHUNK_TERMS).chunk
     for c0 from 0 <= c0 < total by chunk:
-        if not (inside or job.end_samples):
+        if packs:
             pack_panel[real](&job.array, n, 1, 0, group * job.sum.channels, &phase.terms, c0,
                              min(c0 + chunk, total), m, count, <real *> own.panel, own.offset)
         if takes_blocks_together(job, phase):  # so there is one chunk
@@ -305,7 +306,7 @@ cdef void channels_last_strip(
                                     weights, job.lanes, results, out_row, bias, t0 > 0,
                                     next_weights)
                     continue
-                if 2 * lanes <= job.lanes:
+                if has_narrow_rest(&job.sum):
                     tile = job.narrow
                 sum_tiles[real](job, tile, count, x, x_row, offset + (t0 - c0), t1 - t0, weights,
                                 job.lanes, stage, job.lanes, bias, t0 > 0, NULL)
@@ -447,7 +448,7 @@ cdef bint plan_channels_last(
 ) noexcept nogil:
     """Whether such a job is one for this nest, and then how."""
     cdef const PackedLayout *prepacked
-    cdef Py_ssize_t longest, row, reach, item = stored_size(array, size), lanes, number
+    cdef Py_ssize_t longest, row, reach, item = stored_size(array, size), number
     cdef Phase phase
     cdef Cut cut
     if not (has_unit_channel_stride(array, item) and has_unit_channel_stride(out, item)):
@@ -500,11 +501,7 @@ cdef bint plan_channels_last(
             cut = cut_terms(&phase.terms, job.strip, PANEL_BYTES // size, CHUNK_TERMS)
             job.panel_size = max(job.panel_size, cut.size)
             job.offset_size = max(job.offset_size, cut.chunk)
-    job.tail, lanes = 0, job.lanes // 2
-    if job.sum.outs % job.lanes and job.sum.outs > lanes and array.half == NULL:
-        job.tail = lanes
-        if job.sum.outs > job.lanes and job.sum.outs % job.lanes > lanes:
-            job.tail = job.lanes
+    job.tail = tail_lanes(job)
     job.positions = rounded(job.positions, job.strip)
     job.panels = (longest + job.positions - 1) // job.positions
     return True
@@ -538,6 +535,24 @@ cdef Py_ssize_t end_samples(const ChannelsLast *job) noexcept nogil:
     if job.sum.channels < SHORT_STRIDED_ROW:
         return 0
     return samples if samples <= PANEL_BYTES // job.size // job.sum.channels else 0
+
+
+cdef Py_ssize_t tail_lanes(const ChannelsLast *job) noexcept nogil:
+    """The lanes of the block of the last channels, if there is one and some phase sums it at once.
+    """
+    cdef Py_ssize_t half = job.lanes // 2, rest = job.sum.outs % job.lanes, number
+    cdef bint used = False
+    cdef Phase phase
+    if rest == 0 or job.sum.outs <= half or job.array.half != NULL:
+        return 0
+    for number in range(job.sum.phases):
+        phase = phase_of(&job.sum, number)
+        if takes_blocks_together(job, &phase) or (
+                job.reach and phase.terms.per_channel <= CC_BLOCK):
+            used = True
+    if not used:
+        return 0
+    return job.lanes if job.sum.outs > job.lanes and rest > half else half
 
 
 cdef void pack_tails(const ChannelsLast *job, const real *packed, real *tails) noexcept nogil:

@@ -78,10 +78,10 @@ cdef void copy_tile(
     cdef const View *out = &job.out
     cdef Py_ssize_t r, i, stride = out.strides[2] * job.sum.step, residue, place, channel = row
     cdef Py_ssize_t first = 0, last = count, result = phase.first_result + m * job.sum.step
-    cdef Py_ssize_t some = rows, end = row + rows
-    cdef bint adjacent = (out.half == NULL and not out.pair and out.strides[1] == sizeof(real)
-                          and stride % <Py_ssize_t> sizeof(real) == 0)
+    cdef Py_ssize_t some = rows, end = row + rows, position = stride // <Py_ssize_t> sizeof(real)
+    cdef bint adjacent = has_lanes_in_place(out, sizeof(real))
     cdef char *results
+    cdef real *line
     while row < end:
         if job.sum.merged:  # a residue may begin earlier than the first one, or end later
             residue = phase.residue + row // job.sum.outs
@@ -90,21 +90,21 @@ cdef void copy_tile(
             place = m + ahead_of(&job.sum, residue, phase.residue)
             first, last = max(0, -place), min(count, results_of(&job.sum, residue) - place)
             result = first_result(&job.sum, residue) + (place + first) * job.sum.step
+        channel += group * job.sum.outs
         if first < last and adjacent and some > 1:
-            results = at(out, n, group * job.sum.outs + channel, result)
+            results, line = at(out, n, channel, result), stage + first
             if store:
-                swap_axes[real](stage + first, stage_row, some, last - first, <real *> results,
-                                stride // <Py_ssize_t> sizeof(real))
+                swap_axes[real](line, stage_row, some, last - first, <real *> results, position)
             else:
-                swap_axes[real](<const real *> results, stride // <Py_ssize_t> sizeof(real),
-                                last - first, some, stage + first, stage_row)
-        for r in range(0 if first >= last or adjacent and some > 1 else some):
-            results = at(out, n, group * job.sum.outs + channel + r, result)
-            if store:
-                store_row[real](out, results, stride, last - first, stage + r * stage_row + first)
-            else:  # never halves, which are stored once all terms are in
-                for i in range(first, last):
-                    stage[r * stage_row + i] = (<real *> results)[0]
+                swap_axes[real](<real *> results, position, last - first, some, line, stage_row)
+        elif first < last:
+            for r in range(some):
+                results, line = at(out, n, channel + r, result), stage + (r * stage_row + first)
+                if store:
+                    store_row[real](out, results, stride, last - first, line)
+                    continue
+                for i in range(last - first):  # never halves, stored once all terms are in
+                    line[i] = (<real *> results)[0]
                     results += stride
         stage += some * stage_row
         row += some

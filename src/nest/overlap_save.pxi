@@ -115,6 +115,10 @@ cdef inline Py_ssize_t floor_division(Py_ssize_t a, Py_ssize_t b) noexcept nogil
     return a // b - (a % b < 0)
 
 
+cdef inline Py_ssize_t floor_modulo(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return a - floor_division(a, b) * b
+
+
 cdef inline Py_ssize_t number_of_block(const Blocks *blocks, Py_ssize_t number) noexcept nogil:
     """Of the block that gives the result whose first sample is that number of its residue."""
     cdef Py_ssize_t place = number + blocks.before
@@ -163,8 +167,7 @@ cdef inline Py_ssize_t sample_of_signal(
     const Geometry *g, Py_ssize_t number, Py_ssize_t residue
 ) noexcept nogil:
     """Where a number of the signal of a residue is, less what shifts leave of the padding."""
-    cdef Py_ssize_t rest = g.pad_left - floor_division(g.pad_left, g.stride) * g.stride
-    return number * g.stride + residue * g.dilation - rest
+    return number * g.stride + residue * g.dilation - floor_modulo(g.pad_left, g.stride)
 
 
 cdef inline void copy_signals(
@@ -331,24 +334,15 @@ cdef void store_adjacent(
 
     Row by row, every line of the array would be fetched once for each of its numbers.
     """
-    cdef real[TRANSPOSED_POSITIONS * CC_LANES * 2] stage
-    cdef int32_t[ADJACENT_ROWS] offset
-    cdef Py_ssize_t width = job.tiles.dw_outer_width, item = stored_size(&job.out, sizeof(real))
-    cdef Py_ssize_t stride = job.out.strides[2] * job.blocks.dilation, first, some, p, i
-    cdef char *results
+    cdef real[TRANSPOSED_POSITIONS * ADJACENT_ROWS] stage
+    cdef Py_ssize_t item = stored_size(&job.out, sizeof(real)), some, p, i
     cdef char *result
-    for i in range(min(width, rows)):
-        offset[i] = <int32_t> (i * pitch)
     for p from 0 <= p < count by TRANSPOSED_POSITIONS:
-        results = at(&job.out, n, row, output + p * job.blocks.dilation)
-        for first from 0 <= first < rows by width:
-            some = min(width, rows - first)
-            job.tiles.transpose(signals + first * pitch + p, offset, some,
-                                min(TRANSPOSED_POSITIONS, count - p), stage)
-            result = results + first * item
-            for i in range(min(TRANSPOSED_POSITIONS, count - p)):
-                store_row[real](&job.out, result, item, some, stage + i * width)
-                result += stride
+        some = min(TRANSPOSED_POSITIONS, count - p)
+        swap_axes[real](signals + p, pitch, rows, some, stage, rows)
+        for i in range(some):
+            result = at(&job.out, n, row, output + (p + i) * job.blocks.dilation)
+            store_row[real](&job.out, result, item, rows, stage + i * rows)
 
 
 cdef inline void store_results(

@@ -179,10 +179,6 @@ cdef struct Hop:
     Py_ssize_t outputs     # that are stored, S but for the last of a signal
 
 
-cdef inline Py_ssize_t line_of_block(const Partitions *p, Py_ssize_t block) noexcept nogil:
-    return block - floor_division(block, p.delay) * p.delay
-
-
 cdef void transform_block(
     const Hop *job, Py_ssize_t n, Py_ssize_t group, Py_ssize_t channel, Py_ssize_t block,
     real *signal
@@ -192,13 +188,13 @@ cdef void transform_block(
     cdef const DelayLines *lines = job.lines
     cdef Py_ssize_t length = <Py_ssize_t> 2 << p.log_points
     cdef Py_ssize_t end = (block + 1) * p.hop + p.span - 1, start = end - (p.part + p.hop - 1)
-    cdef Py_ssize_t inside = max(start, 0), stop = max(min(end, job.end), inside), number, f
+    cdef Py_ssize_t inside = max(start, 0), stop = max(min(end, job.end), inside), f
+    cdef Py_ssize_t number = floor_modulo(floor_division(block, p.delay), p.parts)
     cdef real *to = signal + (length - (end - inside))
     cdef real *spectrum
-    number = floor_division(block, p.delay)
-    number -= floor_division(number, p.parts) * p.parts
     spectrum = (<real *> lines.numbers + (job.row + n) * lines.row_size + group * lines.group_size
-                + line_of_block(p, block) * lines.line + (number * p.channels + channel) * p.packet)
+                + floor_modulo(block, p.delay) * lines.line
+                + (number * p.channels + channel) * p.packet)
     memset(signal, 0, (to - signal) * sizeof(real))
     copy_row[real](&job.x, n, group * p.channels + channel, inside - job.first, 1, stop - inside,
                    to)
@@ -231,7 +227,8 @@ cdef void sum_hop(const Hop *job, Py_ssize_t chunk, int worker, real *unused) no
     cdef const DelayLines *lines = job.lines
     cdef Py_ssize_t chunks = ceiling(p.outs, HOP_ROWS), group = chunk // chunks, i, n, row
     cdef Py_ssize_t first_row = chunk % chunks * HOP_ROWS, rows = min(HOP_ROWS, p.outs - first_row)
-    cdef Py_ssize_t length = <Py_ssize_t> 2 << p.log_points, oldest
+    cdef Py_ssize_t length = <Py_ssize_t> 2 << p.log_points
+    cdef Py_ssize_t oldest = floor_modulo(floor_division(job.number, p.delay) + 1, p.parts)
     cdef HopScratch own
     cdef cc_packets weights = p.weights, inputs, results
     cdef real *signal
@@ -239,10 +236,8 @@ cdef void sum_hop(const Hop *job, Py_ssize_t chunk, int worker, real *unused) no
     carve_hop_scratch(p, lines.rows, &own, lines.workers + worker * lines.worker_size)
     weights.numbers = (<real *> p.weights.numbers + group * p.group_size
                        + first_row * p.weights.row)
-    oldest = floor_division(job.number, p.delay) + 1
-    oldest -= floor_division(oldest, p.parts) * p.parts
     inputs.numbers = (<real *> lines.numbers + job.row * lines.row_size
-                      + group * lines.group_size + line_of_block(p, job.number) * lines.line
+                      + group * lines.group_size + floor_modulo(job.number, p.delay) * lines.line
                       + oldest * p.channels * p.packet)
     inputs.next, inputs.row, inputs.step = lines.next, lines.row_size, p.packet
     results.numbers, results.row, results.step = own.results, p.packet, rows * p.packet

@@ -232,12 +232,12 @@ cdef bint gains_along_lanes(const Sum *sum, bint halves, double waste) noexcept 
     cdef Py_ssize_t step = 1 if sum.transposed else sum.g.stride
     cdef Py_ssize_t terms = sum.channels * residue_taps(sum.g, 0) if sum.transposed else sum.terms
     cdef double along, panels
-    if not has_lanes(sum, halves) or halves:
+    if halves or not has_lanes(sum, halves):
         return fills_lanes(sum, halves)
     if sum.depthwise:
         return 2 * sum.outs >= lanes
     along = terms * <double> (sum.outs - rest)
-    if 0 < 2 * rest <= lanes:
+    if has_narrow_rest(sum):
         along += terms * (lanes * (LANES_NARROW / 20.))
     elif rest:
         along += terms * <double> lanes

@@ -39,6 +39,11 @@ cdef void fill_subnormal(void *memory, uintptr_t size) noexcept nogil:
         (<int32_t *> memory)[i] = 1
 
 
+cdef inline uintptr_t aligned(void *memory) noexcept nogil:
+    """The first cache line of memory that has 64 bytes more than its pieces take."""
+    return <uintptr_t> memory + 64 - <uintptr_t> memory % 64
+
+
 cdef uintptr_t arena_open(Arena *arena, uintptr_t size) noexcept nogil:
     """Where the pieces begin, or 0 if memory ran out."""
     cdef uintptr_t start = <uintptr_t> arena.small
@@ -50,7 +55,7 @@ cdef uintptr_t arena_open(Arena *arena, uintptr_t size) noexcept nogil:
         start = <uintptr_t> arena.memory
     if subnormal_scratch:
         fill_subnormal(<void *> start, size + 64)
-    return start + 64 - start % 64
+    return aligned(<void *> start)
 
 
 cdef inline void arena_close(Arena *arena) noexcept nogil:

@@ -256,10 +256,10 @@ static void TILE(row_0)(const void *panel_, const int32_t *offset, ptrdiff_t ter
 
 #define LANE_VECTORS 2 /* more rows load less than more vectors would */
 
-/* A sample goes to all lanes. Beyond LANE_VECTORS the weights of as many vectors are w_block from
- * those before. */
-INLINE void TILE(gemm_rows)(const int R, const int V, const REAL *x, ptrdiff_t x_row,
-                            const int32_t *offset, ptrdiff_t terms, const REAL *w,
+/* A sample goes to all lanes or, if DEPTHWISE, there is one for each. Beyond LANE_VECTORS the
+ * weights of as many vectors are w_block from those before. */
+INLINE void TILE(gemm_rows)(const int DEPTHWISE, const int R, const int V, const REAL *x,
+                            ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const REAL *w,
                             ptrdiff_t w_row, ptrdiff_t w_block, REAL *out, ptrdiff_t out_row,
                             const REAL *bias, int resume)
 {
@@ -282,7 +282,7 @@ INLINE void TILE(gemm_rows)(const int R, const int V, const REAL *x, ptrdiff_t x
         UNROLL_4 for (ptrdiff_t t = first; t < last; t++) {
             const ptrdiff_t at = offset[t];
             VEC ws[8];
-            if (V > LANE_VECTORS) { /* samples are what stays in registers */
+            if (!DEPTHWISE && V > LANE_VECTORS) { /* samples are what stays in registers */
                 VEC xs[CC_ROWS];
                 UNROLL for (int r = 0; r < R; r++)
                     xs[r] = V_SET1(rows[r][at]);
@@ -300,48 +300,15 @@ INLINE void TILE(gemm_rows)(const int R, const int V, const REAL *x, ptrdiff_t x
                 V_PIN(ws[v]);
             }
             UNROLL for (int r = 0; r < R; r++) {
-                const VEC xs = V_SET1(rows[r][at]);
-                UNROLL for (int v = 0; v < V; v++)
-                    sum[r][v] = V_FMA(ws[v], xs, sum[r][v]);
+                if (DEPTHWISE) {
+                    UNROLL for (int v = 0; v < V; v++)
+                        sum[r][v] = V_FMA(ws[v], V_LOAD(rows[r] + at + v * LANES), sum[r][v]);
+                } else {
+                    const VEC xs = V_SET1(rows[r][at]);
+                    UNROLL for (int v = 0; v < V; v++)
+                        sum[r][v] = V_FMA(ws[v], xs, sum[r][v]);
+                }
             }
-        }
-
-        TILE(close_block)(1, R, V, sum, out, out_row, last == terms ? bias : NULL,
-                          resume || first > 0);
-    }
-}
-
-/* A sample for each lane. As many loads as multiply-adds: to unroll more terms gains nothing. */
-INLINE void TILE(depthwise_rows)(const int R, const int V, const REAL *x, ptrdiff_t x_row,
-                                 const int32_t *offset, ptrdiff_t terms, const REAL *w,
-                                 ptrdiff_t w_row, REAL *out, ptrdiff_t out_row, const REAL *bias,
-                                 int resume)
-{
-    const REAL *rows[CC_ROWS];
-
-    UNROLL for (int r = 0; r < R; r++) {
-        rows[r] = x + r * x_row;
-        UNROLL for (int v = 0; v < V * LANES * (int)sizeof(REAL); v += 64)
-            PREFETCH_W((const char *)(out + r * out_row) + v);
-    }
-
-    for (ptrdiff_t first = 0; first < terms; first += CC_BLOCK) {
-        const ptrdiff_t last = terms - first > CC_BLOCK ? first + CC_BLOCK : terms;
-        VEC sum[CC_ROWS][8];
-
-        UNROLL for (int r = 0; r < R; r++)
-            UNROLL for (int v = 0; v < V; v++)
-                sum[r][v] = V_SET1(0);
-
-        UNROLL_4 for (ptrdiff_t t = first; t < last; t++) {
-            VEC ws[8];
-            UNROLL for (int v = 0; v < V; v++) {
-                ws[v] = V_LOAD(w + t * w_row + v * LANES);
-                V_PIN(ws[v]);
-            }
-            UNROLL for (int r = 0; r < R; r++)
-                UNROLL for (int v = 0; v < V; v++)
-                    sum[r][v] = V_FMA(ws[v], V_LOAD(rows[r] + offset[t] + v * LANES), sum[r][v]);
         }
 
         TILE(close_block)(1, R, V, sum, out, out_row, last == terms ? bias : NULL,
@@ -944,7 +911,7 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
         const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const void *w, \
         ptrdiff_t w_row, void *out, ptrdiff_t out_row, const void *bias, int resume)           \
     {                                                                                          \
-        TILE(gemm_rows)(R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,                \
+        TILE(gemm_rows)(0, R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,             \
                         (const REAL *)w, w_row, 0, (REAL *)out, out_row, (const REAL *)bias,   \
                         resume);                                                               \
     }                                                                                          \
@@ -952,16 +919,16 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
         const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const void *w, \
         ptrdiff_t w_row, void *out, ptrdiff_t out_row, const void *bias, int resume)           \
     {                                                                                          \
-        TILE(depthwise_rows)(R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,           \
-                             (const REAL *)w, w_row, (REAL *)out, out_row,                     \
-                             (const REAL *)bias, resume);                                      \
+        TILE(gemm_rows)(1, R, LANE_VECTORS, (const REAL *)x, x_row, offset, terms,             \
+                        (const REAL *)w, w_row, 0, (REAL *)out, out_row, (const REAL *)bias,   \
+                        resume);                                                               \
     }
 #define GEMM_NARROW(R)                                                                         \
     static void TILE(gemm_narrow_##R)(                                                         \
         const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const void *w, \
         ptrdiff_t w_row, void *out, ptrdiff_t out_row, const void *bias, int resume)           \
     {                                                                                          \
-        TILE(gemm_rows)(R, LANE_VECTORS / 2, (const REAL *)x, x_row, offset, terms,            \
+        TILE(gemm_rows)(0, R, LANE_VECTORS / 2, (const REAL *)x, x_row, offset, terms,         \
                         (const REAL *)w, w_row, 0, (REAL *)out, out_row, (const REAL *)bias,   \
                         resume);                                                               \
     }                                                                                          \
@@ -969,9 +936,9 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
         const void *x, ptrdiff_t x_row, const int32_t *offset, ptrdiff_t terms, const void *w, \
         ptrdiff_t w_row, void *out, ptrdiff_t out_row, const void *bias, int resume)           \
     {                                                                                          \
-        TILE(depthwise_rows)(R, LANE_VECTORS / 2, (const REAL *)x, x_row, offset, terms,       \
-                             (const REAL *)w, w_row, (REAL *)out, out_row,                     \
-                             (const REAL *)bias, resume);                                      \
+        TILE(gemm_rows)(1, R, LANE_VECTORS / 2, (const REAL *)x, x_row, offset, terms,         \
+                        (const REAL *)w, w_row, 0, (REAL *)out, out_row, (const REAL *)bias,   \
+                        resume);                                                               \
     }
 #define GEMM_WIDE(R)                                                                           \
     static void TILE(gemm_wide_##R)(                                                           \
@@ -979,7 +946,7 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
         ptrdiff_t w_row, ptrdiff_t w_block, void *out, ptrdiff_t out_row, const void *bias,    \
         int resume)                                                                            \
     {                                                                                          \
-        TILE(gemm_rows)(R, WIDE_BLOCKS(R) * LANE_VECTORS, (const REAL *)x, x_row, offset,      \
+        TILE(gemm_rows)(0, R, WIDE_BLOCKS(R) * LANE_VECTORS, (const REAL *)x, x_row, offset,   \
                         terms, (const REAL *)w, w_row, w_block, (REAL *)out, out_row,          \
                         (const REAL *)bias, resume);                                           \
     }
