@@ -7,7 +7,7 @@ What is known after how many samples `StreamGeometry` says. `Stream` makes the c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -101,43 +101,39 @@ class Group(NamedTuple):
     row: int  # of the stream
     place: int  # in the chunk
     number: int
-    pieces: tuple[Piece, ...]
-
-    @property
-    def outputs(self) -> int:
-        return sum(piece.outputs for piece in self.pieces)
+    outputs: int
+    pieces: tuple[Piece, ...]  # or none, if nobody asked for them
 
 
 def groups_of(
-    g: StreamGeometry, most_joined: int, positions: Ints, lengths: Ints, rows: Ints
-) -> Iterator[Group]:
-    """Neighbouring rows for which the same is to be done."""
-    group = None
+    g: StreamGeometry,
+    positions: Ints,
+    lengths: Ints,
+    rows: Ints,
+    pieces: Callable[[int, int], tuple[Piece, ...]] | None = None,
+) -> list[Group]:
+    """Neighbouring rows for which the same is to be done.
+
+    That is where they are at the same position, or where a position and so many samples are for the
+    same pieces.
+    """
+    groups: list[Group] = []
     for place, (row, samples) in enumerate(zip(rows.tolist(), lengths.tolist(), strict=True)):
         if row < 0 or samples == 0:
             continue
         position = int(positions[row])
-        if (
-            group is not None
-            and group.position == position
-            and group.samples == samples
-            and group.row + group.number == row
-            and group.place + group.number == place
+        last = groups[-1] if groups else None
+        if last is not None and (
+            last.samples != samples
+            or last.row + last.number != row
+            or last.place + last.number != place
         ):
-            group = group._replace(number=group.number + 1)
-            continue
-        pieces = pieces_of(g, most_joined, position, samples)
-        if (
-            group is not None
-            and group.pieces == pieces
-            and group.samples == samples
-            and group.row + group.number == row
-            and group.place + group.number == place
-        ):
-            group = group._replace(number=group.number + 1)
-            continue
-        if group is not None:
-            yield group
-        group = Group(position, samples, row, place, 1, pieces)
-    if group is not None:
-        yield group
+            last = None
+        if last is None or last.position != position:
+            found = () if pieces is None else pieces(position, samples)
+            if last is None or pieces is None or last.pieces != found:
+                outputs = outputs_at(g, position, samples)
+                groups.append(Group(position, samples, row, place, 1, outputs, found))
+                continue
+        groups[-1] = groups[-1]._replace(number=groups[-1].number + 1)
+    return groups

@@ -564,7 +564,7 @@ class Stream:
             check_out(function, "out", out, shape, chunk.dtype, {"x": x})
         y = empty(function, shape, chunk.dtype) if out is None else self._samples.borrow(shape)
         y[...] = 0
-        self._way.push_rows(groups, chunk, y)  # type: ignore[arg-type]
+        self._way.push_rows(groups, chunk, y)
         there = rows >= 0
         positions[rows[there]] += lengths[there]
         slacks = self._positions.all_slacks()

@@ -8,6 +8,7 @@ only windows that begin before the chunk read the buffer. `_pieces.py` says whic
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from ._geometry import StreamGeometry
 from ._kernels import BACKWARD_INPUT, FORWARD
 from ._pieces import Group, Ints, Piece, groups_of, overhang, piece_of, pieces_of
 from ._plans import Layout, Shape, plan_conv1d, plan_conv_transpose1d
-from ._stream_samples import Samples
+from ._stream_samples import Samples, sources
 
 #: A chunk is copied as a whole, for one call instead of two, if it has at most so many samples more
 #: than the history, or so many numbers. The early outputs, in a call of their own, would cost a
@@ -29,9 +30,6 @@ ALWAYS_JOINED = 256
 JOINED_NUMBERS, JOINED_NUMBERS_DENSE = 2**16, 2**20
 #: Multiply-adds for each sample from which on a layer is dense.
 DENSE = 32
-
-#: Views of the buffer that are remembered.
-MAX_VIEWS = 256
 
 
 class View(NamedTuple):
@@ -181,16 +179,13 @@ class Direct:
             samples.keep_end_of(chunk)
             return y
         if count and phase >= 0:  # it may come again
-            if len(samples.views) >= MAX_VIEWS:
-                samples.views.clear()
             source, options = None, ()
             for piece in pieces:
                 source = self._axes.at(samples.array, end + piece.start, end + piece.stop)
                 options = self._options(piece.pads, piece.mode)
             after = self._geometry.phase(position + count)
-            samples.views[end, phase, chunk.shape] = View(
-                target, source, options, shape, count, after
-            )
+            view = View(target, source, options, shape, count, after)
+            samples.remember(phase, chunk.shape, view)
         samples.move_on(count)
         return y
 
@@ -209,7 +204,8 @@ class Direct:
 
     def groups(self, positions: Ints, lengths: Ints, rows: Ints) -> list[Group]:
         """Neighbouring rows of a push for which the same is to be done."""
-        return list(groups_of(self._geometry, self.joined, positions, lengths, rows))
+        pieces = partial(pieces_of, self._geometry, self.joined)
+        return groups_of(self._geometry, positions, lengths, rows, pieces)
 
     def push_rows(self, groups: Sequence[Group], chunk: Array, y: Array) -> None:
         """The same for groups of rows at positions of their own, into an array of ours."""
@@ -253,11 +249,6 @@ class Direct:
         # Copies of samples are samples.
         first = g.first_sample(known)
         places = np.arange(first, (whole - 1) * g.stride - g.left + g.span)
-        last = position - 1
-        if g.mode == "replicate":
-            places = places.clip(0, last)
-        else:
-            places = np.abs(places)
-            places = np.where(places > last, 2 * last - places, places)
+        places = sources(g.mode, places, position - 1)
         source = np.take(buffer, places - position + end, axis=self._axes.time)
         self.convolve(source, self._options((0, 0), "zeros"), out)

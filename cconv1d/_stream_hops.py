@@ -18,14 +18,12 @@ from . import _backend
 from ._arrays import Array
 from ._execute import as_3d, empty
 from ._geometry import FFT_NUMBER, PADDING_MODES, Geometry, Partition, StreamGeometry
-from ._pieces import Ints
+from ._pieces import Group, Ints, groups_of
 from ._plans import Layout, Shape
-from ._stream_samples import Samples
+from ._stream_samples import Samples, sources
 
 #: Numbers of a chunk that are copied at once, if these are some hops.
 COPIED_NUMBERS, COPIED_HOPS = 2**16, 4
-#: Hops of which views are remembered.
-MAX_VIEWS = 256
 #: Behind all signals.
 NO_END = 2**62
 
@@ -38,17 +36,6 @@ class View(NamedTuple):
     shape: Shape  # of the outputs
     samples: int
     phase: int  # afterwards
-
-
-class Rows(NamedTuple):
-    """Neighbouring rows of a push that are at the same position and get as many samples."""
-
-    position: int
-    samples: int
-    row: int  # of the stream
-    place: int  # in the chunk
-    number: int
-    outputs: int
 
 
 class Hops:
@@ -142,11 +129,7 @@ class Hops:
             within = places < end
             if self._mode:
                 last = first + source.shape[self._axes.time] - 1
-                if g.mode == "replicate":
-                    places = places.clip(0, last)
-                else:
-                    places = abs(places)
-                    places = np.where(places > last, 2 * last - places, places)
+                places = sources(g.mode, places, last)
             within &= (places >= 0) & (places < first + source.shape[self._axes.time])
             samples = np.zeros(
                 self._axes.shape(
@@ -212,12 +195,9 @@ class Hops:
                     number = self._geometry.known(here) // hop
                     self._run(0, source, at(y, known, after), first, number)
                 if len(portions) == 1 and phase >= 0:  # it may come again
-                    if len(samples.views) >= MAX_VIEWS:
-                        samples.views.clear()
                     later = self._geometry.phase(position + count)
-                    samples.views[end, phase, chunk.shape] = View(
-                        target, source, shape, count, later
-                    )
+                    view = View(target, source, shape, count, later)
+                    samples.remember(phase, chunk.shape, view)
                 samples.move_on(stop - start)
         except BaseException:
             if count > self.copied:
@@ -249,25 +229,11 @@ class Hops:
             raise
         return out
 
-    def groups(self, positions: Ints, lengths: Ints, rows: Ints) -> list[Rows]:
+    def groups(self, positions: Ints, lengths: Ints, rows: Ints) -> list[Group]:
         """Neighbouring rows of a push for which the same is to be done."""
-        found: list[Rows] = []
-        for place, (row, samples) in enumerate(zip(rows.tolist(), lengths.tolist(), strict=True)):
-            if row < 0 or samples == 0:
-                continue
-            position = int(positions[row])
-            if found:
-                group = found[-1]
-                following = group.row + group.number == row and group.place + group.number == place
-                if following and (group.position, group.samples) == (position, samples):
-                    found[-1] = group._replace(number=group.number + 1)
-                    continue
-            known = self._geometry.known
-            outputs = known(position + samples) - known(position)
-            found.append(Rows(position, samples, row, place, 1, outputs))
-        return found
+        return groups_of(self._geometry, positions, lengths, rows)
 
-    def push_rows(self, groups: Sequence[Rows], chunk: Array, y: Array) -> None:
+    def push_rows(self, groups: Sequence[Group], chunk: Array, y: Array) -> None:
         """The same for groups of rows at positions of their own, into an array of ours."""
         samples, at, hop = self._samples, self._axes.at, self._partition.hop
         self._prepare()

@@ -18,6 +18,9 @@ from ._geometry import StreamGeometry
 from ._pieces import Ints
 from ._plans import Shape, swap_axes
 
+#: Pushes of which views are remembered.
+MAX_VIEWS = 256
+
 
 class Axes(NamedTuple):
     """How arrays of a stream's signals are laid out."""
@@ -40,6 +43,14 @@ class Axes(NamedTuple):
         if self.channels_last and not self.lone:
             return array[..., start:stop, :]
         return array[..., start:stop]
+
+
+def sources(mode: str, places: Ints, last: int) -> Ints:
+    """The samples that those at any places are copies of, where sample `last` is the last one."""
+    if mode == "replicate":
+        return places.clip(0, last)
+    places = np.abs(places)
+    return np.where(places > last, 2 * last - places, places)
 
 
 class Samples:
@@ -80,6 +91,12 @@ class Samples:
         if self._scratch.size < size:
             self._scratch = np.empty(size, self._scratch.dtype)
         return self._scratch[:size].reshape(shape)
+
+    def remember(self, phase: int, shape: Shape, view: Any) -> None:
+        """What a push of a chunk of that shape does here, for the next one like it."""
+        if len(self.views) >= MAX_VIEWS:
+            self.views.clear()
+        self.views[self.end, phase, shape] = view
 
     def start_at_front(self, room: int) -> None:
         """Move the samples that are kept to the start of the array, which has `room` behind them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from itertools import product
 from math import sqrt
@@ -54,6 +55,25 @@ def example(name, folder, *arguments, warnings="error", timeout=300):
         text=True,
         timeout=timeout,
     )
+
+
+def wrong_pushes(clones, x, expected, starts, samples):
+    """Where streams, each in a thread of its own, return other bits for a chunk than expected."""
+    barrier, wrong = threading.Barrier(len(clones)), []
+
+    def use(one):
+        barrier.wait()
+        for start in starts:
+            y = one.push(x[..., start : start + samples])
+            if y.tobytes() != expected[..., start : start + samples].tobytes():
+                wrong.append(start)
+
+    threads = [threading.Thread(target=use, args=(one,)) for one in clones]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return wrong
 
 
 def python(code, **environment):

@@ -17,7 +17,7 @@ from conftest import NATIVE, selected
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from support import READABLE, WRITEABLE, integers, seeds
+from support import READABLE, WRITEABLE, integers, seeds, wrong_pushes
 
 from cconv1d import (
     Stream,
@@ -26,6 +26,7 @@ from cconv1d import (
     _stream,
     _stream_direct,
     _stream_hops,
+    _stream_samples,
     conv1d,
     conv_transpose1d,
 )
@@ -703,7 +704,7 @@ def test_a_long_life(native):
         tracemalloc.stop()
     assert used[1] < used[0] + 10_000
     assert stream._samples.array.shape == width
-    assert len(stream._samples.views) <= _stream_direct.MAX_VIEWS
+    assert len(stream._samples.views) <= _stream_samples.MAX_VIEWS
     assert list(stream.position) == [202_000] * 2
 
 
@@ -826,22 +827,7 @@ def test_streams_in_many_threads(native):
     stream = layer.stream(w, b)
     stream.push(x[..., :100])
     clones = [stream.clone() for _ in range(6)]
-    barrier = threading.Barrier(6)
-    wrong = []
-
-    def use(one):
-        barrier.wait()
-        for start in range(100, 700, 25):
-            y = one.push(x[..., start : start + 25])
-            if y.tobytes() != expected[..., start : start + 25].tobytes():
-                wrong.append(start)
-
-    threads = [threading.Thread(target=use, args=(one,)) for one in clones]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    assert not wrong_pushes(clones, x, expected, range(100, 700, 25), 25)
     assert stream.position.tolist() == [100]
 
 

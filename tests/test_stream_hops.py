@@ -7,7 +7,6 @@ test_stream.py.
 from __future__ import annotations
 
 import pickle
-import threading
 
 import ml_dtypes
 import numpy as np
@@ -15,7 +14,7 @@ import pytest
 from conftest import NATIVE, selected
 from hypothesis import given
 from hypothesis import strategies as st
-from support import READABLE, WRITEABLE, seeds, tuned
+from support import READABLE, WRITEABLE, seeds, tuned, wrong_pushes
 
 import cconv1d
 from cconv1d import Stream, _backend, conv1d
@@ -533,18 +532,4 @@ def test_clones_in_threads(native):
     stream.push(x[..., :96])
     clones = [stream.clone() for _ in range(4)]
     assert all(one._way._packed is stream._way._packed for one in clones)
-    barrier, wrong = threading.Barrier(4), []
-
-    def use(one):
-        barrier.wait()
-        for start in range(96, 2976, 96):
-            y = one.push(x[..., start : start + 96])
-            if y.tobytes() != expected[..., start : start + 96].tobytes():
-                wrong.append(start)
-
-    threads = [threading.Thread(target=use, args=(one,)) for one in clones]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    assert not wrong_pushes(clones, x, expected, range(96, 2976, 96), 96)
