@@ -90,11 +90,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw two pictures")
     parser.add_argument("--targets", action="store_true", help="print the targets of every row")
     options = parser.parse_args()
-    if options.clock == "cpu" and options.threads > 1:
-        parser.error("--clock cpu adds up the time of all threads: it is for --threads 1")
+    check_clock(parser, options)
     if options.options and (options.table, options.layout) != (TABLES[0], LAYOUTS[0]):
         parser.error("--options is a table of its own, which says the layout of each row")
     return options
+
+
+def check_clock(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.clock == "cpu" and options.threads > 1:
+        parser.error("--clock cpu adds up the time of all threads: it is for --threads 1")
 
 
 def command(script: str, words: Sequence[str]) -> str:
@@ -151,6 +155,22 @@ def agrees(case: Case, result: Array, ours: Array) -> bool:
     return bool(np.abs(theirs - ours).max() <= tolerance)
 
 
+def agreeing(case: Case, peers: Sequence[Peer]) -> tuple[dict[str, Call], list[str]]:
+    """The calls of those whose results are the first one's, and who disagrees."""
+    calls, disagreeing, ours = {}, [], None
+    for peer in peers:
+        call = peer.prepare(case) if case.row.dtype in peer.dtypes else None
+        if call is None:
+            continue
+        result = peer.array(call())
+        ours = result if ours is None else ours
+        if agrees(case, result, ours):
+            calls[peer.name] = call
+        else:
+            disagreeing.append(peer.name)
+    return calls, disagreeing
+
+
 def alone(call: Call) -> None:
     with cconv1d.num_threads(1):
         call()
@@ -173,17 +193,7 @@ def timed(
     limits: Mapping[str, Limit] | None = None,
 ) -> Timed:
     """Compare the results of all peers, ourselves first, and time those that agree with us."""
-    calls, disagreeing, ours = {}, [], None
-    for peer in peers:
-        call = peer.prepare(case) if case.row.dtype in peer.dtypes else None
-        if call is None:
-            continue
-        result = peer.array(call())
-        ours = result if ours is None else ours
-        if agrees(case, result, ours):
-            calls[peer.name] = call
-        else:
-            disagreeing.append(peer.name)
+    calls, disagreeing = agreeing(case, peers)
     if options.threads > 1:
         calls[ALONE] = partial(alone, calls[OURS])
     preparing = [peer.name for peer in peers if peer.prepares and peer.name in calls]

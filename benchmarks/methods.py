@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare import CLOCKS, agrees, command, progress, save, write
+from compare import CLOCKS, agreeing, check_clock, command, progress, save, write
 from measure import interleave, machine, settle
 from numpy.lib.stride_tricks import sliding_window_view
 from peers import METHODS, PEERS, Call, Cconv1d, Method, Peer
@@ -129,8 +129,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw a picture")
     options = parser.parse_args()
-    if options.clock == "cpu" and options.threads > 1:
-        parser.error("--clock cpu adds up the time of all threads: it is for --threads 1")
+    check_clock(parser, options)
     return options
 
 
@@ -148,17 +147,7 @@ def layer(taps: int, channels: int, length: int) -> Row:
 
 def measure(case: Case, peers: Sequence[Peer], rounds: int, clock: str) -> dict[str, Any]:
     """The rate of each, of the multiply-adds of a direct sum."""
-    calls, disagreeing, direct = {}, [], None
-    for peer in peers:
-        call = peer.prepare(case)
-        if call is None:
-            continue
-        result = peer.array(call())
-        direct = result if direct is None else direct
-        if agrees(case, result, direct):
-            calls[peer.name] = call
-        else:
-            disagreeing.append(peer.name)
+    calls, disagreeing = agreeing(case, peers)
     seconds = interleave(calls, rounds, clock=CLOCKS[clock])
     row = case.row
     return {

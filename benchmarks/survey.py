@@ -16,7 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare import CLOCKS, PREPARED, command, installed, progress, save, timed, write
+from compare import (
+    CLOCKS,
+    PREPARED,
+    check_clock,
+    command,
+    installed,
+    progress,
+    save,
+    timed,
+    write,
+)
 from measure import machine, settle
 from peers import METHODS, PEERS, Peer
 from report import MAPS_SURVEYED, OURS, draw_survey, survey_tables, survey_title, worst
@@ -170,8 +180,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw a picture")
     options = parser.parse_args()
-    if options.clock == "cpu" and options.threads > 1:
-        parser.error("--clock cpu adds up the time of all threads: it is for --threads 1")
+    check_clock(parser, options)
     return options
 
 
