@@ -41,7 +41,7 @@ PaddingWord = Literal["valid", "same", "same_lower", "causal", "full"]
 Padding = Pads | PaddingWord
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
-Method = Literal["direct", "fft", "auto"]
+Method = Literal["direct", "fft", "fast", "auto"]
 
 PADDING_WORDS: tuple[str, ...] = get_args(PaddingWord)
 
@@ -49,14 +49,14 @@ PADDING_WORDS: tuple[str, ...] = get_args(PaddingWord)
 PADDING_MODES: tuple[str, ...] = get_args(PaddingMode)
 
 #: How a sum is computed; a `Geometry` holds the place in this tuple. The compiled side knows the
-#: first two: what "auto" is, `_methods` says before.
+#: first three: what "auto" is, `_methods` says before.
 METHODS: tuple[str, ...] = get_args(Method)
 
 #: The default, and what chooses, as objects to compare with.
-DIRECT, AUTO = METHODS[0], METHODS[2]
+DIRECT, AUTO = METHODS[0], METHODS[3]
 
 #: Their places.
-FFT_NUMBER, AUTO_NUMBER = 1, 2
+FFT_NUMBER, FAST_NUMBER, AUTO_NUMBER = 1, 2, 3
 
 #: The longest kernel that there are transforms for.
 FFT_MAX_TAPS = 2**20

@@ -60,6 +60,7 @@ cdef extern from "fft/transforms.h" nogil:
         CC_MIN_LOG_POINTS
         CC_MIN_LOG_POINTS_ACROSS
         CC_MAX_LOG_POINTS
+        CC_PLANES
         CC_CHAIN
     ctypedef struct cc_packets:
         void *numbers
@@ -79,6 +80,15 @@ cdef extern from "fft/transforms.h" nogil:
     ctypedef void (*cc_inverse_across)(
         const void *roots, int log_points, const void *spectra, Py_ssize_t stride, void *numbers,
         void *signals) noexcept
+    ctypedef void (*cc_filter_samples)(
+        const void *samples, Py_ssize_t apart, Py_ssize_t periods, void *planes,
+        Py_ssize_t plane) noexcept
+    ctypedef void (*cc_filter_results)(
+        const void *planes, Py_ssize_t plane, Py_ssize_t apart, Py_ssize_t periods,
+        void *results) noexcept
+    ctypedef void (*cc_filter_taps)(
+        const void *taps, Py_ssize_t step, Py_ssize_t count, Py_ssize_t rows, void *planes,
+        Py_ssize_t plane) noexcept
     ctypedef bint (*cc_finish)(void *signal, Py_ssize_t count, const void *bias) noexcept
     ctypedef struct cc_transforms:
         Py_ssize_t lanes
@@ -88,6 +98,9 @@ cdef extern from "fft/transforms.h" nogil:
         cc_forward_across forward_across
         cc_inverse_across inverse_across
         cc_multiply multiply_each
+        cc_filter_samples filter_samples
+        cc_filter_results filter_results
+        cc_filter_taps filter_taps
         cc_finish finish
     const void *cc_roots(int log_points, size_t size)
 
@@ -277,6 +290,7 @@ include "nest/depthwise.pxi"
 include "nest/depthwise_weight.pxi"
 include "nest/few_positions_input.pxi"
 include "nest/overlap_save.pxi"
+include "nest/minimal_filtering.pxi"
 include "nest/partitions.pxi"
 include "nest/overlap_save_weight.pxi"
 include "nest/choose.pxi"
@@ -424,7 +438,7 @@ cdef PackedWeights packed_weights(
     """Weights packed for the present level; numbers in half precision as those of the tiles.
 
     Where signals may have their channels last, they are packed in both orders: see plan_prepacking.
-    For method "fft" they are spectra.
+    For method "fft" they are spectra, and planes for "fast".
     """
     cdef PackedWeights weights = PackedWeights()
     cdef View w = weights_of(array, kind, half, conjugate)
@@ -444,7 +458,7 @@ cdef PackedWeights packed_weights(
     with nogil:
         tiles = level.f32 if size == sizeof(float) else level.f64
         prepacking.count = 0
-        if g.method == FFT:
+        if g.method != DIRECT:
             bytes = spectra_bytes(tiles, &w, &g, groups, transposed, size)
             done = bytes > 0
         else:
@@ -457,7 +471,7 @@ cdef PackedWeights packed_weights(
             fill_subnormal(weights.memory, bytes + 64)
         if done:
             start = aligned(weights.memory)
-            if g.method == FFT:
+            if g.method != DIRECT:
                 done = prepack_spectra(tiles, &w, &g, groups, transposed, size, &weights.packed[0],
                                        <void *> start)
             carve_prepacked(&prepacking, size, start)
@@ -651,6 +665,8 @@ CONSTANTS = {
     "max_size": CCONV1D_MAX_SIZE,
     "direct": DIRECT,
     "fft": FFT,
+    "fast": FAST,
+    "fast_taps": MINIMAL_TAPS,
     "fft_max_taps": <Py_ssize_t> 1 << CC_MAX_LOG_POINTS,
 }
 

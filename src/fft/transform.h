@@ -536,20 +536,26 @@ static void TILE(multiply_each)(const cc_packets *as, ptrdiff_t a_rows, const cc
     TILE(multiply_any)(1, as, a_rows, bs, b_rows, summands, outs, packets, resume);
 }
 
+#include "minimal.h"
+
 static int TILE(finish)(void *signal_, ptrdiff_t count, const void *bias)
 {
     REAL *signal = (REAL *)signal_;
     const REAL b = bias ? *(const REAL *)bias : 0;
     const VEC bs = V_SET1(b), zero = V_SET1(0);
-    VEC check = V_SET1(0);
+    VEC check = V_SET1(0), other = V_SET1(0); /* 0 as long as all are finite */
     REAL lanes[LANES], all = 0;
     ptrdiff_t p = 0;
-    for (; p + LANES <= count; p += LANES) {
-        const VEC y = V_LOAD(signal + p);
-        check = V_FMA(y, zero, check); /* 0 as long as all are finite */
-        if (bias)
+    for (; p + 2 * LANES <= count; p += 2 * LANES) {
+        const VEC y = V_LOAD(signal + p), z = V_LOAD(signal + p + LANES);
+        check = V_FMA(y, zero, check);
+        other = V_FMA(z, zero, other);
+        if (bias) {
             V_STORE(signal + p, V_ADD(y, bs));
+            V_STORE(signal + p + LANES, V_ADD(z, bs));
+        }
     }
+    check = V_ADD(check, other);
     V_STORE(lanes, check);
     for (int lane = 0; lane < LANES; lane++)
         all += lanes[lane];
@@ -569,6 +575,9 @@ static const cc_transforms TILE(transforms) = {
     TILE(forward_across),
     TILE(inverse_across),
     TILE(multiply_each),
+    TILE(filter_samples),
+    TILE(filter_results),
+    TILE(filter_taps),
     TILE(finish),
 };
 

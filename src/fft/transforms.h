@@ -1,5 +1,5 @@
-/* What the nest overlap_save asks of a transform: spectra of real signals, and sums of their
- * products.
+/* What the nests overlap_save and minimal_filtering ask of a transform: spectra of real signals, and
+ * sums of their products; and, at the end, the planes of minimal filtering.
  *
  *     spectrum[f] = Σ_n signal[n] · ω_f^n        n < 2·M,  ω_f the M roots of  t^M = i
  *
@@ -21,7 +21,8 @@ enum {
     CC_MIN_LOG_POINTS = 8,        /* of M: every level has lanes for so many points */
     CC_MIN_LOG_POINTS_ACROSS = 4, /* the same with lanes across signals */
     CC_MAX_LOG_POINTS = 20,       /* the roots of so many take 8 MB in float32 */
-    CC_CHAIN = 64 /* products in one chain of cc_multiply, of two multiply-adds each */
+    CC_PLANES = 4, /* of minimal filtering */
+    CC_CHAIN = 64  /* products in one chain of cc_multiply, of two multiply-adds each */
 };
 
 /* `signal`, whose 2·M numbers are overwritten, becomes M / lanes packets, one every `stride`
@@ -55,6 +56,18 @@ typedef void (*cc_inverse_across)(const void *roots, int log_points, const void 
 /* cc_multiply for a whose rows are the lanes of packets, `row` from one packet to the next: each
  * number of them meets all lanes of b. */
 
+/* Planes of minimal filtering: see minimal.h. Numbers of a plane come by whole vectors, of pairs of
+ * results that lie `apart`, 1 or at least a vector; planes lie `plane` numbers apart.
+ *
+ * A period has 2·apart results, or 2·lanes if that is 1; samples are 2·apart more. Of `count` taps,
+ * three at most, `step` numbers from one to the next, some rows lie side by side. */
+typedef void (*cc_filter_samples)(const void *samples, ptrdiff_t apart, ptrdiff_t periods,
+                                  void *planes, ptrdiff_t plane);
+typedef void (*cc_filter_results)(const void *planes, ptrdiff_t plane, ptrdiff_t apart,
+                                  ptrdiff_t periods, void *results);
+typedef void (*cc_filter_taps)(const void *taps, ptrdiff_t step, ptrdiff_t count, ptrdiff_t rows,
+                               void *planes, ptrdiff_t plane);
+
 /* signal[i] += bias for all i < count; returns whether all are finite. */
 typedef int (*cc_finish)(void *signal, ptrdiff_t count, const void *bias);
 
@@ -66,6 +79,9 @@ typedef struct {
     cc_forward_across forward_across;
     cc_inverse_across inverse_across;
     cc_multiply multiply_each;
+    cc_filter_samples filter_samples;
+    cc_filter_results filter_results;
+    cc_filter_taps filter_taps;
     cc_finish finish;
 } cc_transforms;
 

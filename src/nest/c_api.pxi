@@ -99,9 +99,6 @@ cdef int convolve_arrays(
             return CCONV1D_BAD_SHAPE
         if map == BACKWARD_INPUT and geometry.mode != CCONV1D_ZEROS:
             return CCONV1D_BAD_GEOMETRY
-    if method != DIRECT and (
-            method != FFT or w.shape[2] > <Py_ssize_t> 1 << CC_MAX_LOG_POINTS):
-        return CCONV1D_BAD_GEOMETRY
 
     views[1].shape[0] <<= views[1].pair
     views[1].conjugate = conjugate
@@ -109,6 +106,9 @@ cdef int convolve_arrays(
     g.stride, g.dilation = geometry.stride, geometry.dilation
     g.pad_left, g.mode, g.method = geometry.pad_left, geometry.mode, method
     find_residues(&g)
+    if not (method == DIRECT or method == FFT and g.taps <= <Py_ssize_t> 1 << CC_MAX_LOG_POINTS
+            or method == FAST and residue_taps(&g, 0) == MINIMAL_TAPS):
+        return CCONV1D_BAD_GEOMETRY
     if map == FORWARD:
         done = apply_map(map, &views[0], &views[1], &views[2], &views[3], &g, groups, size)
     elif map == BACKWARD_INPUT:

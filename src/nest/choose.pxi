@@ -125,7 +125,7 @@ cdef bint sum_terms(
     if out.shape[0] == 0 or out.shape[1] == 0 or out.shape[2] == 0:
         return True
     padded.mode = CCONV1D_ZEROS if transposed else g.mode
-    if g.method == FFT and w.shape[0] > 0 and w.shape[1] > 0:
+    if g.method != DIRECT and w.shape[0] > 0 and w.shape[1] > 0:
         return overlap_save(tiles, &padded, w, bias, out, g, groups, transposed, size)
     plan_sum(&sum, tiles, w, g, groups, transposed)
     sum.length = out.shape[2]

@@ -12,7 +12,7 @@
 # products that nests compute of sizes fit 64 bits.
 
 # How a sum is computed, as in METHODS of _geometry.py.
-cdef enum Method: DIRECT, FFT
+cdef enum Method: DIRECT, FFT, FAST
 
 
 cdef struct Geometry:

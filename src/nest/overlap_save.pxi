@@ -1,4 +1,5 @@
-# forward and backward_input by transforms of blocks that overlap (method "fft").
+# forward and backward_input by transforms of blocks that overlap (method "fft"), and the frame that
+# they have in common with minimal_filtering.pxi (method "fast").
 #
 #     out[n, row, d·t + i] = bias[row] + Σ_{c,j} w[row, c, j] · in[n, c, d·(t + j) + i − shift]
 #
@@ -216,14 +217,22 @@ cdef struct OverlapSave:
     const cc_transforms *transforms
     const cc_tiles *tiles
     const Geometry *g
-    const void *roots
-    int log_points, threads
+    int threads
     View array, w, out
     bint transposed, biased
     Py_ssize_t groups, outs
     Py_ssize_t channels         # of a group, or the signals that they are taken for
     Py_ssize_t taps             # of a signal, at most
     Py_ssize_t size             # of a number, in bytes
+    Py_ssize_t length           # numbers from a signal to the next one of the same row
+    Py_ssize_t pitch            # and to those of the next row
+    bint minimal                # filtering: see minimal_filtering.pxi, which adds these
+    Rows rows
+    Py_ssize_t apart            # of two results, if lanes are the places between them, or 1
+    Py_ssize_t plane, result_plane, result_row  # numbers from a plane to the next; and a row
+    int32_t *offsets            # of the channels of a plane
+    const void *roots           # or transforms, which add these
+    int log_points
     bint across                 # lanes are blocks, or rows of weights
     Py_ssize_t lanes            # that signals are taken by: 1 unless across
     Py_ssize_t packet, packets  # numbers in a packet, packets in a spectrum
@@ -239,6 +248,7 @@ cdef struct OverlapSave:
     cc_packets weights          # of a group: [packet][row][channel], or [packet][channel][row]
     bint kept                   # of all groups, from a call before
     Py_ssize_t group_size       # numbers of these
+    Py_ssize_t weight_chunks    # of the pool, for these
     Py_ssize_t input_next, result_next
     void *biases                # [row] of all groups
     unsigned char *spoiled      # [row] of all groups[unit]: computed, but not finite
@@ -248,16 +258,22 @@ cdef struct OverlapSave:
 
 cdef struct OverlapSaveScratch:
     void *signal   # one for each of the lanes that signals are taken by, of some rows
-    void *numbers  # of transforms with lanes across signals
-    void *inputs   # [packet][unit][channel]
-    void *results  # [packet][unit][row], of some rows
+    void *numbers  # of transforms with lanes across signals; taps of a block of rows
+    void *inputs   # [packet][unit][channel], or [plane][channel][pair of results]
+    void *results  # [packet][unit][row], or [plane][row][pair of results], of some rows
 
 
 cdef uintptr_t carve_own_overlap_save(
     const OverlapSave *job, OverlapSaveScratch *own, uintptr_t next
 ) noexcept nogil:
     own.signal = carve(&next, max(job.channels_beside * job.g.residues, job.rows_beside)
-                       * signals_pitch(job.lanes, job.log_points, job.size) * job.size)
+                       * job.pitch * job.size)
+    if job.minimal:
+        own.numbers = carve(&next, job.tiles.correlate_rows * (job.channels // job.g.residues)
+                            * job.g.taps * job.size)
+        own.inputs = carve(&next, CC_PLANES * job.plane * job.size)
+        own.results = carve(&next, CC_PLANES * job.result_plane * job.size)
+        return next
     own.numbers = carve(&next, (job.lanes * (2 * job.size) << job.log_points) if job.across else 0)
     own.inputs = carve(&next, job.packets * job.input_next * job.size)
     own.results = carve(&next, job.packets * job.result_next * job.size)
@@ -270,6 +286,7 @@ cdef uintptr_t carve_overlap_save(OverlapSave *job, uintptr_t next) noexcept nog
         job.weights.numbers = carve(&next, job.most_groups * job.group_size * job.size)
     job.biases = carve(&next, job.groups * job.outs * job.size if job.biased else 0)
     job.spoiled = <unsigned char *> carve(&next, job.groups * job.outs * job.units)
+    job.offsets = <int32_t *> carve(&next, job.channels * sizeof(int32_t) if job.minimal else 0)
     job.workers, job.worker_size = next, carve_own_overlap_save(job, &own, 0)
     return next + job.threads * job.worker_size
 
@@ -353,8 +370,7 @@ cdef inline void store_results(
 
     The signals of a row's blocks follow each other, and those of the next row.
     """
-    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points
-    cdef Py_ssize_t pitch = signals_pitch(job.lanes, job.log_points, job.size)
+    cdef Py_ssize_t pitch = job.pitch
     cdef Py_ssize_t stride = job.out.strides[2] * job.blocks.dilation
     cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most, i, r, n
     cdef const SignalBlock *block
@@ -373,7 +389,7 @@ cdef inline void store_results(
         else:
             store_row[real](&job.out, at(&job.out, n, row, block.output), stride, block.count,
                             signals + block.first)
-        signals += length
+        signals += job.length
 
 
 cdef void transform_blocks(
@@ -387,9 +403,8 @@ cdef void transform_blocks(
     cdef Py_ssize_t groups = min(job.groups_at_once, job.some - group)
     cdef Py_ssize_t first = chunk // sets * job.at_once
     cdef Py_ssize_t residues = job.blocks.residues, per_sample = residues * job.blocks.most
-    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, count = 0, unit, i, channel
+    cdef Py_ssize_t length = job.length, pitch = job.pitch, count = 0, unit, i, channel
     cdef Py_ssize_t channels = groups * (job.channels // job.g.residues), some, signal
-    cdef Py_ssize_t pitch = signals_pitch(job.lanes, job.log_points, job.size)
     cdef Py_ssize_t columns, column, lane, inside, first_row, rows
     cdef Py_ssize_t[MOST_BLOCKS_AT_ONCE] units
     cdef SignalBlock[MOST_BLOCKS_AT_ONCE] blocks
@@ -469,7 +484,11 @@ cdef inline Py_ssize_t group_sets(const OverlapSave *job) noexcept nogil:
 
 cdef void transform_weights_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef const OverlapSave *job = <const OverlapSave *> context
-    if job.size == sizeof(float):
+    if job.minimal and job.size == sizeof(float):
+        filter_weights[float](job, chunk, worker, NULL)
+    elif job.minimal:
+        filter_weights[double](job, chunk, worker, NULL)
+    elif job.size == sizeof(float):
         transform_weights[float](job, chunk, worker, NULL)
     else:
         transform_weights[double](job, chunk, worker, NULL)
@@ -477,7 +496,11 @@ cdef void transform_weights_chunk(void *context, Py_ssize_t chunk, int worker) n
 
 cdef void transform_blocks_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:
     cdef const OverlapSave *job = <const OverlapSave *> context
-    if job.size == sizeof(float):
+    if job.minimal and job.size == sizeof(float):
+        filter_blocks[float](job, chunk, worker, NULL)
+    elif job.minimal:
+        filter_blocks[double](job, chunk, worker, NULL)
+    elif job.size == sizeof(float):
         transform_blocks[float](job, chunk, worker, NULL)
     else:
         transform_blocks[double](job, chunk, worker, NULL)
@@ -631,6 +654,12 @@ cdef bint plan_spectra(
     job.outs = w.shape[1] if transposed else w.shape[0] // groups
     job.channels = w.shape[0] // groups if transposed else w.shape[1] * g.residues
     job.taps = residue_taps(g, 0)
+    job.minimal, job.lanes = g.method == FAST, 1
+    if job.minimal:
+        job.rows = share_rows(tiles, job.outs)
+        job.weight_chunks = job.rows.blocks
+        job.group_size = CC_PLANES * job.outs * job.channels
+        return True
     job.log_points = block_points(job.taps, job.channels, job.outs)
     job.roots = cc_roots(job.log_points, size)
     job.across = job.log_points < CC_MIN_LOG_POINTS
@@ -646,6 +675,9 @@ cdef bint plan_spectra(
     else:
         job.weights.next = odd_lines(job.outs * job.weights.row, size)
     job.group_size = job.packets * job.weights.next
+    job.weight_chunks = job.channels if job.across else job.outs
+    job.length = (<Py_ssize_t> 2) << job.log_points
+    job.pitch = signals_pitch(job.lanes, job.log_points, size)
     return job.roots != NULL
 
 
@@ -684,8 +716,11 @@ cdef bint prepack_spectra(
         part = part_of_sum(w, &nothing, g, transposed, residue)
         if not plan_spectra(&job, tiles, &part, groups, transposed, size):
             return False
-        chunks = groups * (job.channels if job.across else job.outs)
+        chunks = groups * job.weight_chunks
         job.group, job.input_next, job.result_next = 0, 0, 0
+        job.plane = job.result_plane = 0
+        if job.minimal:
+            job.pitch = 0
         job.channels_beside, job.rows_beside = 0, 1
         job.threads = 1
         if groups * job.group_size >= SERIAL_WEIGHTS:
@@ -698,7 +733,7 @@ cdef bint prepack_spectra(
         cc_pool_run(transform_weights_chunk, &job, chunks, job.threads)
         arena_close(&arena)
         packed = <char *> packed + groups * job.group_size * size
-    kept.tiles, kept.transposed, kept.log_points = tiles, transposed, job.log_points
+    kept.tiles, kept.transposed, kept.method = tiles, transposed, g.method
     kept.groups, kept.outs, kept.channels = groups, job.outs, job.channels
     kept.taps, kept.stride, kept.dilation = g.taps, g.stride, g.dilation
     return True
@@ -708,7 +743,7 @@ cdef inline bint has_spectra(
     const OverlapSave *job, const PackedLayout *kept, const Geometry *g
 ) noexcept nogil:
     """Whether weights were packed for such a sum."""
-    return (kept != NULL and kept.log_points > 0 and kept.tiles == job.tiles
+    return (kept != NULL and kept.method == g.method and kept.tiles == job.tiles
             and kept.transposed == job.transposed and kept.groups == job.groups
             and kept.outs == job.outs and kept.channels == job.channels
             and kept.taps == g.taps and kept.stride == g.stride and kept.dilation == g.dilation)
@@ -726,11 +761,14 @@ cdef bint plan_overlap_save(
     job.kept = has_spectra(job, part.w.packed, g)
     job.array, job.out, job.biased = array[0], out[0], biased
     span = job.taps - 1
-    hop = ((<Py_ssize_t> 2) << job.log_points) - span
     if transposed:
         shift, step = span * job.g.dilation - job.g.pad_left, job.g.dilation
     else:  # of every stride-th sample, of which output q meets number q − shift by tap 0
         shift, step = floor_division(g.pad_left, g.stride), g.step
+    if job.minimal:
+        plan_minimal_filtering(job, shift, step)
+        return True
+    hop = job.length - span
     if ((transposed or g.stride == 1 and g.mode == CCONV1D_ZEROS)
             and (array.shape[2] - 1) // step < hop):
         more = span
@@ -787,7 +825,7 @@ cdef void run_overlap_save(OverlapSave *job, const View *bias) noexcept nogil:
         job.some = min(job.most_groups, job.groups - job.group)
         if not job.kept:
             cc_pool_run(transform_weights_chunk, job,
-                        job.some * (job.channels if job.across else job.outs), job.threads)
+                        job.some * job.weight_chunks, job.threads)
         cc_pool_run(transform_blocks_chunk, job, group_sets(job) * job.blocks_of_group,
                     job.threads)
     for row in range(job.groups * job.outs * job.units):
@@ -832,6 +870,8 @@ cdef bint overlap_save(
             job.weights.numbers = <char *> w.packed.numbers + kept
             kept += groups * job.group_size * size
         carve_overlap_save(&job, start)
+        if job.minimal:
+            point_at_channels(&job)
         if biased:
             load_all_biases(&job, bias)
         if residue == 0 and transposed and g.residues < g.stride:  # what no tap meets is the bias

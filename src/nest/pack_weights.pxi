@@ -286,7 +286,7 @@ cdef bint prepack_weights(
     kept.tiles, kept.transposed, kept.lanes = sum.tiles, sum.transposed, sum.rows[0].lanes
     kept.groups, kept.outs, kept.channels = sum.groups, sum.outs, sum.channels
     kept.taps, kept.stride, kept.dilation = sum.g.taps, sum.g.stride, sum.g.dilation
-    kept.log_points = 0
+    kept.method = DIRECT
     kept.finite = pack_weights(w, sum, threads, size, packed)
     kept.numbers, kept.other = packed, NULL
     sum.order = NULL  # which was in the arena
@@ -298,7 +298,7 @@ cdef const PackedLayout *packed_for(const View *w, const Sum *sum) noexcept nogi
     """The weights as they were packed for such a sum, or NULL."""
     cdef const PackedLayout *kept = w.packed
     while kept != NULL:
-        if (kept.log_points == 0
+        if (kept.method == DIRECT
                 and kept.tiles == sum.tiles and kept.transposed == sum.transposed
                 and kept.lanes == sum.rows[0].lanes and kept.groups == sum.groups
                 and kept.outs == sum.outs and kept.channels == sum.channels

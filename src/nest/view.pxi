@@ -12,7 +12,7 @@ cdef struct PackedLayout:
     bint transposed
     Py_ssize_t lanes           # of a Sum's Rows
     Py_ssize_t groups, outs, channels, taps, stride, dilation
-    int log_points             # of spectra, see overlap_save.pxi; 0 of weights as they are
+    int method                 # FFT, of spectra; FAST, of planes; DIRECT, of weights as they are
     const void *numbers
     bint finite                # all of them
     const PackedLayout *other  # the same weights in another order, or NULL
