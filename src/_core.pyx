@@ -61,6 +61,8 @@ cdef extern from "fft/transforms.h" nogil:
         CC_MIN_LOG_POINTS_ACROSS
         CC_MAX_LOG_POINTS
         CC_PLANES
+        CC_MOST_PAIRS
+        CC_LONGEST_RUN
         CC_CHAIN
     ctypedef struct cc_packets:
         void *numbers
@@ -81,10 +83,10 @@ cdef extern from "fft/transforms.h" nogil:
         const void *roots, int log_points, const void *spectra, Py_ssize_t stride, void *numbers,
         void *signals) noexcept
     ctypedef void (*cc_filter_samples)(
-        const void *samples, Py_ssize_t apart, Py_ssize_t periods, void *planes,
+        const void *samples, Py_ssize_t apart, Py_ssize_t pairs, void *planes,
         Py_ssize_t plane) noexcept
     ctypedef void (*cc_filter_results)(
-        const void *planes, Py_ssize_t plane, Py_ssize_t apart, Py_ssize_t periods,
+        const void *planes, Py_ssize_t plane, Py_ssize_t apart, Py_ssize_t pairs,
         void *results) noexcept
     ctypedef void (*cc_filter_taps)(
         const void *taps, Py_ssize_t step, Py_ssize_t count, Py_ssize_t rows, void *planes,

@@ -23,13 +23,6 @@
 #define V_ODD(a, b) (b)
 #endif
 
-/* Of pairs that lie `apart` vectors are taken at the same place of each period of 2·apart samples,
- * the last of them for the second time in part. */
-#define FOR_PLACES(at)                                                                           \
-    for (ptrdiff_t period = 0; period < periods; period++, samples += 2 * apart)                 \
-        for (ptrdiff_t next = 0, at; next < apart; next += LANES, planes += LANES)               \
-            if (at = next + LANES <= apart ? next : apart - LANES, 1)
-
 INLINE void TILE(store_planes)(VEC x0, VEC x1, VEC x2, VEC x3, REAL *planes, ptrdiff_t plane)
 {
     V_STORE(planes, V_SUB(x0, x2));
@@ -38,50 +31,74 @@ INLINE void TILE(store_planes)(VEC x0, VEC x1, VEC x2, VEC x3, REAL *planes, ptr
     V_STORE(planes + 3 * plane, V_SUB(x3, x1));
 }
 
-static void TILE(filter_samples)(const void *samples_, ptrdiff_t apart, ptrdiff_t periods,
+/* Runs of `apart` numbers from one line to two by turns, or the reverse if `together`. A copy of RUN
+ * numbers may reach into what the next one overwrites. */
+INLINE void TILE(part_runs)(const int together, const int RUN, REAL *line, REAL *even, REAL *odd,
+                            ptrdiff_t apart, ptrdiff_t count)
+{
+    const size_t bytes = (size_t)(RUN ? RUN : apart) * sizeof(REAL);
+    for (ptrdiff_t i = 0; i < count; i += apart, line += 2 * apart) {
+        memcpy(together ? line : even + i, together ? even + i : line, bytes);
+        memcpy(together ? line + apart : odd + i, together ? odd + i : line + apart, bytes);
+    }
+}
+
+INLINE void TILE(part)(const int together, REAL *line, REAL *even, REAL *odd, ptrdiff_t apart,
+                       ptrdiff_t count)
+{
+    if (apart <= 2)
+        TILE(part_runs)(together, 2, line, even, odd, apart, count);
+    else if (apart <= 4)
+        TILE(part_runs)(together, 4, line, even, odd, apart, count);
+    else if (apart <= 8)
+        TILE(part_runs)(together, 8, line, even, odd, apart, count);
+    else if (apart <= CC_LONGEST_RUN)
+        TILE(part_runs)(together, CC_LONGEST_RUN, line, even, odd, apart, count);
+    else
+        TILE(part_runs)(together, 0, line, even, odd, apart, count);
+}
+
+static void TILE(filter_samples)(const void *samples_, ptrdiff_t apart, ptrdiff_t pairs,
                                  void *planes_, ptrdiff_t plane)
 {
     const REAL *samples = (const REAL *)samples_;
     REAL *planes = (REAL *)planes_;
-    if (apart > 1) {
-        FOR_PLACES(at)
-            TILE(store_planes)(V_LOAD(samples + at), V_LOAD(samples + at + apart),
-                               V_LOAD(samples + at + 2 * apart),
-                               V_LOAD(samples + at + 3 * apart), planes, plane);
+    if (apart > 1) { /* even runs of `apart` samples, and odd ones */
+        REAL even[2 * CC_MOST_PAIRS + CC_LONGEST_RUN], odd[2 * CC_MOST_PAIRS + CC_LONGEST_RUN];
+        TILE(part)(0, (REAL *)samples, even, odd, apart, pairs + apart);
+        for (ptrdiff_t i = 0; i < pairs; i += LANES)
+            TILE(store_planes)(V_LOAD(even + i), V_LOAD(odd + i), V_LOAD(even + i + apart),
+                               V_LOAD(odd + i + apart), planes + i, plane);
         return;
     }
-    ROLLED for (ptrdiff_t v = 0; v < periods; v++, samples += 2 * LANES, planes += LANES) {
+    ROLLED for (ptrdiff_t i = 0; i < pairs; i += LANES, samples += 2 * LANES) {
         const VEC a = V_LOAD(samples), b = V_LOAD(samples + LANES);
         const VEC c = V_LOAD(samples + 2), d = V_LOAD(samples + LANES + 2);
-        TILE(store_planes)(V_EVEN(a, b), V_ODD(a, b), V_EVEN(c, d), V_ODD(c, d), planes, plane);
+        TILE(store_planes)(V_EVEN(a, b), V_ODD(a, b), V_EVEN(c, d), V_ODD(c, d), planes + i, plane);
     }
 }
 
 static void TILE(filter_results)(const void *planes_, ptrdiff_t plane, ptrdiff_t apart,
-                                 ptrdiff_t periods, void *results_)
+                                 ptrdiff_t pairs, void *results_)
 {
     const REAL *planes = (const REAL *)planes_;
-    REAL *samples = (REAL *)results_;
-#define EVEN_RESULT V_ADD(V_LOAD(planes), V_ADD(p1, p2))
-#define ODD_RESULT V_ADD(V_SUB(p1, p2), V_LOAD(planes + 3 * plane))
-    if (apart > 1) {
-        FOR_PLACES(at) {
-            const VEC p1 = V_LOAD(planes + plane), p2 = V_LOAD(planes + 2 * plane);
-            V_STORE(samples + at, EVEN_RESULT);
-            V_STORE(samples + at + apart, ODD_RESULT);
+    REAL *results = (REAL *)results_;
+    REAL evens[CC_MOST_PAIRS + CC_LONGEST_RUN], odds[CC_MOST_PAIRS + CC_LONGEST_RUN];
+    ROLLED for (ptrdiff_t i = 0; i < pairs; i += LANES) {
+        const VEC p1 = V_LOAD(planes + i + plane), p2 = V_LOAD(planes + i + 2 * plane);
+        const VEC even = V_ADD(V_LOAD(planes + i), V_ADD(p1, p2));
+        const VEC odd = V_ADD(V_SUB(p1, p2), V_LOAD(planes + i + 3 * plane));
+        if (apart > 1) {
+            V_STORE(evens + i, even);
+            V_STORE(odds + i, odd);
+        } else {
+            V_STORE(results + 2 * i, V_ZIP_LOW(even, odd));
+            V_STORE(results + 2 * i + LANES, V_ZIP_HIGH(even, odd));
         }
-        return;
     }
-    ROLLED for (ptrdiff_t v = 0; v < periods; v++, planes += LANES, samples += 2 * LANES) {
-        const VEC p1 = V_LOAD(planes + plane), p2 = V_LOAD(planes + 2 * plane);
-        const VEC even = EVEN_RESULT, odd = ODD_RESULT;
-        V_STORE(samples, V_ZIP_LOW(even, odd));
-        V_STORE(samples + LANES, V_ZIP_HIGH(even, odd));
-    }
+    if (apart > 1)
+        TILE(part)(1, results, evens, odds, apart, pairs);
 }
-#undef FOR_PLACES
-#undef EVEN_RESULT
-#undef ODD_RESULT
 
 static void TILE(filter_taps)(const void *taps_, ptrdiff_t step, ptrdiff_t count, ptrdiff_t rows,
                               void *planes_, ptrdiff_t plane)

@@ -21,8 +21,10 @@ enum {
     CC_MIN_LOG_POINTS = 8,        /* of M: every level has lanes for so many points */
     CC_MIN_LOG_POINTS_ACROSS = 4, /* the same with lanes across signals */
     CC_MAX_LOG_POINTS = 20,       /* the roots of so many take 8 MB in float32 */
-    CC_PLANES = 4, /* of minimal filtering */
-    CC_CHAIN = 64  /* products in one chain of cc_multiply, of two multiply-adds each */
+    CC_PLANES = 4,       /* of minimal filtering */
+    CC_MOST_PAIRS = 128, /* of its results */
+    CC_LONGEST_RUN = 16, /* numbers that are copied behind those that are meant */
+    CC_CHAIN = 64        /* products in one chain of cc_multiply, of two multiply-adds each */
 };
 
 /* `signal`, whose 2·M numbers are overwritten, becomes M / lanes packets, one every `stride`
@@ -56,15 +58,17 @@ typedef void (*cc_inverse_across)(const void *roots, int log_points, const void 
 /* cc_multiply for a whose rows are the lanes of packets, `row` from one packet to the next: each
  * number of them meets all lanes of b. */
 
-/* Planes of minimal filtering: see minimal.h. Numbers of a plane come by whole vectors, of pairs of
- * results that lie `apart`, 1 or at least a vector; planes lie `plane` numbers apart.
+/* Planes of minimal filtering: see minimal.h. A plane has a number for each pair of results that lie
+ * `apart`: of places 0 .. apart - 1, 2·apart .. 3·apart - 1 and so on, in that order if they are not
+ * neighbours, and then CC_MOST_PAIRS of them at most. Planes lie `plane` numbers apart. Whole vectors
+ * are read and written, and CC_LONGEST_RUN numbers behind them; of samples there are 2·apart more
+ * than of results.
  *
- * A period has 2·apart results, or 2·lanes if that is 1; samples are 2·apart more. Of `count` taps,
- * three at most, `step` numbers from one to the next, some rows lie side by side. */
-typedef void (*cc_filter_samples)(const void *samples, ptrdiff_t apart, ptrdiff_t periods,
+ * Of `count` taps, three at most, `step` numbers from one to the next, some rows lie side by side. */
+typedef void (*cc_filter_samples)(const void *samples, ptrdiff_t apart, ptrdiff_t pairs,
                                   void *planes, ptrdiff_t plane);
 typedef void (*cc_filter_results)(const void *planes, ptrdiff_t plane, ptrdiff_t apart,
-                                  ptrdiff_t periods, void *results);
+                                  ptrdiff_t pairs, void *results);
 typedef void (*cc_filter_taps)(const void *taps, ptrdiff_t step, ptrdiff_t count, ptrdiff_t rows,
                                void *planes, ptrdiff_t plane);
 

@@ -15,17 +15,15 @@
 # A block is an even number of results, so that the pairs, and with them the bits, are where they
 # are whatever its length; where a signal ends within a pair, the other result meets zeros. Blocks of
 # short signals share a line of a panel, a pair lying between each and the next. With a dilation, a
-# residue is a signal; but at one of a vector and more the two results of a pair lie the dilation
-# apart, lanes run from one to the other, and a block is as long as if there were none.
+# residue is a signal; but at stride 1 the two results of a pair lie the dilation apart instead, and a
+# block is one of the whole signal.
 #
 # Loops, outermost first: sets of groups whose weights fit a budget; chunks of the pool (group, some
 # blocks); for these all channels to planes; blocks of rows; planes, tiles; their results to signals.
 
 cdef enum: MINIMAL_TAPS = 3
 # Pairs of results in a line, while the planes of all channels fit a budget; but not fewer than some.
-cdef enum: MOST_PAIRS = 128, FEWEST_PAIRS = 32, PLANES_BYTES = 384 * 1024
-# Pairs so far apart take their lanes from the places between.
-cdef enum: MIN_APART = CC_LANES, MAX_APART = MOST_PAIRS
+cdef enum: FEWEST_PAIRS = 32, PLANES_BYTES = 384 * 1024
 
 
 cdef void filter_weights(
@@ -66,14 +64,15 @@ cdef void filter_blocks(
     cdef Py_ssize_t group = chunk % job.some, first = chunk // job.some * job.at_once
     cdef Py_ssize_t residues = job.blocks.residues, per_sample = residues * job.blocks.most
     cdef Py_ssize_t count = 0, unit, i, channel, some, signal, row, rows, block, width, plane, p
-    cdef Py_ssize_t channels = job.channels // job.g.residues, lanes = job.transforms.lanes
-    cdef Py_ssize_t used, periods, pairs, whole
+    cdef Py_ssize_t channels = job.channels // job.g.residues, used, pairs, whole, read
+    cdef bint in_place
     cdef Py_ssize_t[MOST_BLOCKS_AT_ONCE] units
     cdef SignalBlock[MOST_BLOCKS_AT_ONCE] blocks
     cdef Geometry g = job.g[0]
     cdef real *signals
     cdef real *results
     cdef real *planes
+    cdef real *line
     cdef const real *weights = <const real *> job.weights.numbers + group * job.group_size
     group += job.group
     carve_own_overlap_save(job, &own, job.workers + worker * job.worker_size)
@@ -86,34 +85,32 @@ cdef void filter_blocks(
         return
     # the last of them may end early
     used = (count - 1) * job.length + blocks[count - 1].first + blocks[count - 1].count
+    pairs = ceiling(used, 2 * job.apart) * job.apart
+    used = count * job.length
+    whole = rounded(pairs, job.rows.width)
+    read = 2 * (whole + job.apart)
+    in_place = (job.in_place and count == 1 and blocks[0].sample >= 0
+                and blocks[0].sample + read + CC_LONGEST_RUN <= job.array.shape[2])
     if job.apart > 1:
         g.step = 1
-        periods = ceiling(used, 2 * job.apart)
-        pairs = periods * rounded(job.apart, lanes)
-        whole = rounded(pairs, job.rows.width)
-    else:
-        whole = pairs = rounded(ceiling(used, 2), job.rows.width)
-        periods = pairs // lanes
-    used = count * job.length
 
     # samples to planes
     for channel from 0 <= channel < channels by job.channels_beside:
         some = min(job.channels_beside, channels - channel)
-        for i in range(count):
+        for i in range(0 if in_place else count):
             copy_signals[real](&job.array, &g, units[i] // per_sample,
                                group * channels + channel, some, blocks[i].sample, job.length,
                                signals + i * job.length, job.pitch)
         for signal in range(some * job.g.residues):
-            if used < 2 * pairs + 2:
-                memset(signals + signal * job.pitch + used, 0,
-                       (2 * pairs + 2 - used) * sizeof(real))
-            row = job.offsets[channel * job.g.residues + signal]
-            job.transforms.filter_samples(signals + signal * job.pitch, job.apart, periods,
-                                          planes + row, job.plane)
-            if whole > pairs:
-                for plane in range(CC_PLANES):
-                    memset(planes + row + plane * job.plane + pairs, 0,
-                           (whole - pairs) * sizeof(real))
+            line = signals + signal * job.pitch
+            if in_place:
+                line = <real *> at(&job.array, units[0] // per_sample, group * channels + channel,
+                                   blocks[0].sample)
+            elif used < read:
+                memset(line + used, 0, (read - used) * sizeof(real))
+            job.transforms.filter_samples(
+                line, job.apart, whole,
+                planes + job.offsets[channel * job.g.residues + signal], job.plane)
 
     for block in range(job.rows.blocks):
         # products
@@ -131,7 +128,7 @@ cdef void filter_blocks(
         for i in range(rows):
             signal = i % job.rows_beside
             job.transforms.filter_results(<real *> own.results + i * job.result_row,
-                                          job.result_plane, job.apart, periods,
+                                          job.result_plane, job.apart, pairs,
                                           signals + signal * job.pitch)
             if signal == job.rows_beside - 1 or i == rows - 1:
                 store_results[real](job, group * job.outs + row + i - signal, signal + 1,
@@ -144,46 +141,46 @@ cdef void point_at_channels(const OverlapSave *job) noexcept nogil:
         job.offsets[channel] = <int32_t> (channel * job.result_row)
 
 
-cdef void plan_minimal_filtering(
+cdef bint plan_minimal_filtering(
     OverlapSave *job, Py_ssize_t shift, Py_ssize_t step
 ) noexcept nogil:
-    """The rest of a plan: output q meets number q − shift of signals of every `step`-th by tap 0."""
+    """The rest of a plan: output q meets number q − shift of signals of every `step`-th by tap 0.
+
+    False for more channels than memory has room for.
+    """
     cdef const View *array = &job.array
     cdef const View *out = &job.out
     cdef Py_ssize_t most, pairs, bytes
     cdef Py_ssize_t longest = out.shape[2]
     most = PLANES_BYTES // (CC_PLANES * job.channels * job.size)
-    most = max(<Py_ssize_t> FEWEST_PAIRS, min(<Py_ssize_t> MOST_PAIRS, most))
+    most = max(<Py_ssize_t> FEWEST_PAIRS, min(<Py_ssize_t> CC_MOST_PAIRS, most))
     job.threads = threads_for(out.shape[0] * out.shape[1] * out.shape[2], 2 * job.channels)
     while (job.threads > 1 and most > FEWEST_PAIRS
            and job.groups * out.shape[0] * (longest // (2 * most))
            < BLOCK_CHUNKS_PER_THREAD * job.threads):
         most //= 2
     most = max(most // job.rows.width, 1) * job.rows.width
-    job.apart = 1
-    if job.g.stride == 1 and MIN_APART <= step <= MAX_APART:
-        job.apart = step
+    job.apart = step if job.g.stride == 1 and step <= CC_MOST_PAIRS else 1
+    if job.apart > 1:
         pairs = max(1, min(most // step, ceiling(longest, 2 * step))) * step
         job.blocks = cut_blocks(longest, shift, 1, 2 * pairs, shift, 0)
     else:
         # of a residue whose outputs do not begin a pair one more is computed
-        longest = ceiling(ceiling(longest, step) + (step > 1), 2)
+        longest = ceiling(ceiling(longest, step) + (shift % step != 0), 2)
         pairs = min(longest, most)
         if pairs == most:  # blocks of about one length
             pairs = rounded(ceiling(longest, ceiling(longest, most)), job.rows.width)
         job.blocks = cut_blocks(out.shape[2], shift, step, 2 * pairs,
                                 -floor_division(-shift, step), 0)
     job.units = out.shape[0] * job.blocks.residues * job.blocks.most
-    job.length = 2 * pairs + 2 * job.apart
+    job.length = 2 * (pairs + job.apart)
     job.at_once = 1
     if job.apart == 1:
         job.at_once = min(most // (pairs + 1), min(<Py_ssize_t> MOST_BLOCKS_AT_ONCE, job.units))
         job.at_once = max(1, job.at_once)
         pairs = job.at_once * (pairs + 1) - 1
-    else:
-        pairs = pairs // step * rounded(step, job.transforms.lanes)
     pairs = rounded(pairs, job.rows.width)
-    job.pitch = odd_lines(2 * pairs + 2 * job.apart, job.size)
+    job.pitch = odd_lines(2 * (pairs + job.apart) + CC_LONGEST_RUN, job.size)
     job.result_row = odd_lines(pairs, job.size)
     job.plane = odd_lines(job.channels * job.result_row, job.size)
     job.result_plane = odd_lines(job.tiles.correlate_rows * job.result_row, job.size)
@@ -201,3 +198,6 @@ cdef void plan_minimal_filtering(
     job.threads = <int> max(1, min(job.threads, job.most_groups
                                    * max(job.blocks_of_group, job.rows.blocks)))
     prefetch_blocks(&job.array, job.blocks.hop, job.g)
+    job.in_place = (job.g.stride == 1 and (job.apart > 1 or step == 1)
+                    and job.channels_beside == 1 and row_pitch_of(array, 1, 0, job.size) != 0)
+    return job.channels <= INT32_MAX // job.result_row

@@ -228,6 +228,7 @@ cdef struct OverlapSave:
     Py_ssize_t pitch            # and to those of the next row
     bint minimal                # filtering: see minimal_filtering.pxi, which adds these
     Rows rows
+    bint in_place               # inner blocks are read where they lie
     Py_ssize_t apart            # of two results, if lanes are the places between them, or 1
     Py_ssize_t plane, result_plane, result_row  # numbers from a plane to the next; and a row
     int32_t *offsets            # of the channels of a plane
@@ -362,6 +363,21 @@ cdef void store_adjacent(
             store_row[real](&job.out, result, item, rows, stage + i * rows)
 
 
+cdef inline Py_ssize_t residues_beside(
+    const OverlapSave *job, const SignalBlock *block, Py_ssize_t most
+) noexcept nogil:
+    """Of some blocks, how many from the first on have results that lie side by side, as many each:
+    those of one signal's residues."""
+    cdef Py_ssize_t i
+    if job.out.half != NULL or job.out.pair or job.out.strides[2] != job.size:
+        return 1
+    for i in range(1, min(most, job.blocks.residues)):
+        if (block[i].output != block.output + i or block[i].first != block.first
+                or block[i].count != block.count):
+            return i
+    return max(1, min(most, job.blocks.residues))
+
+
 cdef inline void store_results(
     const OverlapSave *job, Py_ssize_t row, Py_ssize_t rows, const Py_ssize_t *units,
     const SignalBlock *blocks, Py_ssize_t first, Py_ssize_t count, real *signals
@@ -370,26 +386,34 @@ cdef inline void store_results(
 
     The signals of a row's blocks follow each other, and those of the next row.
     """
-    cdef Py_ssize_t pitch = job.pitch
-    cdef Py_ssize_t stride = job.out.strides[2] * job.blocks.dilation
-    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most, i, r, n
+    cdef Py_ssize_t pitch = job.pitch, per_sample = job.blocks.residues * job.blocks.most
+    cdef Py_ssize_t stride = job.out.strides[2] * job.blocks.dilation, i, r, some = 1
     cdef const SignalBlock *block
     cdef const real *bias = NULL
-    for i in range(first, first + count):
-        block = blocks + i
-        n = units[i] // per_sample
+    cdef char *result
+    for i in range(count):
+        block = blocks + first + i
         for r in range(rows):
             if job.biased:
                 bias = <const real *> job.biases + row + r
-            job.spoiled[(row + r) * job.units + units[i]] = not job.transforms.finish(
-                signals + r * pitch + block.first, block.count, bias)
+            job.spoiled[(row + r) * job.units + units[first + i]] = not job.transforms.finish(
+                signals + i * job.length + r * pitch + block.first, block.count, bias)
+    i = 0
+    while i < count:
+        block = blocks + first + i
+        result = at(&job.out, units[first + i] // per_sample, row, block.output)
         if rows > 1:
-            store_adjacent[real](job, n, row, rows, block.output, block.count,
-                                 signals + block.first, pitch)
+            store_adjacent[real](job, units[first + i] // per_sample, row, rows, block.output,
+                                 block.count, signals + block.first, pitch)
         else:
-            store_row[real](&job.out, at(&job.out, n, row, block.output), stride, block.count,
-                            signals + block.first)
-        signals += job.length
+            some = residues_beside(job, block, count - i)
+            if some > 1:
+                swap_axes[real](signals + block.first, job.length, some, block.count,
+                                <real *> result, job.blocks.dilation)
+            else:
+                store_row[real](&job.out, result, stride, block.count, signals + block.first)
+        signals += some * job.length
+        i += some
 
 
 cdef void transform_blocks(
@@ -766,8 +790,7 @@ cdef bint plan_overlap_save(
     else:  # of every stride-th sample, of which output q meets number q − shift by tap 0
         shift, step = floor_division(g.pad_left, g.stride), g.step
     if job.minimal:
-        plan_minimal_filtering(job, shift, step)
-        return True
+        return plan_minimal_filtering(job, shift, step)
     hop = job.length - span
     if ((transposed or g.stride == 1 and g.mode == CCONV1D_ZEROS)
             and (array.shape[2] - 1) // step < hop):
