@@ -703,77 +703,89 @@ static void TILE(fold_lanes)(void *sums_, ptrdiff_t count)
                     sums[i * CC_LANES + lane] + sums[i * CC_LANES + lane + half];
 }
 
+#ifndef V_LOAD_FIRST
+INLINE VEC TILE(load_first)(const REAL *numbers, ptrdiff_t count)
+{
+    REAL first[LANES] = {0};
+    for (ptrdiff_t i = 0; i < count && i < LANES; i++)
+        first[i] = numbers[i];
+    return V_LOAD(first);
+}
+#define V_LOAD_FIRST(p, n) TILE(load_first)(p, n)
+#endif
+
+/* The positions of dw_dot_tile from one to another where not all rows of dy are under way, or lanes
+ * lie past their end. Those take zeros from both sides: the samples that lie there are not part of
+ * the sum, and 0 · NaN would poison it. */
+ONCE void TILE(dw_dot_edge)(int A, int B, int H, const REAL *panel, const int32_t *offset,
+                            const REAL *dy_rows, const int32_t *dy_offset, ptrdiff_t skew,
+                            ptrdiff_t positions, ptrdiff_t first, ptrdiff_t last, REAL *part)
+{
+    for (ptrdiff_t p = first; p < last; p += CC_LANES)
+        for (int a = 0; a < A; a++) {
+            const ptrdiff_t q = p - a * skew;
+            if (q < 0 || q >= positions)
+                continue;
+            for (int v = 0; v < H; v++) {
+                const ptrdiff_t left = positions - q - v * LANES;
+                const VEC dy = V_LOAD_FIRST(dy_rows + dy_offset[a] + q + v * LANES, left);
+                REAL *sum = part + (a * B * H + v) * LANES;
+                for (int b = 0; b < B; b++, sum += H * LANES)
+                    V_STORE(sum, V_FMA(dy, V_LOAD_FIRST(panel + offset[b] + p + v * LANES, left),
+                                       V_LOAD(sum)));
+            }
+        }
+}
+
 /* H vectors of lanes at a time: A·B·H sums fill the registers. */
 INLINE void TILE(dw_dot_tile)(const int A, const int B, const int H, const REAL *panel,
                               const int32_t *offset, const REAL *dy_rows, const int32_t *dy_offset,
                               ptrdiff_t skew, ptrdiff_t positions, REAL *sums,
                               ptrdiff_t sums_row)
 {
-    const ptrdiff_t whole = positions - positions % CC_LANES;
     const ptrdiff_t lead = (A - 1) * skew, end = positions + lead;
+    const ptrdiff_t all = positions - positions % CC_LANES, whole = all > lead ? all : lead;
+    REAL part[CC_DOT_ROWS * CC_DOT_TERMS * 4 * LANES];
 
     for (int lane = 0; lane < CC_LANES; lane += H * LANES) {
-        VEC sum[CC_DOT_ROWS][CC_DOT_TERMS][4];
-        ptrdiff_t p = 0;
+        VEC sum[CC_DOT_ROWS * CC_DOT_TERMS * 4];
 
-        UNROLL for (int a = 0; a < A; a++)
-            UNROLL for (int b = 0; b < B; b++)
-                UNROLL for (int v = 0; v < H; v++)
-                    sum[a][b][v] = V_SET1(0);
-
-        while (p < end) {
-            if (p >= lead && p < whole) { /* all rows of dy are under way */
-                do {
-                    UNROLL for (int v = 0; v < H; v++) {
-                        const ptrdiff_t at = p + lane + v * LANES;
-                        VEC dy[CC_DOT_ROWS];
-                        UNROLL for (int a = 0; a < A; a++) {
-                            dy[a] = V_LOAD(dy_rows + dy_offset[a] + at - a * skew);
-                            V_PIN(dy[a]);
-                        }
-                        UNROLL for (int b = 0; b < B; b++) {
-                            VEC xs = V_LOAD(panel + offset[b] + at);
-                            V_PIN(xs);
-                            UNROLL for (int a = 0; a < A; a++)
-                                sum[a][b][v] = V_FMA(dy[a], xs, sum[a][b][v]);
-                        }
-                    }
-                    p += CC_LANES;
-                } while (p < whole);
-                continue;
-            }
-            UNROLL for (int a = 0; a < A; a++) {
-                const ptrdiff_t q = p - a * skew;
-                if (q >= 0 && q < whole) {
-                    UNROLL for (int v = 0; v < H; v++)
-                        UNROLL for (int b = 0; b < B; b++)
-                            sum[a][b][v] = V_FMA(
-                                V_LOAD(dy_rows + dy_offset[a] + q + lane + v * LANES),
-                                V_LOAD(panel + offset[b] + p + lane + v * LANES), sum[a][b][v]);
-                } else if (q >= 0 && q < positions) {
-                    /* Lanes past the end take zeros from both sides: the samples that lie there
-                     * are not part of the sum, and 0 · NaN would poison it. */
-                    const size_t size = (size_t)(positions - q) * sizeof(REAL);
-                    REAL rest[CC_LANES] = {0}, x_rest[CC_LANES] = {0};
-                    memcpy(rest, dy_rows + dy_offset[a] + q, size);
-                    UNROLL for (int b = 0; b < B; b++) {
-                        memcpy(x_rest, panel + offset[b] + p, size);
-                        UNROLL for (int v = 0; v < H; v++)
-                            sum[a][b][v] = V_FMA(V_LOAD(rest + lane + v * LANES),
-                                                 V_LOAD(x_rest + lane + v * LANES),
-                                                 sum[a][b][v]);
-                    }
-                }
-            }
-            p += CC_LANES;
+        UNROLL for (int i = 0; i < A * B * H; i++)
+            sum[i] = V_SET1(0);
+#define AT_EDGE(first, last)                                                                     \
+    UNROLL for (int i = 0; i < A * B * H; i++)                                                   \
+        V_STORE(part + i * LANES, sum[i]);                                                       \
+    TILE(dw_dot_edge)(A, B, H, panel + lane, offset, dy_rows + lane, dy_offset, skew,            \
+                      positions - lane, first, last, part);                                      \
+    UNROLL for (int i = 0; i < A * B * H; i++)                                                   \
+        sum[i] = V_LOAD(part + i * LANES);
+        if (lead) {
+            AT_EDGE(0, lead)
         }
-
-        UNROLL for (int a = 0; a < A; a++)
-            UNROLL for (int b = 0; b < B; b++)
-                UNROLL for (int v = 0; v < H; v++) {
-                    REAL *total = sums + (a * sums_row + b) * CC_LANES + lane + v * LANES;
-                    V_STORE(total, V_ADD(V_LOAD(total), sum[a][b][v]));
+        for (ptrdiff_t p = lead; p < whole; p += CC_LANES) /* all rows of dy are under way */
+            UNROLL for (int v = 0; v < H; v++) {
+                const ptrdiff_t at = p + lane + v * LANES;
+                VEC dy[CC_DOT_ROWS];
+                UNROLL for (int a = 0; a < A; a++) {
+                    dy[a] = V_LOAD(dy_rows + dy_offset[a] + at - a * skew);
+                    V_PIN(dy[a]);
                 }
+                UNROLL for (int b = 0; b < B; b++) {
+                    VEC xs = V_LOAD(panel + offset[b] + at);
+                    V_PIN(xs);
+                    UNROLL for (int a = 0; a < A; a++)
+                        sum[(a * B + b) * H + v] = V_FMA(dy[a], xs, sum[(a * B + b) * H + v]);
+                }
+            }
+        if (whole < end) {
+            AT_EDGE(whole, end)
+        }
+#undef AT_EDGE
+        UNROLL for (int a = 0; a < A; a++)
+            UNROLL for (int i = 0; i < B * H; i++) {
+                REAL *total = sums + (a * sums_row + i / H) * CC_LANES + lane + i % H * LANES;
+                V_STORE(total, V_ADD(V_LOAD(total), sum[a * B * H + i]));
+            }
     }
 }
 
