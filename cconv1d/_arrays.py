@@ -90,10 +90,10 @@ def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32) if dtype == np.float16 or is_bfloat16(dtype) else dtype
 
 
-def check_fft_dtype(function: str, dtype: np.dtype[Any]) -> None:
+def check_method_dtype(function: str, method: str, dtype: np.dtype[Any]) -> None:
     """Refuse to round what is exact."""
-    if not rounds(dtype):
+    if method in ("fft", "fast") and not rounds(dtype):
         raise ValueError(
-            f"{function}: method 'fft' rounds, so it takes floating-point and complex numbers "
+            f"{function}: method {method!r} rounds, so it takes floating-point and complex numbers "
             f"only, not {dtype}"
         )

@@ -11,6 +11,7 @@ taps ``j = 0 .. k-1``, and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import gcd
 from operator import index
 from typing import Literal, NamedTuple, SupportsIndex, get_args
 
@@ -33,6 +34,7 @@ __all__ = [
     "resolve",
     "resolve_stream",
     "resolve_transposed",
+    "without_stride",
 ]
 
 IntLike = SupportsIndex | Sequence[SupportsIndex]
@@ -60,6 +62,9 @@ FFT_NUMBER, FAST_NUMBER, AUTO_NUMBER = 1, 2, 3
 
 #: The longest kernel that there are transforms for.
 FFT_MAX_TAPS = 2**20
+
+#: The taps that minimal filtering is for: of a kernel, or of one of the signals that a stride makes.
+FAST_TAPS = 3
 
 #: More samples than a processor can address today, and few enough that the kernels' products of
 #: a position and a stride fit 64 bits.
@@ -175,17 +180,34 @@ def _check_mode(function: str, mode: str, length: int, left: int, right: int) ->
         )
 
 
-def method_number(function: str, method: object, taps: object) -> int:
+def without_stride(taps: int, stride: int, dilation: int) -> tuple[int, int, int]:
+    """As how many signals a stride takes a channel, and the taps and the dilation of these."""
+    common = gcd(stride, dilation)
+    period = stride // common
+    return min(period, taps), -(-taps // period), dilation // common
+
+
+def method_number(
+    function: str, method: object, taps: object, stride: int = 1, dilation: int = 1
+) -> int:
     """The place of a method in METHODS, if it takes such a kernel."""
     if not isinstance(method, str) or method not in METHODS:
         kind = ValueError if isinstance(method, str) else TypeError
-        raise kind(f"{function}: method must be 'direct', 'fft' or 'auto', not {method!r}")
+        raise kind(f"{function}: method must be 'direct', 'fft', 'fast' or 'auto', not {method!r}")
     number = METHODS.index(method)
     taps = integer(function, "kernel_size", taps, 1)
     if number == FFT_NUMBER and taps > FFT_MAX_TAPS:
         raise ValueError(
             f"{function}: method 'fft' takes kernels of at most 2**20 taps, not {taps}"
         )
+    if number == FAST_NUMBER:
+        signal_taps = without_stride(taps, stride, dilation)[1]
+        if signal_taps != FAST_TAPS:
+            met = "taps" if stride == 1 else f"taps to a residue of stride {stride}"
+            raise ValueError(
+                f"{function}: method 'fast' takes kernels of 3 {met}, but kernel_size {taps} has "
+                f"{signal_taps}"
+            )
     return number
 
 

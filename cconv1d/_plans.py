@@ -249,7 +249,8 @@ def geometry_of(function: str, length: object, taps: object, options: Options) -
     geometry = resolve(function, length, taps, stride, padding, dilation, options.padding_mode)
     if options.method is DIRECT:
         return geometry
-    return geometry._replace(method=method_number(function, options.method, taps))
+    number = method_number(function, options.method, taps, geometry.stride, geometry.dilation)
+    return geometry._replace(method=number)
 
 
 def plan_of(
@@ -281,7 +282,9 @@ def plan_of_transpose(
     stride, padding, dilation = options[:3]
     geometry = resolve_transposed(function, x3[2], w3[2], stride, padding, options.size, dilation)
     if options.method is not DIRECT:
-        number = method_number(function, options.method, w3[2])
+        number = method_number(
+            function, options.method, w3[2], geometry.stride, geometry.dilation
+        )
         geometry = geometry._replace(method=number)
     groups = check_groups(function, options.groups, input_channels=x3[1])
     check_channels(function, w3, groups, w3[0], x3[1])

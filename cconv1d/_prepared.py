@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _backend
-from ._arrays import Array, as_arrays, check_fft_dtype, same_dtype
+from ._arrays import Array, as_arrays, check_method_dtype, same_dtype
 from ._execute import Gradients, GradientTask, as_3d, check_needs, gradients, one
 from ._functional import usual_conv1d, usual_conv1d_backward
 from ._geometry import (
     DIRECT,
-    FFT_NUMBER,
+    METHODS,
     IntLike,
     Method,
     Padding,
@@ -78,7 +78,8 @@ class PreparedConv1d:
     the weight, or twice as much where there are two orders, which is for outputs and with
     ``layout="NLC"``: whether lanes run along positions or along channels depends on how many and
     how long the signals are. With ``method="fft"`` they are kept as spectra, which take as much as
-    the samples of a block, at least twice the taps, for each pair of channels. It can be
+    the samples of a block, at least twice the taps, for each pair of channels, and with "fast" as four
+    numbers for three taps. It can be
     called from many threads at once, copied and pickled; a copy has the class and the attributes of
     the original, and packs the weights for itself.
 
@@ -133,8 +134,8 @@ class PreparedConv1d:
         )
         groups = check_groups(function, groups, output_channels=outs)
         check_layout(function, layout)
-        if method_number(function, method, shape[-1]) == FFT_NUMBER:
-            check_fft_dtype(function, snapshots[0].dtype)
+        number = method_number(function, method, shape[-1], stride, dilation)
+        check_method_dtype(function, METHODS[number], snapshots[0].dtype)
         self._method: str = DIRECT if method == DIRECT else str(method)
         self._weight: Array = snapshots[0]
         self._bias: Array | None = None if bias is None else snapshots[1]

@@ -9,7 +9,7 @@ these outputs and `q(j)` for these samples, each map is one line per tap:
     backward_weight   dw[j]     = Σ_n dy[p(j)] @ x[q(j)]ᴴ
 
 or, with method "fft", a product of spectra of the padded input and the dilated weight, and the way
-back.  Here ``@`` sums over the channels of a group (for backward_weight: over positions), and
+back; what "fast" saves are products, and NumPy's sums are direct.  Here ``@`` sums over the channels of a group (for backward_weight: over positions), and
 ᴴ conjugates complex data, which is PyTorch's convention for gradients.
 
 Arrays come as (batch, channels, positions) and (out channels, channels per group, taps);
@@ -25,7 +25,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ._arrays import Array, accumulator
-from ._geometry import Geometry
+from ._geometry import FFT_NUMBER, Geometry
 
 silent = np.errstate(all="ignore")
 
@@ -152,7 +152,7 @@ def forward(
         spectrum = np.einsum("gocf,ngcf->ngof", kernels, _spectrum(padded, every, taps))
         return _from_spectrum(spectrum, every, taps, padded)[..., : every.output_length : g.stride]
 
-    total = _mended(by_fft(_at_stride_1(g)), direct) if g.method else direct()
+    total = _mended(by_fft(_at_stride_1(g)), direct) if g.method == FFT_NUMBER else direct()
     if b is not None:
         total += b.astype(dtype, copy=False).reshape(groups, -1, 1)
     y[...] = total.astype(y.dtype, copy=False).reshape(y.shape)
@@ -200,7 +200,7 @@ def backward_input(
         samples[...] = inside
         return extended
 
-    extended = _mended(by_fft(_at_stride_1(g)), direct) if g.method else direct()
+    extended = _mended(by_fft(_at_stride_1(g)), direct) if g.method == FFT_NUMBER else direct()
     if mode:
         np.add.at(total, (..., sources), extended)  # type: ignore[arg-type]
     else:
@@ -240,7 +240,7 @@ def backward_weight(
         lags = _from_spectrum(spectrum, every, taps, padded)[..., : taps * g.dilation : g.dilation]
         return lags[..., :taps].reshape(dw.shape)
 
-    total = _mended(by_fft(_at_stride_1(g)), direct) if g.method else direct()
+    total = _mended(by_fft(_at_stride_1(g)), direct) if g.method == FFT_NUMBER else direct()
     dw[...] = (total.conj() if conjugate else total).astype(dw.dtype, copy=False)
 
 

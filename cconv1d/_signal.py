@@ -20,7 +20,7 @@ from typing import Any, Literal, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import Array, check_fft_dtype, is_bfloat16
+from ._arrays import Array, check_method_dtype, is_bfloat16
 from ._backend import REFERENCE, kernels_for
 from ._execute import empty
 from ._geometry import AUTO, AUTO_NUMBER, DIRECT, METHODS, Geometry, Method, method_number
@@ -347,8 +347,7 @@ def convolve_any(
             taps = min(x.shape[-1], w.shape[-1])
             number = METHODS.index(choose(dtype, 1, 1, taps, 1, part).method)
         part = part._replace(method=number)
-    if part.method:
-        check_fft_dtype(function, dtype)
+    check_method_dtype(function, METHODS[part.method], dtype)
     kernels = kernels_for(dtype)
     if kernels is REFERENCE and not part.method:
         return call_numpy(function, x, w, mode, axis, part.input_length)

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, SupportsIndex, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import Array, as_arrays, check_fft_dtype, ndarray, same_dtype
+from ._arrays import Array, as_arrays, check_method_dtype, ndarray, same_dtype
 from ._execute import check_out, empty, overlap
 from ._geometry import IntLike, Padding, StreamGeometry, integer, resolve_hop, resolve_stream
 from ._pieces import Ints, inputs_at, outputs_at
@@ -237,7 +237,7 @@ class Stream:
             function, geometry, method, hop, parts * channels // groups, parts * outs // groups
         )
         if geometry.partition is not None:
-            check_fft_dtype(function, snapshots[0].dtype)
+            check_method_dtype(function, "fft", snapshots[0].dtype)
         if bias is not None:
             check_bias(function, snapshots[1].shape, (outs,))
         check_layout(function, layout)

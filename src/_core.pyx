@@ -89,8 +89,8 @@ cdef extern from "fft/transforms.h" nogil:
         const void *planes, Py_ssize_t plane, Py_ssize_t apart, Py_ssize_t pairs,
         void *results) noexcept
     ctypedef void (*cc_filter_taps)(
-        const void *taps, Py_ssize_t step, Py_ssize_t count, Py_ssize_t rows, void *planes,
-        Py_ssize_t plane) noexcept
+        const void *taps, Py_ssize_t step, Py_ssize_t count, Py_ssize_t rows, Py_ssize_t next,
+        Py_ssize_t channels, void *planes, Py_ssize_t plane, Py_ssize_t planes_next) noexcept
     ctypedef bint (*cc_finish)(void *signal, Py_ssize_t count, const void *bias) noexcept
     ctypedef struct cc_transforms:
         Py_ssize_t lanes

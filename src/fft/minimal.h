@@ -64,7 +64,8 @@ static void TILE(filter_samples)(const void *samples_, ptrdiff_t apart, ptrdiff_
     const REAL *samples = (const REAL *)samples_;
     REAL *planes = (REAL *)planes_;
     if (apart > 1) { /* even runs of `apart` samples, and odd ones */
-        REAL even[2 * CC_MOST_PAIRS + CC_LONGEST_RUN], odd[2 * CC_MOST_PAIRS + CC_LONGEST_RUN];
+        REAL even[CC_LINE_PAIRS + CC_MOST_PAIRS + CC_LONGEST_RUN];
+        REAL odd[CC_LINE_PAIRS + CC_MOST_PAIRS + CC_LONGEST_RUN];
         TILE(part)(0, (REAL *)samples, even, odd, apart, pairs + apart);
         for (ptrdiff_t i = 0; i < pairs; i += LANES)
             TILE(store_planes)(V_LOAD(even + i), V_LOAD(odd + i), V_LOAD(even + i + apart),
@@ -83,7 +84,7 @@ static void TILE(filter_results)(const void *planes_, ptrdiff_t plane, ptrdiff_t
 {
     const REAL *planes = (const REAL *)planes_;
     REAL *results = (REAL *)results_;
-    REAL evens[CC_MOST_PAIRS + CC_LONGEST_RUN], odds[CC_MOST_PAIRS + CC_LONGEST_RUN];
+    REAL evens[CC_LINE_PAIRS + CC_LONGEST_RUN], odds[CC_LINE_PAIRS + CC_LONGEST_RUN];
     ROLLED for (ptrdiff_t i = 0; i < pairs; i += LANES) {
         const VEC p1 = V_LOAD(planes + i + plane), p2 = V_LOAD(planes + i + 2 * plane);
         const VEC even = V_ADD(V_LOAD(planes + i), V_ADD(p1, p2));
@@ -101,16 +102,22 @@ static void TILE(filter_results)(const void *planes_, ptrdiff_t plane, ptrdiff_t
 }
 
 static void TILE(filter_taps)(const void *taps_, ptrdiff_t step, ptrdiff_t count, ptrdiff_t rows,
-                              void *planes_, ptrdiff_t plane)
+                              ptrdiff_t next, ptrdiff_t channels, void *planes_, ptrdiff_t plane,
+                              ptrdiff_t planes_next)
 {
     const REAL *taps = (const REAL *)taps_;
     REAL *planes = (REAL *)planes_;
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        const REAL w0 = taps[r], w1 = count > 1 ? taps[r + step] : 0;
-        const REAL w2 = count > 2 ? taps[r + 2 * step] : 0;
-        planes[r] = w0;
-        planes[r + plane] = ((w0 + w2) + w1) * (REAL).5;
-        planes[r + 2 * plane] = ((w0 + w2) - w1) * (REAL).5;
-        planes[r + 3 * plane] = w2;
-    }
+    const VEC zero = V_SET1(0), half = V_SET1((REAL).5);
+    for (ptrdiff_t c = 0; c < channels; c++, taps += next, planes += planes_next)
+        for (ptrdiff_t r = 0; r < rows; r += LANES) {
+            const ptrdiff_t left = rows - r;
+            const VEC w0 = V_LOAD_FIRST(taps + r, left);
+            const VEC w1 = count > 1 ? V_LOAD_FIRST(taps + r + step, left) : zero;
+            const VEC w2 = count > 2 ? V_LOAD_FIRST(taps + r + 2 * step, left) : zero;
+            const VEC even = V_ADD(w0, w2);
+            V_STORE_FIRST(planes + r, left, w0);
+            V_STORE_FIRST(planes + r + plane, left, V_MUL(V_ADD(even, w1), half));
+            V_STORE_FIRST(planes + r + 2 * plane, left, V_MUL(V_SUB(even, w1), half));
+            V_STORE_FIRST(planes + r + 3 * plane, left, w2);
+        }
 }

@@ -22,7 +22,8 @@ enum {
     CC_MIN_LOG_POINTS_ACROSS = 4, /* the same with lanes across signals */
     CC_MAX_LOG_POINTS = 20,       /* the roots of so many take 8 MB in float32 */
     CC_PLANES = 4,       /* of minimal filtering */
-    CC_MOST_PAIRS = 128, /* of its results */
+    CC_MOST_PAIRS = 128, /* of its results in a line, */
+    CC_LINE_PAIRS = 192, /* which is filled up to whole tiles of all rows */
     CC_LONGEST_RUN = 16, /* numbers that are copied behind those that are meant */
     CC_CHAIN = 64        /* products in one chain of cc_multiply, of two multiply-adds each */
 };
@@ -60,17 +61,19 @@ typedef void (*cc_inverse_across)(const void *roots, int log_points, const void 
 
 /* Planes of minimal filtering: see minimal.h. A plane has a number for each pair of results that lie
  * `apart`: of places 0 .. apart - 1, 2·apart .. 3·apart - 1 and so on, in that order if they are not
- * neighbours, and then CC_MOST_PAIRS of them at most. Planes lie `plane` numbers apart. Whole vectors
+ * neighbours, and then there are CC_LINE_PAIRS of them at most, CC_MOST_PAIRS apart. Planes lie `plane` numbers apart. Whole vectors
  * are read and written, and CC_LONGEST_RUN numbers behind them; of samples there are 2·apart more
  * than of results.
  *
- * Of `count` taps, three at most, `step` numbers from one to the next, some rows lie side by side. */
+ * Of `count` taps, three at most, `step` numbers from one to the next, some rows lie side by side, and
+ * those of the next channel `next` numbers later. */
 typedef void (*cc_filter_samples)(const void *samples, ptrdiff_t apart, ptrdiff_t pairs,
                                   void *planes, ptrdiff_t plane);
 typedef void (*cc_filter_results)(const void *planes, ptrdiff_t plane, ptrdiff_t apart,
                                   ptrdiff_t pairs, void *results);
 typedef void (*cc_filter_taps)(const void *taps, ptrdiff_t step, ptrdiff_t count, ptrdiff_t rows,
-                               void *planes, ptrdiff_t plane);
+                               ptrdiff_t next, ptrdiff_t channels, void *planes, ptrdiff_t plane,
+                               ptrdiff_t planes_next);
 
 /* signal[i] += bias for all i < count; returns whether all are finite. */
 typedef int (*cc_finish)(void *signal, ptrdiff_t count, const void *bias);

@@ -32,7 +32,7 @@ cdef void filter_weights(
     """The weights of a block of rows: [plane][channel][row of the block]."""
     cdef OverlapSaveScratch own
     cdef Py_ssize_t group = chunk // job.rows.blocks, block = chunk % job.rows.blocks
-    cdef Py_ssize_t row = first_row(&job.rows, block), channel, residue, taps, step
+    cdef Py_ssize_t row = first_row(&job.rows, block), residue, taps, step
     cdef Py_ssize_t rows = first_row(&job.rows, block + 1) - row, plane = job.channels * rows
     cdef real *planes = (<real *> job.weights.numbers + group * job.group_size
                          + CC_PLANES * job.channels * row)
@@ -45,14 +45,13 @@ cdef void filter_weights(
     phase = phase_of(&sum, 0)
     pack_block[real](&sum, &job.w, &phase, job.group + group, 0, sum.channels, block,
                      <real *> own.numbers - row * sum.terms)
-    for channel in range(sum.channels):
-        for residue in range(job.g.residues):
-            first = <real *> own.numbers + (channel * job.g.taps + residue) * rows
-            taps, step = residue_taps(job.g, residue), job.g.period * rows
-            if job.transposed:
-                first, step = first + (taps - 1) * step, -step
-            job.transforms.filter_taps(first, step, taps, rows, planes, plane)
-            planes += rows
+    for residue in range(job.g.residues):
+        first = <real *> own.numbers + residue * rows
+        taps, step = residue_taps(job.g, residue), job.g.period * rows
+        if job.transposed:
+            first, step = first + (taps - 1) * step, -step
+        job.transforms.filter_taps(first, step, taps, rows, job.g.taps * rows, sum.channels,
+                                   planes + residue * rows, plane, job.g.residues * rows)
 
 
 cdef void filter_blocks(

@@ -4,6 +4,7 @@
  *        REAL_IS_DOUBLE.
  * Gives  REAL, VEC, LANES, REGISTERS, V_SET1(x), V_LOAD(p), V_STORE(p, v), V_ADD(a, b),
  *        V_LOAD_FIRST(p, n), which has zeros behind the first n numbers and does not read there,
+ *        V_STORE_FIRST(p, n, v), the reverse,
  *        V_FMA(a, b, c) = a·b + c, and V_FUSED, whether it is rounded once,
  *        PIECE, the numbers in 128 bits, or 1 where a vector is a single number:
  *        V_LOAD_PIECES(p, pitch) and V_STORE_PIECES(p, pitch, v) take the pieces of a vector from
@@ -40,6 +41,8 @@
 #undef V_LOAD
 #undef V_STORE
 #undef V_LOAD_FIRST
+#undef V_STORE_FIRST
+#undef V_FIRST
 #undef V_ADD
 #undef V_FMA
 #undef V_FUSED
@@ -101,14 +104,16 @@
 #define V_STORE(p, v) V_OP(storeu)(p, v)
 #define V_ADD(a, b) V_OP(add)(a, b)
 #if SIMD == SIMD_AVX512
-#define V_LOAD_FIRST(p, n)                                                                       \
-    V_OP(maskz_loadu)((n) >= LANES ? (1 << LANES) - 1 : (n) > 0 ? (1 << (n)) - 1 : 0, p)
+#define V_FIRST(n) ((n) >= LANES ? (1 << LANES) - 1 : (n) > 0 ? (1 << (n)) - 1 : 0)
+#define V_LOAD_FIRST(p, n) V_OP(maskz_loadu)(V_FIRST(n), p)
+#define V_STORE_FIRST(p, n, v) V_OP(mask_storeu)(p, V_FIRST(n), v)
 #elif SIMD == SIMD_AVX2
-#define V_LOAD_FIRST(p, n)                                                                       \
-    V_OP(maskload)(p, IF_DOUBLE(_mm256_cmpgt_epi64(_mm256_set1_epi64x(n),                        \
-                                                   _mm256_setr_epi64x(0, 1, 2, 3)),              \
-                                _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n)),                  \
-                                                   _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))))
+#define V_FIRST(n)                                                                               \
+    IF_DOUBLE(                                                                                   \
+        _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3)),               \
+        _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)))
+#define V_LOAD_FIRST(p, n) V_OP(maskload)(p, V_FIRST(n))
+#define V_STORE_FIRST(p, n, v) V_OP(maskstore)(p, V_FIRST(n), v)
 #endif
 #if SIMD == SIMD_SSE2
 #define V_FMA(a, b, c) V_OP(add)(V_OP(mul)(a, b), c)

@@ -711,7 +711,15 @@ INLINE VEC TILE(load_first)(const REAL *numbers, ptrdiff_t count)
         first[i] = numbers[i];
     return V_LOAD(first);
 }
+INLINE void TILE(store_first)(REAL *numbers, ptrdiff_t count, VEC v)
+{
+    REAL first[LANES];
+    V_STORE(first, v);
+    for (ptrdiff_t i = 0; i < count && i < LANES; i++)
+        numbers[i] = first[i];
+}
 #define V_LOAD_FIRST(p, n) TILE(load_first)(p, n)
+#define V_STORE_FIRST(p, n, v) TILE(store_first)(p, n, v)
 #endif
 
 /* The positions of dw_dot_tile from one to another where not all rows of dy are under way, or lanes
