@@ -83,7 +83,7 @@ cdef extern from "fft/transforms.h" nogil:
         const void *roots, int log_points, const void *spectra, Py_ssize_t stride, void *numbers,
         void *signals) noexcept
     ctypedef void (*cc_filter_samples)(
-        const void *samples, Py_ssize_t apart, Py_ssize_t pairs, void *planes,
+        const void *samples, Py_ssize_t apart, Py_ssize_t pairs, Py_ssize_t whole, void *planes,
         Py_ssize_t plane) noexcept
     ctypedef void (*cc_filter_results)(
         const void *planes, Py_ssize_t plane, Py_ssize_t apart, Py_ssize_t pairs,

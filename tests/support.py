@@ -177,7 +177,7 @@ def wrapped(exact, dtype):
 
 
 @st.composite
-def cases(draw, work=2**17, batches=BATCHES):
+def cases(draw, work=2**17, batches=BATCHES, taps=TAPS, strides=STRIDES):
     """A random `Case` of about `work` multiply-adds at most.
 
     Sizes are drawn in random order, each from what the earlier ones leave of the work, so
@@ -188,7 +188,7 @@ def cases(draw, work=2**17, batches=BATCHES):
         "groups": GROUPS,
         "channels": CHANNELS,
         "outs": OUTS,
-        "taps": TAPS,
+        "taps": taps,
         "length": LENGTHS,
     }
     left = work
@@ -203,7 +203,7 @@ def cases(draw, work=2**17, batches=BATCHES):
     rows = max(case["batch"] * case["groups"] * case["channels"], 1)
     fitting = [d for d in DILATIONS if rows * d * reach <= work] or [1]
     case["dilation"] = draw(st.sampled_from(fitting))
-    case["stride"] = draw(st.sampled_from(STRIDES))
+    case["stride"] = draw(st.sampled_from(strides))
     reach *= case["dilation"]
 
     zeros = st.integers(0, min(reach + 3, 3 + left * max(case["length"], 1) // 2, 70))

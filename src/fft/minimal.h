@@ -59,7 +59,7 @@ INLINE void TILE(part)(const int together, REAL *line, REAL *even, REAL *odd, pt
 }
 
 static void TILE(filter_samples)(const void *samples_, ptrdiff_t apart, ptrdiff_t pairs,
-                                 void *planes_, ptrdiff_t plane)
+                                 ptrdiff_t whole, void *planes_, ptrdiff_t plane)
 {
     const REAL *samples = (const REAL *)samples_;
     REAL *planes = (REAL *)planes_;
@@ -67,12 +67,14 @@ static void TILE(filter_samples)(const void *samples_, ptrdiff_t apart, ptrdiff_
         REAL even[CC_LINE_PAIRS + CC_MOST_PAIRS + CC_LONGEST_RUN];
         REAL odd[CC_LINE_PAIRS + CC_MOST_PAIRS + CC_LONGEST_RUN];
         TILE(part)(0, (REAL *)samples, even, odd, apart, pairs + apart);
-        for (ptrdiff_t i = 0; i < pairs; i += LANES)
+        for (ptrdiff_t i = pairs + apart; i < whole + apart; i++)
+            even[i] = odd[i] = 0;
+        for (ptrdiff_t i = 0; i < whole; i += LANES)
             TILE(store_planes)(V_LOAD(even + i), V_LOAD(odd + i), V_LOAD(even + i + apart),
                                V_LOAD(odd + i + apart), planes + i, plane);
         return;
     }
-    ROLLED for (ptrdiff_t i = 0; i < pairs; i += LANES, samples += 2 * LANES) {
+    ROLLED for (ptrdiff_t i = 0; i < whole; i += LANES, samples += 2 * LANES) {
         const VEC a = V_LOAD(samples), b = V_LOAD(samples + LANES);
         const VEC c = V_LOAD(samples + 2), d = V_LOAD(samples + LANES + 2);
         TILE(store_planes)(V_EVEN(a, b), V_ODD(a, b), V_EVEN(c, d), V_ODD(c, d), planes + i, plane);

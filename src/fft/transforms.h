@@ -63,12 +63,12 @@ typedef void (*cc_inverse_across)(const void *roots, int log_points, const void 
  * `apart`: of places 0 .. apart - 1, 2·apart .. 3·apart - 1 and so on, in that order if they are not
  * neighbours, and then there are CC_LINE_PAIRS of them at most, CC_MOST_PAIRS apart. Planes lie `plane` numbers apart. Whole vectors
  * are read and written, and CC_LONGEST_RUN numbers behind them; of samples there are 2·apart more
- * than of results.
+ * than of results. Samples that are no neighbours become `whole` pairs, with zeros behind the others.
  *
  * Of `count` taps, three at most, `step` numbers from one to the next, some rows lie side by side, and
  * those of the next channel `next` numbers later. */
 typedef void (*cc_filter_samples)(const void *samples, ptrdiff_t apart, ptrdiff_t pairs,
-                                  void *planes, ptrdiff_t plane);
+                                  ptrdiff_t whole, void *planes, ptrdiff_t plane);
 typedef void (*cc_filter_results)(const void *planes, ptrdiff_t plane, ptrdiff_t apart,
                                   ptrdiff_t pairs, void *results);
 typedef void (*cc_filter_taps)(const void *taps, ptrdiff_t step, ptrdiff_t count, ptrdiff_t rows,

@@ -108,7 +108,7 @@ cdef void filter_blocks(
             elif used < read:
                 memset(line + used, 0, (read - used) * sizeof(real))
             job.transforms.filter_samples(
-                line, job.apart, whole,
+                line, job.apart, pairs, whole,
                 planes + job.offsets[channel * job.g.residues + signal], job.plane)
 
     for block in range(job.rows.blocks):

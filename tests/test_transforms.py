@@ -1,4 +1,4 @@
-"""method="fft": the same sums within its bound, the same bits always, and NaN where it belongs."""
+"""Methods "fft" and "fast": sums within their bounds, the same bits, NaN where it belongs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,50 @@ CASES = [
     Case(1, 1, 5, 8, 701, 16, 2, (12, 15), 1, "circular"),
     Case(1, 1, 2, 3, 10, 40, 3, (30, 45), 1),
 ]
-IDS = [str(tuple(case)) for case in CASES]
+#: Three taps, or three to a residue, on either side of a block of 128 pairs of results.
+FAST_CASES = [
+    Case(1, 1, 1, 1, 1, 3, 1, 1, 1),
+    Case(1, 1, 1, 1, 3, 3, 1, 0, 1),
+    Case(2, 1, 5, 7, 4, 3, 1, "full", 1),
+    Case(3, 1, 4, 13, 257, 3, 1, 1, 1),
+    Case(2, 1, 16, 12, 258, 3, 1, 0, 1),
+    Case(2, 2, 7, 25, 259, 3, 1, "causal", 1),
+    Case(1, 1, 130, 6, 513, 3, 1, (7, 900), 1),
+    # short signals in one line, and more of them than there is room for
+    Case(70, 1, 3, 4, 9, 3, 1, 1, 1),
+    Case(5, 1, 3, 14, 100, 3, 1, 1, 1),
+    Case(2, 40, 1, 1, 60, 3, 1, 1, 1),
+    # results of a pair that lie the dilation apart
+    Case(2, 1, 3, 5, 500, 3, 1, 2, 2),
+    Case(2, 1, 3, 5, 500, 3, 1, (2, 4), 3),
+    Case(1, 2, 9, 8, 300, 3, 1, "same", 4),
+    Case(1, 1, 2, 9, 700, 3, 1, "same", 7),
+    Case(1, 1, 5, 8, 400, 3, 1, "causal", 8),
+    Case(1, 1, 5, 13, 400, 3, 1, 0, 16),
+    Case(1, 1, 3, 2, 300, 3, 1, "full", 100),
+    Case(1, 1, 3, 7, 900, 3, 1, (128, 1), 128),
+    Case(1, 1, 3, 7, 900, 3, 1, (128, 1), 129),
+    Case(1, 1, 3, 2, 11, 3, 1, (300, 310), 200),
+    # strides
+    Case(2, 1, 3, 5, 301, 5, 2, 2, 1),
+    Case(1, 2, 6, 5, 700, 6, 2, (3, 0), 1),
+    Case(1, 1, 5, 8, 350, 12, 4, (4, 4), 1),
+    Case(2, 1, 3, 2, 200, 6, 4, (9, 9), 2),
+    Case(1, 1, 3, 4, 100, 3, 2, 2, 2),
+    Case(1, 1, 3, 4, 300, 8, 3, (2, 1), 5),
+    Case(2, 2, 3, 2, 300, 3, 1, (2, 1), 1, "reflect"),
+    Case(2, 2, 3, 2, 300, 3, 1, (29, 17), 16, "replicate"),
+    Case(1, 2, 8, 4, 100, 5, 2, (29, 60), 1, "circular"),
+]
+ALL = [*(("fft", case) for case in CASES), *(("fast", case) for case in FAST_CASES)]
+
+
+def over(cases):
+    """A mark for tests of a method and a case."""
+    ids = [f"{method}-{tuple(case)}" for method, case in cases]
+    return pytest.mark.parametrize(("method", "case"), cases, ids=ids)
+
+
 FLOATS = [np.dtype(char) for char in "fdFD"]
 
 
@@ -86,7 +129,7 @@ def numbers(case, dtype, kind="normal", seed=3):
     return [make(shape) for shape in case.shapes()]
 
 
-def maps(case, x, w, b, dy, method="fft", **more):
+def maps(method, case, x, w, b, dy, **more):
     """What the public functions return: y, dx, dw."""
     options = case.options | {"method": method} | more
     y = cconv1d.conv1d(x, w, b, **options)
@@ -98,8 +141,8 @@ def largest(array):
     return abs(array).max(axis=-1, keepdims=True, initial=0)
 
 
-def bounds(case, x, w, b, dy):
-    """eps·log2(B)·max|x|·Σ|w|, for each result; that of dw with dy for w."""
+def bounds(method, case, x, w, b, dy):
+    """As docs/methods.md has them, for each result."""
     n, groups, channels, outs = case[:4]
     g = case.geometry
     if cconv1d._backend.core is None:  # the reference transforms whole signals
@@ -113,8 +156,10 @@ def bounds(case, x, w, b, dy):
         for one, other in ((residues * sizes[0], sizes[1]), (sizes[1], sizes[0])):
             for taps in (sizes[2], max(sizes[2] - 1, 1)):
                 block = max(block, cconv1d._backend.core.fft_block(taps, one, other))
-    several = 2 + np.sqrt(128) / 2  # sums over channels or blocks, and the bias
-    eps = np.finfo(x.dtype).eps * (np.log2(block) + several) * (2 if x.dtype.kind == "c" else 1)
+    factor = np.log2(block) + 2 + np.sqrt(128) / 2  # sums over channels or blocks, and the bias
+    if method == "fast":
+        factor = 10 + 2 * np.sqrt(128)
+    eps = np.finfo(x.dtype).eps * factor * (2 if x.dtype.kind == "c" else 1)
     xs = largest(x).reshape(n, groups, 1, channels)
     dys = largest(dy).reshape(n, groups, outs)
     ws = abs(w).sum(axis=-1).reshape(1, groups, outs, channels)
@@ -129,14 +174,14 @@ def bounds(case, x, w, b, dy):
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_within_the_bound(case, dtype, backend):
+@over(ALL)
+def test_within_the_bound(method, case, dtype, backend):
     arrays = numbers(case, dtype)
-    results = maps(case, *arrays)
+    results = maps(method, case, *arrays)
     wide = np.dtype({"f": "d", "d": "g", "F": "D", "D": "G"}[dtype.char])
-    exact = maps(case, *(array.astype(wide) for array in arrays), method="direct")
+    exact = maps("direct", case, *(array.astype(wide) for array in arrays))
     for name, result, right, bound in zip(
-        ("y", "dx", "dw"), results, exact, bounds(case, *arrays), strict=True
+        ("y", "dx", "dw"), results, exact, bounds(method, case, *arrays), strict=True
     ):
         assert result.shape == right.shape
         assert result.dtype == dtype
@@ -145,17 +190,24 @@ def test_within_the_bound(case, dtype, backend):
 
 
 @settings(max_examples=2 * settings().max_examples)
-@given(cases(), seeds, st.sampled_from(("normal", "relu", "offset", "wide")))
-def test_any_case_within_the_bound(native, case, seed, kind):
+@given(
+    st.tuples(st.just("fft"), cases()) | st.tuples(st.just("fast"), cases(taps=(3,), strides=(1,))),
+    seeds,
+    st.sampled_from(("normal", "relu", "offset", "wide")),
+)
+def test_any_case_within_the_bound(native, drawn, seed, kind):
+    method, case = drawn
     arrays = numbers(case, np.dtype("f"), kind, seed)
     if not arrays[0].size or not arrays[1].size or not arrays[3].size:
         for ours, theirs in zip(
-            maps(case, *arrays), maps(case, *arrays, method="direct"), strict=True
+            maps(method, case, *arrays), maps("direct", case, *arrays), strict=True
         ):
             np.testing.assert_array_equal(ours, theirs)
         return
-    exact = maps(case, *(array.astype("d") for array in arrays), method="direct")
-    for result, right, bound in zip(maps(case, *arrays), exact, bounds(case, *arrays), strict=True):
+    exact = maps("direct", case, *(array.astype("d") for array in arrays))
+    for result, right, bound in zip(
+        maps(method, case, *arrays), exact, bounds(method, case, *arrays), strict=True
+    ):
         assert (abs(result - right) <= bound).all()
 
 
@@ -185,13 +237,13 @@ def test_within_the_bound_of_each_block(sizes, kind, native):
 
 
 @pytest.mark.parametrize("name", ["e", "bfloat16"])
-@pytest.mark.parametrize("case", [CASES[3], CASES[9], CASES[-3]], ids=str)
-def test_half_precision_is_rounded_once(case, name, native):
+@over([ALL[3], ALL[9], ALL[len(CASES) - 3], ALL[-3], ALL[-8]])
+def test_half_precision_is_rounded_once(method, case, name, native):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     dtype = np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
     halves = [array.astype(dtype) for array in numbers(case, np.dtype("f"))]
-    wide = maps(case, *(array.astype("f") for array in halves))
-    for result, right in zip(maps(case, *halves), wide, strict=True):
+    wide = maps(method, case, *(array.astype("f") for array in halves))
+    for result, right in zip(maps(method, case, *halves), wide, strict=True):
         assert result.dtype == dtype
         # dx at the ends is a sum of its own where it is rounded once
         if case.mode == "zeros" or result.shape != halves[0].shape:
@@ -211,54 +263,54 @@ def assert_same_bits(one, other):
 
 
 @pytest.mark.parametrize("dtype", [np.dtype("f"), np.dtype("D")], ids=str)
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_bits_do_not_depend_on_levels(case, dtype, each_native):
+@over(ALL)
+def test_bits_do_not_depend_on_levels(method, case, dtype, each_native):
     arrays = numbers(case, dtype)
-    results = each_native(lambda: [r.copy() for r in maps(case, *arrays)])
+    results = each_native(lambda: [r.copy() for r in maps(method, case, *arrays)])
     fused = [results[name] for name in results if "baseline" not in name]
     for one in fused[1:]:
         assert_same_bits(one, fused[0])
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_bits_do_not_depend_on_threads(case, native):
+@over(ALL)
+def test_bits_do_not_depend_on_threads(method, case, native):
     arrays = numbers(case, np.dtype("f"))
     results = []
     with tuned(serial_products=0):
         for threads in (1, 2, 7):
             with cconv1d.num_threads(threads):
-                results.append(maps(case, *arrays))
+                results.append(maps(method, case, *arrays))
     assert_same_bits(results[1], results[0])
     assert_same_bits(results[2], results[0])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("case", CASES[::3], ids=IDS[::3])
-def test_bits_do_not_depend_on_memory(case, layout, native):
+@over(ALL[::3])
+def test_bits_do_not_depend_on_memory(method, case, layout, native):
     arrays = numbers(case, np.dtype("f"))
     others = [LAYOUTS[layout](array) for array in arrays]
     before = [array.tobytes() for array in others]
-    assert_same_bits(maps(case, *others), maps(case, *arrays))
+    assert_same_bits(maps(method, case, *others), maps(method, case, *arrays))
     assert [array.tobytes() for array in others] == before
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_bits_of_channels_last(case, native):
+@over(ALL)
+def test_bits_of_channels_last(method, case, native):
     x, w, b, dy = numbers(case, np.dtype("f"))
-    y, dx, dw = maps(case, x, w, b, dy)
+    y, dx, dw = maps(method, case, x, w, b, dy)
     turned = [np.ascontiguousarray(a.swapaxes(1, 2)) for a in (x, dy)]
-    y2, dx2, dw2 = maps(case, turned[0], w, b, turned[1], layout="NLC")
+    y2, dx2, dw2 = maps(method, case, turned[0], w, b, turned[1], layout="NLC")
     assert_same_bits(
         (y, dx, dw), [np.ascontiguousarray(a.swapaxes(1, 2)) for a in (y2, dx2)] + [dw2]
     )
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_bits_do_not_depend_on_the_batch(case, native):
+@over(ALL)
+def test_bits_do_not_depend_on_the_batch(method, case, native):
     x, w, b, dy = numbers(case, np.dtype("f"))
-    y, dx, _ = maps(case, x, w, b, dy)
+    y, dx, _ = maps(method, case, x, w, b, dy)
     for n in range(min(case.batch, 3)):
-        alone = maps(case, x[n : n + 1], w, b, dy[n : n + 1])
+        alone = maps(method, case, x[n : n + 1], w, b, dy[n : n + 1])
         assert_same_bits(alone[:2], (y[n : n + 1], dx[n : n + 1]))
 
 
@@ -282,18 +334,20 @@ def test_bits_do_not_depend_on_padding(channels, dilation, native):
 
 
 @pytest.mark.parametrize("kind", [np.nan, np.inf])
-@pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_what_is_not_finite_reaches_what_it_does_in_direct(case, kind, native):
+@over(ALL)
+def test_what_is_not_finite_reaches_what_it_does_in_direct(method, case, kind, native):
     rng = np.random.default_rng(1)
     for dtype in (np.dtype("f"), np.dtype("F")):
         for which in (0, 1, 3):  # x, w, dy
             arrays = numbers(case, dtype)
             places = arrays[which].reshape(-1)
             places[rng.integers(places.size, size=2)] = kind
-            ours, theirs = maps(case, *arrays), maps(case, *arrays, method="direct")
+            ours, theirs = maps(method, case, *arrays), maps("direct", case, *arrays)
             finite = [array.copy() for array in arrays]
             finite[which][~np.isfinite(finite[which])] = 0
-            for result, right, bound in zip(ours, theirs, bounds(case, *finite), strict=True):
+            for result, right, bound in zip(
+                ours, theirs, bounds(method, case, *finite), strict=True
+            ):
                 good = np.isfinite(right)
                 np.testing.assert_array_equal(np.isfinite(result), good)
                 np.testing.assert_array_equal(np.isnan(result), np.isnan(right))
@@ -375,11 +429,11 @@ def test_weights_of_each_sample(native):
     assert each.tobytes() == dw.tobytes()
 
 
-def test_out_and_accumulate(backend):
-    case = CASES[9]
+@over([("fft", CASES[9]), ("fast", FAST_CASES[10])])
+def test_out_and_accumulate(method, case, backend):
     x, w, b, dy = numbers(case, np.dtype("f"))
-    y, dx, dw = maps(case, x, w, b, dy)
-    options = case.options | {"method": "fft"}
+    y, dx, dw = maps(method, case, x, w, b, dy)
+    options = case.options | {"method": method}
     out = np.full_like(y, np.nan)[:, ::-1]
     assert cconv1d.conv1d(x, w, b, out=out, **options) is out
     np.testing.assert_array_equal(out, y)
@@ -395,16 +449,16 @@ def test_out_and_accumulate(backend):
 
 
 def test_nothing_is_read_or_written_beyond_the_arrays(native):
-    for case in CASES[1::2]:
+    for method, case in ALL[1::2]:
         arrays = numbers(case, np.dtype("f"))
-        plain = maps(case, *arrays)
+        plain = maps(method, case, *arrays)
         buffers = [np.full(r.size + 2 * BORDER, 7, "f") for r in plain]
         outs = [
             buffer[BORDER:-BORDER].reshape(r.shape)
             for buffer, r in zip(buffers, plain, strict=True)
         ]
         x, w, b, dy = (between_nans(array) for array in arrays)
-        options = case.options | {"method": "fft"}
+        options = case.options | {"method": method}
         cconv1d.conv1d(x, w, b, out=outs[0], **options)
         cconv1d.conv1d_backward(dy, x, w, out=(outs[1], outs[2], None), **options)
         assert_same_bits(outs, plain)
@@ -444,8 +498,8 @@ def test_a_call_does_not_change_the_next(native):
 
 
 REFUSED = [
-    (lambda x, w: cconv1d.conv1d(x, w, method="winograd"), ValueError, "'direct', 'fft' or 'auto'"),
-    (lambda x, w: cconv1d.conv1d(x, w, method=None), TypeError, "'direct', 'fft' or 'auto'"),
+    (lambda x, w: cconv1d.conv1d(x, w, method="winograd"), ValueError, "'fast' or 'auto', not"),
+    (lambda x, w: cconv1d.conv1d(x, w, method=None), TypeError, "'direct', 'fft', 'fast' or"),
     (lambda x, w: cconv1d.convolve(x, w, method=b"fft"), TypeError, "convolve: method must"),
     (
         lambda x, w: cconv1d.conv1d(x.astype(int), w.astype(int), method="fft"),
@@ -461,6 +515,26 @@ REFUSED = [
         lambda x, w: cconv1d.conv1d_backward_weight(x, x, 2**20 + 1, 1, 2**20, method="fft"),
         ValueError,
         "at most 2\\*\\*20 taps, not 1048577",
+    ),
+    (
+        lambda x, w: cconv1d.conv1d(x, w, method="fast"),
+        ValueError,
+        "conv1d: method 'fast' takes kernels of 3 taps, but kernel_size 2 has 2",
+    ),
+    (
+        lambda x, w: cconv1d.conv1d(x, x[:3], stride=2, method="fast"),
+        ValueError,
+        "3 taps to a residue of stride 2, but kernel_size 3 has 2",
+    ),
+    (
+        lambda x, w: cconv1d.PreparedConv1d(x, dilation=2, stride=8, method="fast"),
+        ValueError,
+        "PreparedConv1d: .* to a residue of stride 8, but kernel_size 5 has 2",
+    ),
+    (
+        lambda x, w: cconv1d.convolve(x.astype(int), x[:3].astype(int), method="fast"),
+        ValueError,
+        "convolve: method 'fast' rounds",
     ),
 ]
 
