@@ -125,11 +125,11 @@ cdef void filter_blocks(
 
         # planes to results
         for i in range(rows):
-            signal = i % job.rows_beside
+            signal = (row + i) % job.rows_beside
             job.transforms.filter_results(<real *> own.results + i * job.result_row,
                                           job.result_plane, job.apart, pairs,
                                           signals + signal * job.pitch)
-            if signal == job.rows_beside - 1 or i == rows - 1:
+            if signal == job.rows_beside - 1 or row + i == job.outs - 1:
                 store_results[real](job, group * job.outs + row + i - signal, signal + 1,
                                     &units[0], &blocks[0], 0, count, signals)
 
