@@ -1,7 +1,7 @@
-"""Hold method "fft" against its bound in random layers, and see what NaN and infinities reach.
+"""Hold a method against its bound in random layers, and see what NaN and infinities reach.
 
-The bound is that of docs/methods.md, block by block.  ``python benchmarks/bounds.py --help`` lists
-the options; the exit status is 1 if anything was beyond its bound or reached what it should not.
+The bounds are those of docs/methods.md, block by block.  ``python benchmarks/bounds.py --help``
+lists the options; the exit status is 1 if anything was beyond its bound or reached what it should not.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from workloads import OPS, PAD_MODES, Array
 
 import cconv1d
 from cconv1d import _methods
+from cconv1d._geometry import FAST_TAPS
 
 #: What x, w and dy are, of normal numbers.
 DATA: dict[str, Callable[[np.random.Generator, Array], Array]] = {
@@ -91,7 +92,7 @@ class Layer(NamedTuple):
         return min(self.period, self.taps)
 
 
-def drawn(draw: np.random.Generator) -> Layer:
+def drawn(draw: np.random.Generator, method: str) -> Layer:
     while True:
         taps = log_uniform(draw, 1, 300) if draw.random() < 0.95 else int(draw.integers(500, 1500))
         channels, outs = log_uniform(draw, 1, 140), log_uniform(draw, 1, 140)
@@ -99,6 +100,10 @@ def drawn(draw: np.random.Generator) -> Layer:
             taps = int(draw.integers(1, 5))
             channels, outs = (1, log_uniform(draw, 64, 600))[:: int(draw.choice([1, -1]))]
         dilation = int(draw.choice([1, 1, 1, 2, 3, 5, 8, 40]))
+        stride = int(draw.choice([1, 1, 1, 2, 3, 4, 7]))
+        if method == "fast":
+            period = stride // gcd(stride, dilation)
+            taps = FAST_TAPS * period - int(draw.integers(period))
         span = dilation * (taps - 1)
         mode = str(draw.choice(["zeros", "zeros", "zeros", *PAD_MODES]))
         length = log_uniform(draw, 1, 4000)
@@ -111,7 +116,7 @@ def drawn(draw: np.random.Generator) -> Layer:
             outs,
             length,
             taps,
-            int(draw.choice([1, 1, 1, 2, 3, 4, 7])),
+            stride,
             dilation,
             left,
             right,
@@ -181,10 +186,23 @@ def samples(array: Array, places: Array, mode: str = "zeros") -> Array:
     return abs(array)[..., np.where(inside, places, 0)] * inside
 
 
-def factor(block: int, summands: int, dtype: np.dtype[Any]) -> float:
-    """What the sum of norms is multiplied by: eps · (log2(B) + 2 + √min(2·C, 128) / 2)."""
+def near(first: Array, step: int) -> Blocks:
+    """What minimal filtering may take for a result that reads its first sample at `first`.
+
+    A pair of results has four samples in common, which are one on either side of their three.
+    """
+    return Blocks(np.arange(first.size), first[:, None] + step * np.arange(-1, FAST_TAPS + 1))
+
+
+def factor(method: str, block: int, summands: int, dtype: np.dtype[Any]) -> float:
+    """What the sum of norms is multiplied by.
+
+    eps · (log2(B) + 2 + √min(2·C, 128) / 2) for "fft", eps · (10 + 2·√min(C, 128)) for "fast".
+    """
     parts = 2 if dtype.kind == "c" else 1
     eps = float(np.finfo(dtype).eps)
+    if method == "fast":
+        return parts * eps * (10 + 2 * min(parts * summands, 128) ** 0.5)
     return parts * eps * (np.log2(block) + 2 + min(2 * summands, 128) ** 0.5 / 2)
 
 
@@ -193,13 +211,16 @@ def block_size(taps: int, channels: int, outs: int, dtype: np.dtype[Any]) -> int
     return 2 * _methods.block_points(taps, parts * channels, parts * outs)
 
 
-def forward_bound(layer: Layer, x: Array, w: Array) -> Array:
+def forward_bound(method: str, layer: Layer, x: Array, w: Array) -> Array:
     s, d = layer.stride, layer.dilation
     taps, signals = layer.residue_taps(0), layer.residues * layer.channels
     size = block_size(taps, signals, layer.outs, x.dtype)
     first = np.arange(layer.positions) - layer.left // s
     whole = s == 1 and layer.mode == "zeros" and fits_a_block(layer.length, layer.step, size, taps)
-    blocks = blocks_of(first, layer.step, size, taps, taps - 1, whole * (taps - 1))
+    if method == "fast":
+        blocks = near(first, layer.step)
+    else:
+        blocks = blocks_of(first, layer.step, size, taps, taps - 1, whole * (taps - 1))
     x = x.reshape(layer.batch, layer.groups, layer.channels, layer.length)
     w = abs(w).reshape(layer.groups, layer.outs, layer.channels, layer.taps)
     total = 0
@@ -210,11 +231,11 @@ def forward_bound(layer: Layer, x: Array, w: Array) -> Array:
         total = total + np.einsum(
             "ngcb,goc->ngob", largest, w[..., residue :: layer.period].sum(-1)
         )
-    bound = factor(size, signals, x.dtype) * total[..., blocks.of]
+    bound = factor(method, size, signals, x.dtype) * total[..., blocks.of]
     return bound.reshape(layer.batch, -1, layer.positions)
 
 
-def input_bound(layer: Layer, w: Array, dy: Array) -> Array:
+def input_bound(method: str, layer: Layer, w: Array, dy: Array) -> Array:
     """Of what all samples and padding get; and what padding gives to the samples it repeats."""
     s, d = layer.stride, layer.dilation
     dy = dy.reshape(layer.batch, layer.groups, layer.outs, layer.positions)
@@ -229,11 +250,14 @@ def input_bound(layer: Layer, w: Array, dy: Array) -> Array:
         reached = reached[(reached - residue * d) % s == 0]
         first = (reached - residue * d) // s - layer.step * (taps - 1)
         whole = fits_a_block(layer.positions, layer.step, size, taps)
-        blocks = blocks_of(first, layer.step, size, taps, taps - 1, whole * (taps - 1))
+        if method == "fast":
+            blocks = near(first, layer.step)
+        else:
+            blocks = blocks_of(first, layer.step, size, taps, taps - 1, whole * (taps - 1))
         largest = samples(dy, blocks.numbers).max(axis=-1)
         total = np.einsum("ngob,goc->ngcb", largest, w[..., residue :: layer.period].sum(-1))
         norms[..., reached] += total[..., blocks.of]
-        bound[..., reached] += factor(size, layer.outs, dy.dtype) * total[..., blocks.of]
+        bound[..., reached] += factor(method, size, layer.outs, dy.dtype) * total[..., blocks.of]
     inside = slice(layer.left, layer.left + layer.length)
     if layer.mode == "zeros":
         bound = bound[..., inside]
@@ -251,7 +275,13 @@ def input_bound(layer: Layer, w: Array, dy: Array) -> Array:
     return bound.reshape(layer.batch, -1, layer.length)
 
 
-def weight_bound(layer: Layer, x: Array, dy: Array) -> Array:
+def weight_bound(method: str, layer: Layer, x: Array, dy: Array) -> Array:
+    if method == "fast":  # which sums it directly
+        parts = 2 if x.dtype.kind == "c" else 1
+        sums = cconv1d.conv1d_backward_weight(
+            abs(dy).astype("d"), abs(x).astype("d"), layer.taps, **layer.options
+        )
+        return 8 * parts * np.finfo(x.dtype).eps * sums
     s, d = layer.stride, layer.dilation
     taps, signals = layer.residue_taps(0), layer.residues * layer.channels
     size = block_size(taps, signals, layer.outs, x.dtype)
@@ -268,12 +298,16 @@ def weight_bound(layer: Layer, x: Array, dy: Array) -> Array:
         largest = samples(x, places, layer.mode).max(axis=-1)
         total = np.einsum("ngcb,bngo->goc", largest, sums)
         bound[..., residue :: layer.period] = total[..., None]
-    bound *= factor(size, layer.batch * count, x.dtype)
+    bound *= factor(method, size, layer.batch * count, x.dtype)
     return bound.reshape(-1, layer.channels, layer.taps)
 
 
-def bounds(layer: Layer, x: Array, w: Array, dy: Array) -> tuple[Array, Array, Array]:
-    return forward_bound(layer, x, w), input_bound(layer, w, dy), weight_bound(layer, x, dy)
+def bounds(method: str, layer: Layer, x: Array, w: Array, dy: Array) -> tuple[Array, Array, Array]:
+    return (
+        forward_bound(method, layer, x, w),
+        input_bound(method, layer, w, dy),
+        weight_bound(method, layer, x, dy),
+    )
 
 
 def approach(result: Array, exact: Array, bound: Array) -> float:
@@ -319,28 +353,31 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--placements", type=int, default=1000, help="of NaN and infinities (default 1000)"
     )
+    parser.add_argument("--method", choices=("fft", "fast"), default="fft", help="default fft")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 
-def layers(count: int, seed: int, what: int) -> Iterator[tuple[np.random.Generator, Layer, str]]:
+def layers(
+    method: str, count: int, seed: int, what: int
+) -> Iterator[tuple[np.random.Generator, Layer, str]]:
     """Each with what its numbers are drawn from, and their dtype."""
     for number in range(count):
         draw = np.random.default_rng([seed, what, number])
-        yield draw, drawn(draw), list(DTYPES)[number % 5 == 4]
+        yield draw, drawn(draw, method), list(DTYPES)[number % 5 == 4]
 
 
-def hold_bounds(count: int, seed: int) -> int:
+def hold_bounds(method: str, count: int, seed: int) -> int:
     """Print the closest approach of each map and kind of data; how many layers are beyond."""
     closest = {(op, data): 0.0 for op in OPS for data in DATA}
     beyond = 0
-    for draw, layer, dtype in progress(layers(count, seed, 0), total=count):
+    for draw, layer, dtype in progress(layers(method, count, seed, 0), total=count):
         data = str(draw.choice(list(DATA)))
         arrays = numbers(draw, layer, data, dtype)
         wide = [array.astype(DTYPES[dtype]) for array in arrays]
         exact = maps(layer, *wide, method="direct")
-        results = maps(layer, *arrays, method="fft")
-        parts = map(approach, results, exact, bounds(layer, *arrays))
+        results = maps(layer, *arrays, method=method)
+        parts = map(approach, results, exact, bounds(method, layer, *arrays))
         for op, part in zip(OPS, parts, strict=True):
             closest[op, data] = max(closest[op, data], part)
             if part > 1:
@@ -352,17 +389,18 @@ def hold_bounds(count: int, seed: int) -> int:
     return beyond
 
 
-def hold_placements(count: int, seed: int) -> int:
+def hold_placements(method: str, count: int, seed: int) -> int:
     """How many layers have a result that is finite or not against what it is reached by."""
     wrong, spoils, closest = 0, 0, 0.0
-    for draw, layer, dtype in progress(layers(count, seed, 1), total=count):
+    for draw, layer, dtype in progress(layers(method, count, seed, 1), total=count):
         spoiled, clean = spoil(draw, numbers(draw, layer, "normal", dtype))
         exact = maps(layer, *(array.astype(DTYPES[dtype]) for array in clean), method="direct")
         with np.errstate(invalid="ignore", over="ignore"):
-            results = maps(layer, *spoiled, method="fft")
-        each = zip(OPS, results, reached(layer, spoiled), exact, bounds(layer, *clean), strict=True)
-        for op, result, reach, right, bound in each:
-            part = approach(np.where(reach, right, result), right, bound)
+            results = maps(layer, *spoiled, method=method)
+        bound = bounds(method, layer, *clean)
+        each = zip(OPS, results, reached(layer, spoiled), exact, bound, strict=True)
+        for op, result, reach, right, most in each:
+            part = approach(np.where(reach, right, result), right, most)
             closest = max(closest, part)
             spoils += int(reach.sum())
             if (np.isfinite(result) == reach).any() or part > 1:
@@ -378,10 +416,10 @@ def hold_placements(count: int, seed: int) -> int:
 def main() -> int:
     options = arguments()
     config = cconv1d.show_config("dicts")
-    print(f'method "fft", {config["backend"]} {config["instruction_set"] or ""}\n')
-    beyond = hold_bounds(options.layers, options.seed)
+    print(f'method "{options.method}", {config["backend"]} {config["instruction_set"] or ""}\n')
+    beyond = hold_bounds(options.method, options.layers, options.seed)
     print(f"beyond their bound: {beyond} of {3 * options.layers}\n")
-    wrong = hold_placements(options.placements, options.seed)
+    wrong = hold_placements(options.method, options.placements, options.seed)
     print(f"wrong: {wrong} of {3 * options.placements}")
     return int(beyond + wrong > 0)
 

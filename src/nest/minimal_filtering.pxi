@@ -150,7 +150,7 @@ cdef bint plan_minimal_filtering(
     cdef const View *array = &job.array
     cdef const View *out = &job.out
     cdef Py_ssize_t most, pairs, bytes
-    cdef Py_ssize_t longest = out.shape[2]
+    cdef Py_ssize_t longest = max(out.shape[2], <Py_ssize_t> 1)  # a residue may have no results
     most = PLANES_BYTES // (CC_PLANES * job.channels * job.size)
     most = max(<Py_ssize_t> FEWEST_PAIRS, min(<Py_ssize_t> CC_MOST_PAIRS, most))
     job.threads = threads_for(out.shape[0] * out.shape[1] * out.shape[2], 2 * job.channels)
