@@ -1,7 +1,8 @@
 """Hold a method against its bound in random layers, and see what NaN and infinities reach.
 
 The bounds are those of docs/methods.md, block by block.  ``python benchmarks/bounds.py --help``
-lists the options; the exit status is 1 if anything was beyond its bound or reached what it should not.
+lists the options; the exit status is 1 if anything was beyond its bound or reached what it should
+not.
 """
 
 from __future__ import annotations

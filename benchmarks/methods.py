@@ -18,7 +18,7 @@ import numpy as np
 from compare import CLOCKS, agreeing, check_clock, command, progress, save, write
 from measure import interleave, machine, settle
 from numpy.lib.stride_tricks import sliding_window_view
-from peers import METHODS, PEERS, Call, Cconv1d, Method, Peer
+from peers import FAST, METHODS, PEERS, Call, Cconv1d, Method, Peer
 from report import METHODS_SHOWN, draw_methods, fastest_of, methods_title
 from workloads import OPS, Array, Case, Row, cases
 
@@ -105,7 +105,7 @@ class SciPyTransforms(ByTransforms):
 COMPARED: dict[str, Callable[[int], Peer]] = {
     **{
         method: lambda threads, method=method: Method(threads, method)
-        for method in METHODS
+        for method in (*METHODS, FAST)
         if method != "auto"  # whose bits and time are those of the one that it takes
     },
     **{name: PEERS[name] for name in ("torch", "onnxruntime", "openvino")},

@@ -20,11 +20,15 @@ import numpy as np
 from workloads import DTYPES, HALVES, PAD_MODES, Array, Case
 
 import cconv1d
+from cconv1d._geometry import FAST_TAPS, without_stride
 
 Call = Callable[[], Any]
 
-#: How the library may compute; the first is its default.
+#: How the library may compute any layer; the first is its default.
 METHODS = ("direct", "fft", "auto")
+
+#: How it may compute those of three taps.
+FAST = "fast"
 
 
 class Peer:
@@ -59,9 +63,17 @@ class Cconv1d(Peer):
     def __init__(self, threads: int, method: str = METHODS[0]) -> None:
         self.version = cconv1d.__version__
         # the word as a literal, which the usual calls know by its identity
-        self.method = METHODS[METHODS.index(method)]
+        self.method = FAST if method == FAST else METHODS[METHODS.index(method)]
 
-    def prepare(self, case: Case) -> Call:
+    def prepare(self, case: Case) -> Call | None:
+        row = case.row
+        if self.method == FAST:
+            taps = without_stride(row.kernel_size, row.stride, row.dilation)[1]
+            if taps != FAST_TAPS or case.op == "dw":  # which it sums directly
+                return None
+        return self.call(case)
+
+    def call(self, case: Case) -> Call:
         row, x, w, dy, geometry = case.row, case.x, case.w, case.dy, case.geometry
         options: dict[str, Any] = {**row.options, "method": self.method}
         if row.function == "convolve" and case.op == "forward":

@@ -467,8 +467,11 @@ BANDS = 10, 100, 1000
 #: As those of STYLE, one for each kind of layer.
 MARKS = tuple(
     zip(
-        ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
-        "osD^vP*",
+        (
+            *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
+            *("#E69F00", "#56B4E9", "#000000", "#999999"),
+        ),
+        "osD^vP*X",
         strict=True,
     )
 )
@@ -648,7 +651,11 @@ def draw_survey(run: Run, folder: Path) -> None:
 # --- methods --------------------------------------------------------------------------------
 
 #: Whom methods.py compares: our own methods, their peers, and transforms as users write them.
-METHODS_SHOWN = ("direct", "fft", "torch", "onnxruntime", "openvino", "torch.fft", "scipy.fft")
+OUR_METHODS = ("direct", "fft", "fast")
+METHODS_SHOWN = (
+    *OUR_METHODS,
+    *("torch", "onnxruntime", "openvino", "torch.fft", "scipy.fft"),
+)
 
 
 def methods_title(run: Run) -> str:
@@ -660,13 +667,18 @@ def fastest_of(found: Result) -> str:
     return max(found["gflops"], key=found["gflops"].__getitem__)
 
 
+def other_method(found: Result) -> str:
+    """The faster of our methods that are not "direct"."""
+    return max(OUR_METHODS[1:], key=lambda name: found["gflops"].get(name, 0))
+
+
 def grid(run: Run, op: str) -> dict[tuple[int, int], Result]:
     """What was measured of a map, by channels and taps."""
     return {(each["channels"], each["taps"]): each for each in run["rates"] if each["op"] == op}
 
 
 def methods_tables(run: Run) -> str:
-    """Of each map, by channels and taps: direct over fft, and the best peer over the faster."""
+    """Of each map, by channels and taps: direct over another method, the best peer over ours."""
     tables = []
     for op in (op for op in OPS if grid(run, op)):
         found = grid(run, op)
@@ -675,12 +687,12 @@ def methods_tables(run: Run) -> str:
         for channels in sorted({c for c, _ in found}):
             cells = []
             for k in taps:
-                rates = found[channels, k]["gflops"]
-                fft = rates["fft"] / rates["direct"]
-                peers = [rate for name, rate in rates.items() if name not in ("direct", "fft")]
-                best = max(rates["fft"], rates["direct"]) / max(peers) if peers else math.nan
-                chosen = "*" if found[channels, k]["auto"] == "fft" else ""
-                cells.append(f"{fft:.2f}{chosen}, {best:.2f}")
+                rates, other = found[channels, k]["gflops"], other_method(found[channels, k])
+                gain = rates[other] / rates["direct"]
+                peers = [rate for name, rate in rates.items() if name not in OUR_METHODS]
+                best = max(rates[other], rates["direct"]) / max(peers) if peers else math.nan
+                chosen = "*" if found[channels, k]["auto"] == other else ""
+                cells.append(f"{gain:.2f}{chosen}, {best:.2f}")
             rows.append([f"{channels} channels", *cells])
         tables.append(table([op, *(f"{k} taps" for k in taps)], rows))
     return "\n\n".join(tables)
@@ -701,13 +713,13 @@ def methods_in_words(run: Run) -> list[str]:
     said = [f"Methods were measured on {where(run)}."]
     for op in (op for op in OPS if grid(run, op)):
         found = grid(run, op).values()
-        gains = [each["gflops"]["fft"] / each["gflops"]["direct"] for each in found]
+        gains = [each["gflops"][other_method(each)] / each["gflops"]["direct"] for each in found]
         wins = sum(gain > 1 for gain in gains)
-        ours = sum(fastest_of(each) in ("direct", "fft") for each in found)
+        ours = sum(fastest_of(each) in OUR_METHODS for each in found)
         said.append(
-            f"{methods_title(run).capitalize()}, {op}: fft is faster than direct in {wins} of "
-            f"{len(gains)}, by {max(gains):.1f} at most; the faster of them is ahead of all peers "
-            f"in {ours}."
+            f"{methods_title(run).capitalize()}, {op}: fft or fast is faster than direct in {wins} "
+            f"of {len(gains)}, by {max(gains):.1f} at most; the fastest of them is ahead of all "
+            f"peers in {ours}."
         )
     return said
 
@@ -717,10 +729,11 @@ def methods_markdown(run: Run, pictures: str | None) -> str:
     parts = [
         f"## {methods_title(run).capitalize()}",
         f"As many channels in as out, {run['length']} samples. In a cell the time of direct over "
-        "that of fft, with * where auto takes fft, and the time of the fastest peer over that of "
-        "the faster of the two: above 1, ours is faster. torch.fft and scipy.fft are blocks that "
-        "overlap, as a user writes them. ONNX Runtime and OpenVINO have packed their weights "
-        "beforehand; nobody else has, and fft transforms them in every call. "
+        "that of the faster of fft and, for 3 taps, fast, with * where auto takes it, and the time "
+        "of the fastest peer over that of the fastest of ours: above 1, ours is faster. torch.fft "
+        "and scipy.fft are blocks that overlap, as a user writes them. ONNX Runtime and OpenVINO "
+        "have packed their weights beforehand; nobody else has, and fft and fast transform them in "
+        "every call. "
         f"{where(run)}; {run['config']['compiler']}; {versions}. Medians of {run['rounds']} "
         f"rounds, {run['clock']} time, by `{run['command']}`.",
         methods_tables(run),
@@ -769,7 +782,7 @@ def draw_methods(run: Run, folder: Path) -> None:
                             color=colour,
                             marker=marker,
                             markersize=4,
-                            linewidth=2 if name in ("direct", "fft") else 0.8,
+                            linewidth=2 if name in OUR_METHODS else 0.8,
                             label=name,
                         )
                 axes.set(xscale="log", yscale="log")
@@ -902,9 +915,9 @@ THEIRS = "torch"
 
 
 def error_ratios(found: Result, method: str) -> tuple[float, float]:
-    """The largest and the mean error of a method over theirs; NaN where theirs is none."""
+    """The largest and the mean error of a method over theirs; NaN where either has none."""
     largest, mean = (
-        found[which][method] / found[which][THEIRS] if found[which][THEIRS] else math.nan
+        found[which].get(method, math.nan) / (found[which][THEIRS] or math.nan)
         for which in ("max", "mean")
     )
     return largest, mean
@@ -925,8 +938,11 @@ def accuracy_tables(run: Run) -> str:
                     [error_ratios(each, method)[place] for each in found[op, kind].values()]
                     for kind in data
                 ]
-                cells = (f"{np.median(those):.2f}, {max(those):.2f}" for those in ratios)
-                summed.append([f"{op}, {method}, {which} error", *cells])
+                if not np.isnan(ratios).all():
+                    cells = (
+                        f"{np.nanmedian(those):.2f}, {np.nanmax(those):.2f}" for those in ratios
+                    )
+                    summed.append([f"{op}, {method}, {which} error", *cells])
     layers = [
         [
             f"{row} {op}, {method}",
@@ -938,6 +954,7 @@ def accuracy_tables(run: Run) -> str:
         for row in dict.fromkeys(each["row"] for each in run["errors"])
         for op in ops
         for method in run["methods"]
+        if method in found[op, data[0]][row]["max"]
     ]
     return "\n\n".join(
         [
@@ -956,7 +973,7 @@ def accuracy_in_words(run: Run) -> list[str]:
             pairs = [
                 error_ratios(each, method)
                 for each in run["errors"]
-                if each["op"] == op and each["data"] == "normal"
+                if each["op"] == op and each["data"] == "normal" and method in each["max"]
             ]
             if pairs:
                 largest, mean = np.array(pairs).T

@@ -176,7 +176,7 @@ def _parser() -> Parser:
     )
     timed.add_argument("--groups", type=_parse_integer, default=1, metavar="G", help="(default: 1)")
     timed.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    timed.add_argument("--method", choices=("direct", "fft", "auto"), default="direct")
+    timed.add_argument("--method", choices=("direct", "fft", "fast", "auto"), default="direct")
     timed.add_argument("--threads", type=_parse_integer, metavar="T", help="(default: as set)")
     _add_geometry(timed)
     commands.add_parser(

@@ -63,7 +63,7 @@ FFT_NUMBER, FAST_NUMBER, AUTO_NUMBER = 1, 2, 3
 #: The longest kernel that there are transforms for.
 FFT_MAX_TAPS = 2**20
 
-#: The taps that minimal filtering is for: of a kernel, or of one of the signals that a stride makes.
+#: The taps that minimal filtering is for, of a kernel or of a signal that a stride makes.
 FAST_TAPS = 3
 
 #: More samples than a processor can address today, and few enough that the kernels' products of

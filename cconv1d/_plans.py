@@ -282,9 +282,7 @@ def plan_of_transpose(
     stride, padding, dilation = options[:3]
     geometry = resolve_transposed(function, x3[2], w3[2], stride, padding, options.size, dilation)
     if options.method is not DIRECT:
-        number = method_number(
-            function, options.method, w3[2], geometry.stride, geometry.dilation
-        )
+        number = method_number(function, options.method, w3[2], geometry.stride, geometry.dilation)
         geometry = geometry._replace(method=number)
     groups = check_groups(function, options.groups, input_channels=x3[1])
     check_channels(function, w3, groups, w3[0], x3[1])

@@ -78,10 +78,9 @@ class PreparedConv1d:
     the weight, or twice as much where there are two orders, which is for outputs and with
     ``layout="NLC"``: whether lanes run along positions or along channels depends on how many and
     how long the signals are. With ``method="fft"`` they are kept as spectra, which take as much as
-    the samples of a block, at least twice the taps, for each pair of channels, and with "fast" as four
-    numbers for three taps. It can be
-    called from many threads at once, copied and pickled; a copy has the class and the attributes of
-    the original, and packs the weights for itself.
+    the samples of a block, at least twice the taps, for each pair of channels; with "fast" as four
+    numbers for three taps. It can be called from many threads at once, copied and pickled; a copy
+    has the class and the attributes of the original, and packs the weights for itself.
 
     Subclasses of ndarray are taken for plain arrays, as in `conv1d`.
 

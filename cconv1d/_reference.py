@@ -9,8 +9,9 @@ these outputs and `q(j)` for these samples, each map is one line per tap:
     backward_weight   dw[j]     = Σ_n dy[p(j)] @ x[q(j)]ᴴ
 
 or, with method "fft", a product of spectra of the padded input and the dilated weight, and the way
-back; what "fast" saves are products, and NumPy's sums are direct.  Here ``@`` sums over the channels of a group (for backward_weight: over positions), and
-ᴴ conjugates complex data, which is PyTorch's convention for gradients.
+back; what "fast" saves are products, and here all sums are direct.  Here ``@`` sums over the
+channels of a group (for backward_weight: over positions), and ᴴ conjugates complex data, which is
+PyTorch's convention for gradients.
 
 Arrays come as (batch, channels, positions) and (out channels, channels per group, taps);
 each function fills the last of its arrays, when all is computed.  Any numeric dtype goes: half

@@ -76,8 +76,9 @@ def convolve(
         or one of the integers that NumPy takes in their place.
     axis : int, optional
         The axis of `a` along which its samples lie.
-    method : {"direct", "fft", "auto"}, optional
-        How it is computed. "fft": by transforms, which takes less time from some 100 taps on; of
+    method : {"direct", "fft", "fast", "auto"}, optional
+        How it is computed. "fast" is for three taps, and for `conv1d` of many channels; "fft": by
+        transforms, which takes less time from some 100 taps on; of
         floating-point and complex numbers, and up to 2**20 taps. "auto": by transforms where they
         are certain to take less time. See the notes of `conv1d`.
 
@@ -179,8 +180,9 @@ def correlate(
         or one of the integers that NumPy takes in their place.
     axis : int, optional
         The axis of `a` along which its samples lie.
-    method : {"direct", "fft", "auto"}, optional
-        How it is computed. "fft": by transforms, which takes less time from some 100 taps on; of
+    method : {"direct", "fft", "fast", "auto"}, optional
+        How it is computed. "fast" is for three taps, and for `conv1d` of many channels; "fft": by
+        transforms, which takes less time from some 100 taps on; of
         floating-point and complex numbers, and up to 2**20 taps. "auto": by transforms where they
         are certain to take less time. See the notes of `conv1d`.
 

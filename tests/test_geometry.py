@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from support import FUZZ, WORDS
 
 from cconv1d import conv1d, conv1d_output_length
-from cconv1d._geometry import FFT_MAX_TAPS, METHODS, PADDING_MODES, Geometry, resolve
+from cconv1d._geometry import (
+    FAST_TAPS,
+    FFT_MAX_TAPS,
+    METHODS,
+    PADDING_MODES,
+    Geometry,
+    resolve,
+)
 from cconv1d._geometry import MAX_SIZE as LARGEST
 from cconv1d._kernels import MAPS
 
@@ -335,8 +342,9 @@ def test_the_compiled_side_counts_the_same():
     """Modes, methods and maps by their numbers, and what no size exceeds."""
     core = pytest.importorskip("cconv1d._core")
     expected = {"max_size": min(LARGEST, sys.maxsize // 16), "fft_max_taps": FFT_MAX_TAPS}
-    assert METHODS[2:] == ("auto",)  # which chooses one of the others
-    for names in PADDING_MODES, METHODS[:2], MAPS:
+    expected["fast_taps"] = FAST_TAPS
+    assert METHODS[3:] == ("auto",)  # which chooses one of the others
+    for names in PADDING_MODES, METHODS[:3], MAPS:
         expected |= {name: number for number, name in enumerate(names)}
     assert expected == core.CONSTANTS
 

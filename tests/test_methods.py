@@ -18,7 +18,14 @@ from cconv1d._methods import block_points
 #: Shapes of x and w, options and what is chosen.
 LAYERS = [
     ((2, 64, 4000), (64, 64, 31), {}, "fft"),
-    ((2, 64, 4000), (64, 64, 3), {}, "direct"),
+    ((2, 64, 4000), (64, 64, 3), {}, "fast"),
+    ((2, 64, 4000), (64, 64, 3), {"dilation": 16}, "fast"),
+    ((2, 128, 4000), (128, 128, 6), {"stride": 2}, "fast"),
+    ((2, 4000, 64), (64, 64, 3), {"layout": "NLC"}, "fast"),
+    ((2, 64, 4000), (64, 64, 3), {"dilation": 200}, "direct"),
+    ((2, 64, 4000), (64, 64, 4), {}, "direct"),
+    ((2, 64, 200), (64, 64, 3), {}, "direct"),
+    ((2, 32, 4000), (32, 32, 3), {}, "direct"),
     ((40000,), (3000,), {}, "fft"),
     ((2, 64, 4000), (64, 32, 40), {"groups": 2, "dilation": 2}, "fft"),
     ((2, 64, 4000), (64, 64, 31), {"stride": 2}, "fft"),
@@ -139,8 +146,8 @@ def test_reasons(arguments, words):
 def test_refusals():
     with pytest.raises(ValueError, match=r"^choose_method: the padded input has 5"):
         choose_method((5,), (9,))
-    with pytest.raises(ValueError, match="'direct', 'fft' or 'auto', not 'fast'"):
-        cconv1d.conv1d([1.0, 2.0], [1.0], method="fast")
+    with pytest.raises(ValueError, match="'fft', 'fast' or 'auto', not 'winograd'"):
+        cconv1d.conv1d([1.0, 2.0], [1.0], method="winograd")
 
 
 def test_small_calls_are_usual_ones(backend):
@@ -264,4 +271,4 @@ def test_prepared_refuses_what_its_method_does_not_take():
     with pytest.raises(ValueError, match="PreparedConv1d: method 'fft' rounds"):
         cconv1d.PreparedConv1d(np.arange(3), method="fft")
     with pytest.raises(ValueError, match="PreparedConv1d: method must be 'direct'"):
-        cconv1d.PreparedConv1d([1.0, 2.0], method="fast")
+        cconv1d.PreparedConv1d([1.0, 2.0], method="winograd")

@@ -148,7 +148,7 @@ def conv1d(
         What the padding holds.
     layout : {"NCL", "NLC"}, optional
         With "NLC", input and output have their channels last.
-    method : {"direct", "fft", "auto"}, optional
+    method : {"direct", "fft", "fast", "auto"}, optional
         How it is computed, as in `cconv1d.conv1d`; the gradients, too.
 
     Returns

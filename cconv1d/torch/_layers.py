@@ -25,7 +25,7 @@ class Conv1d(nn.Conv1d):
     ----------
     in_channels, out_channels, kernel_size, stride, padding, *args, **kwargs
         As for `torch.nn.Conv1d`; `padding` may also be a pair or any word that `conv1d` has.
-    method : {"direct", "fft", "auto"}, optional
+    method : {"direct", "fft", "fast", "auto"}, optional
         How it is computed, as in `conv1d`.
 
     See Also
@@ -83,7 +83,7 @@ class ConvTranspose1d(nn.ConvTranspose1d):
     ----------
     *args, **kwargs
         As for `torch.nn.ConvTranspose1d`.
-    method : {"direct", "fft", "auto"}, optional
+    method : {"direct", "fft", "fast", "auto"}, optional
         How it is computed, as in `conv_transpose1d`.
 
     See Also
@@ -252,7 +252,7 @@ def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
         Its layers of the classes `torch.nn.Conv1d` and `torch.nn.ConvTranspose1d` become
         `Conv1d` and `ConvTranspose1d`; parameters, hooks, parametrizations, the state dict and its
         names stay as they are.
-    method : {"direct", "fft", "auto"}, optional
+    method : {"direct", "fft", "fast", "auto"}, optional
         How they are computed; "auto": by what `cconv1d.choose_method` says of each input's length.
 
     Returns
@@ -316,7 +316,7 @@ class replacing(TorchFunctionMode):
 
     Parameters
     ----------
-    method : {"direct", "fft", "auto"}, optional
+    method : {"direct", "fft", "fast", "auto"}, optional
         As in `replace`.
 
     See Also

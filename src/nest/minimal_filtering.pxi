@@ -4,25 +4,25 @@
 #
 #     A, U and V: see fft/minimal.h; * is number by number
 #
-# Takes  and gives what overlap_save.pxi does, in whose frame this is: signals of residues, strides,
-#        blocks, weights that are kept, what is not finite. There are three taps to a residue at
-#        most, or four planes would not be enough.
+# Takes  a planned OverlapSave: see blocks.pxi for its signals, strides, stores, and what is not
+#        finite. A signal has three taps at most, or four planes would not be enough.
+# Gives  the weights of its groups, and the results of some of its blocks.
 #
 # Four products for a channel of the input and of the output give two results, which are six in a
 # direct sum. They are those of four layers with one tap, so the tiles of correlate.pxi compute
 # them: a plane is a panel whose rows are channels. Chains of terms are therefore those of direct.
 #
 # A block is an even number of results, so that the pairs, and with them the bits, are where they
-# are whatever its length; where a signal ends within a pair, the other result meets zeros. Blocks of
-# short signals share a line of a panel, a pair lying between each and the next. With a dilation, a
-# residue is a signal; but at stride 1 the two results of a pair lie the dilation apart instead, and a
-# block is one of the whole signal.
+# are whatever its length; where a signal ends within a pair, the other result meets zeros. Blocks
+# of short signals share a line of a panel, a pair lying between each and the next. At stride 1 the
+# two results of a pair lie the dilation apart, and a block is one of the whole signal; a dilation
+# beyond CC_MOST_PAIRS makes signals of its residues.
 #
-# Loops, outermost first: sets of groups whose weights fit a budget; chunks of the pool (group, some
-# blocks); for these all channels to planes; blocks of rows; planes, tiles; their results to signals.
+# Loops, outermost first: sets of groups whose weights fit a budget; chunks of the pool (group,
+# some blocks); for these all channels to planes; blocks of rows; planes, tiles; results to signals.
 
 cdef enum: MINIMAL_TAPS = 3
-# Pairs of results in a line, while the planes of all channels fit a budget; but not fewer than some.
+# Pairs of results in a line, while the planes of all channels fit a budget; not fewer than some.
 cdef enum: FEWEST_PAIRS = 32, PLANES_BYTES = 384 * 1024
 
 
