@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what it says on import is not ours to judge
     jax = pytest.importorskip("jax")
 
+import jax.export
 import jax.numpy as jnp
 from jax import lax
 from jax.test_util import check_grads
@@ -33,8 +34,8 @@ F32, F16, C64 = np.float32, np.float16, np.complex64
 
 @pytest.fixture(autouse=True)
 def configured():
-    """JAX has float64 only where it is told to; and most of the time of these tests is LLVM's, with
-    XLA's own code around our calls. What XLA does to the calls comes before, and is done as ever."""
+    """JAX has float64 only where it is told to. And most of the time of these tests is LLVM's, with
+    XLA's own code around our calls; what XLA does to the calls comes before, and is as ever."""
     wanted = {"jax_enable_x64": True, "jax_disable_most_optimizations": True}
     before = {name: jax.config.read(name) for name in wanted}
     for name, value in wanted.items():
@@ -530,6 +531,98 @@ def test_several_devices_and_exported_functions():
         XLA_FLAGS="--xla_force_host_platform_device_count=2",
     )
     assert result.stdout == "2 True\nTrue\n" * 2 + "d True\nNone True\nTrue\n", result.stderr
+
+
+# --- symbolic shapes ------------------------------------------------------------------------------
+
+
+def exported(function, shapes, dtype=F32, constraints=()):
+    """A function for symbolic shapes, as who reads it from a file has it."""
+    scope = jax.export.SymbolicScope(constraints)
+    shapes = [jax.export.symbolic_shape(shape, scope=scope) for shape in shapes]
+    arguments = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
+    allow = [jax.export.DisabledSafetyCheck.custom_call(ours.TARGET)]
+    program = jax.export.export(jax.jit(function), disabled_checks=allow)(*arguments)
+    return jax.export.deserialize(program.serialize())
+
+
+SYMBOLIC = [
+    ("conv1d", "n,4,l", "6,2,3", {"stride": 3, "padding": (4, 2), "dilation": 2, "groups": 2}),
+    ("conv1d", "n,4,l", "6,4,3", {"stride": 4, "padding": "causal"}),
+    ("conv1d", "n,l,4", "6,4,4", {"padding": "same", "layout": "NLC"}),
+    ("conv1d", "n,4,l", "6,4,3", {"padding": 2, "stride": 2, "padding_mode": "reflect"}),
+    ("conv1d", "4,l", "6,4,3", {"padding": "same_lower", "method": "fft"}),
+    ("conv1d", "n,4,8", "6,4,3", {"padding": "same", "stride": 3, "method": "auto"}),
+    ("conv1d", "l", "3", {"padding": "full", "stride": 2}),
+    ("conv_transpose1d", "n,4,l", "4,3,3",
+     {"stride": 3, "padding": (1, 2), "output_padding": 2, "groups": 2, "dilation": 2}),
+    ("conv_transpose1d", "n,l,4", "4,6,3", {"stride": 2, "layout": "NLC"}),
+]  # fmt: skip
+
+
+@needs_native
+@pytest.mark.parametrize(("name", "x", "w", "how"), SYMBOLIC)
+def test_a_symbolic_batch_and_length(name, x, w, how):
+    """One program for all; with its gradients, whose geometry is that of the same symbols."""
+    function = partial(getattr(ours, name), **how)
+
+    def with_gradients(x, w):
+        y, back = jax.vjp(function, x, w)
+        return y, *back(y)
+
+    program = exported(with_gradients, [x, w])
+    rng = np.random.default_rng(0)
+    for n, length in ((1, 7), (2, 8), (3, 9), (2, 10), (1, 40)):
+        sizes = {"n": n, "l": length}
+        operands = [
+            numbers(rng, [sizes.get(size) or int(size) for size in shape.split(",")], F32)
+            for shape in (x, w)
+        ]
+        y, *grads = program.call(*operands)
+        assert_same(y, getattr(cconv1d, name)(*operands, **how))
+        back = getattr(cconv1d, name + "_backward")
+        expected = back(np.asarray(y), *operands, **how, needs=(True, True, False))
+        for grad, other in zip(grads, expected[:2], strict=True):
+            assert_same(grad, other)
+
+
+@needs_native
+def test_symbols_with_constraints_and_below_vmap():
+    x, w = np.arange(9, dtype="f"), np.array([1, 0, -1], "f")
+    program = exported(ours.conv1d, ["l", "3"], constraints=["l - 3 >= 0"])
+    assert_same(program.call(x, w), cconv1d.conv1d(x, w))
+    with pytest.raises(ValueError, match="refining shapes"):
+        program.call(x[:2], w)
+    function = jax.vmap(partial(ours.conv1d, padding="causal"), (0, None))
+    program = exported(function, ["m,n,1,l", "2,1,3"])
+    x, w = np.arange(24, dtype="f").reshape(3, 2, 1, 4), np.arange(6, dtype="f").reshape(2, 1, 3)
+    assert_same(program.call(x, w), function(x, w))
+    reflect = partial(ours.conv1d, padding=2, padding_mode="reflect")
+    program = exported(reflect, ["l", "3"])
+    with pytest.raises(jax.errors.JaxRuntimeError, match="out of range for these lengths"):
+        program.call(x[0, 0, 0, :2], w[0, 0])
+
+
+NO_SYMBOLS = [
+    ("constraint 'l - 3 >= 0'", ours.conv1d, ["l", "3"], {}),
+    ("constraint 'l - 5 >= 0'", ours.conv_transpose1d, ["l", "1"], {"padding": 2}),
+    ("'same' at stride 2 depends on the length", ours.conv1d, ["l", "3"],
+     {"padding": "same", "stride": 2}),
+    ("'auto' chooses by the length", ours.conv1d, ["l", "3"], {"method": "auto"}),
+    ("c channels or taps", ours.conv1d, ["2,c,9", "4,c,3"], {}),
+    ("k channels or taps", ours.conv1d, ["9", "k"], {}),
+    ("weights of each sample", ours.conv1d, ["n,2,9", "n,4,2,3"], {}),
+    ("takes 2 input channels", ours.conv1d, ["n,3,l", "4,2,3"], {}),
+    ("as here l is not", partial(ours.conv_general_dilated, window_strides=(1,), padding="VALID"),
+     ["2,2,l", "4,2,3"], {}),
+    ("groups may not be symbolic", jax.vmap(ours.conv1d), ["m,2,2,9", "m,4,2,3"], {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("match", "function", "shapes", "how"), NO_SYMBOLS)
+def test_what_may_not_be_symbolic_is_refused(match, function, shapes, how):
+    with pytest.raises(ValueError, match=re.escape(match)):
+        exported(partial(function, **how), shapes)
 
 
 def test_the_reference_computes_where_nothing_is_compiled():
