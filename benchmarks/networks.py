@@ -7,9 +7,9 @@ Nine networks of audio, speech, genomics and biosignals, with random weights and
 publications or of the repositories that made them known. Times are medians of rounds in which the
 columns take turns: inference (without gradients) and a training step (forward, backward, an update
 by stochastic gradient descent). The columns are PyTorch's layers and ours by method "direct" and
-"auto", all three also through torch.compile, and, of inference, ONNX Runtime with the exported
-network. Of PyTorch's inference, `convolutions` is the share that its convolutions take, by its own
-profiler: what is left is for others to make faster.
+"auto", all three also through torch.compile; and, of inference, ours with packed weights ("frozen")
+and ONNX Runtime with the exported network. Of PyTorch's inference, `convolutions` is the share that
+its convolutions take, by its own profiler: what is left is for others to make faster.
 """
 
 from __future__ import annotations
@@ -274,12 +274,19 @@ def share_of_convolutions(model: nn.Module, x: Tensor) -> float:
     return convolutions / total
 
 
-#: What is timed besides PyTorch's layers: ours by a method, each also compiled, and ONNX Runtime.
+#: What is timed besides PyTorch's layers: ours by a method, each also frozen and compiled, and ONNX
+#: Runtime.
 METHODS = ("direct", "auto")
+FROZEN = " frozen"
 COMPILED = " compiled"
 RUNTIME = "onnxruntime"
-COLUMNS = (*METHODS, *(name + COMPILED for name in ("torch", *METHODS)), RUNTIME)
-DEFAULT = (*METHODS, RUNTIME)
+COLUMNS = (
+    *METHODS,
+    *(name + FROZEN for name in METHODS),
+    *(name + COMPILED for name in ("torch", *METHODS)),
+    RUNTIME,
+)
+DEFAULT = (*METHODS, *(name + FROZEN for name in METHODS), RUNTIME)
 KINDS = ("inference", "training")
 
 
@@ -333,14 +340,18 @@ def calls_of(network: Network, options: argparse.Namespace) -> tuple[dict[str, A
             found = torch.from_numpy(call())
             calls[f"{column} inference"] = call
         else:
-            name = column.removesuffix(COMPILED)
-            model = deepcopy(theirs) if name == "torch" else replace(deepcopy(theirs), name)
+            name = column.removesuffix(COMPILED).removesuffix(FROZEN)
+            frozen = column.endswith(FROZEN)
+            model = deepcopy(theirs)
+            if name != "torch":
+                model = replace(model, name, frozen=frozen)
             infer, train = deepcopy(model).eval(), model.train()
             if column.endswith(COMPILED):
                 torch._dynamo.reset()
                 infer, train = torch.compile(infer), torch.compile(train)  # type: ignore[assignment]
             calls[f"{column} inference"] = inference_of(infer, x)
-            calls[f"{column} training"] = training_of(train, x)
+            if not frozen:
+                calls[f"{column} training"] = training_of(train, x)
             found = calls[f"{column} inference"]()
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=near)
     return calls, share_of_convolutions(theirs.eval(), x)

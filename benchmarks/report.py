@@ -857,11 +857,14 @@ def networks_in_words(run: Run) -> list[str]:
 def networks_markdown(run: Run, pictures: str | None) -> str:
     plural = "s" if run["threads"] > 1 else ""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    kept = any("frozen" in column for column in run["columns"])
+    frozen = ", frozen those that keep packed weights" if kept else ""
     parts = [
         f"## Networks in PyTorch, {run['threads']} thread{plural}",
         f"PyTorch's time over that of a column: above 1, the column is faster. direct and auto are "
-        f"cconv1d's layers by that method; convolutions is the share of PyTorch's inference that "
-        f"its convolutions take. {where(run)}; {versions}. Medians of {run['rounds']} rounds, by "
+        f"cconv1d's layers by that method{frozen}; convolutions is the share of PyTorch's "
+        f"inference that its convolutions take. {where(run)}; {versions}. Medians of "
+        f"{run['rounds']} rounds, by "
         f"`{run['command']}`.",
     ]
     if pictures is not None:

@@ -21,7 +21,7 @@ import dask.array as da
 import numpy as np
 
 from . import _functional, _signal
-from ._arrays import Array, accumulator
+from ._arrays import Array, accumulator, as_arrays
 from ._execute import Gradients, check_needs
 from ._geometry import (
     METHODS,
@@ -42,6 +42,7 @@ from ._plans import (
     plan_conv1d_backward_input,
     plan_conv1d_backward_weight,
     plan_conv_transpose1d,
+    plan_conv_transpose1d_backward,
 )
 from ._threads import num_threads
 
@@ -51,6 +52,7 @@ __all__ = [
     "conv1d_backward_input",
     "conv1d_backward_weight",
     "conv_transpose1d",
+    "conv_transpose1d_backward",
     "convolve",
     "correlate",
 ]
@@ -121,7 +123,8 @@ def conv1d(
     shapes = x.shape, w.shape, None if b is None else b.shape
     plan = plan_conv1d(shapes, stride, padding, dilation, groups, padding_mode, layout, 0, method)
     plan = settled("conv1d", plan, x.dtype)
-    y = forward(signal(x, layout), kernels(w), b, plan.geometry, plan.groups)
+    x3, g = signal(x, layout), plan.geometry
+    y = forward(x3, kernels(w), b, g, plan.groups, downsampled(x3.chunks[2], g))
     return like_user(y, x.ndim, layout)
 
 
@@ -194,7 +197,7 @@ def conv1d_backward(
     if needs[1]:
         dw = grad_weight(dy3, x3, w3.shape[2], g, groups).reshape(w.shape)
     if needs[2]:
-        db = dy3.sum(axis=(0, 2), dtype=accumulator(dy.dtype)).astype(dy.dtype)
+        db = grad_bias(dy3)
     return Gradients(dx, dw, db)
 
 
@@ -358,7 +361,7 @@ def conv_transpose1d(
 
     See Also
     --------
-    conv1d : What it is the adjoint of.
+    conv_transpose1d_backward : Its gradients.
     cconv1d.conv_transpose1d : The same on NumPy arrays.
 
     Examples
@@ -377,6 +380,80 @@ def conv_transpose1d(
     x3, g = signal(x, layout), plan.geometry
     y = transposed(x3, kernels(w), b, g, plan.groups, upsampled(x3.chunks[2], g))
     return like_user(y, x.ndim, layout)
+
+
+def conv_transpose1d_backward(
+    grad_output: Any,
+    input: Any,
+    weight: Any,
+    stride: IntLike = 1,
+    padding: Pads = 0,
+    output_padding: IntLike = 0,
+    groups: SupportsIndex = 1,
+    dilation: IntLike = 1,
+    *,
+    layout: Layout = "NCL",
+    method: Method = "direct",
+    needs: Sequence[bool] = (True, True, True),
+) -> Gradients:
+    """All gradients of `conv_transpose1d`, as dask arrays.
+
+    Parameters
+    ----------
+    grad_output : dask array, shape (N, K, L_out), (K, L_out) or (L_out,)
+        Gradient of the loss with respect to the output.
+    input, weight : dask array or array_like
+        As in `conv_transpose1d`.
+    stride, padding, output_padding, groups, dilation, layout, method, needs : optional
+        As in `cconv1d.conv_transpose1d_backward`.
+
+    Returns
+    -------
+    Gradients
+        Of `input` (chunked as it), `weight` and `bias`; None where not needed. The first has the
+        bits of one call. The others are sums over chunks, so their last bits depend on the chunks.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `cconv1d.conv_transpose1d_backward`, when the graph is built.
+
+    See Also
+    --------
+    conv_transpose1d : What it differentiates.
+    cconv1d.conv_transpose1d_backward : The same on NumPy arrays.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import cconv1d.dask
+    >>> x = da.arange(4.0, chunks=2)
+    >>> dy = da.ones(8, chunks=3)
+    >>> dx, dw, db = cconv1d.dask.conv_transpose1d_backward(dy, x, [1.0, 2.0], stride=2)
+    >>> dx.chunks
+    ((2, 2),)
+    >>> dw.compute()
+    array([6., 6.])
+    """
+    function = "conv_transpose1d_backward"
+    needs = check_needs(function, needs)
+    dy, x, w = as_dask(function, grad_output=grad_output, input=input, weight=weight)
+    plan = plan_conv_transpose1d_backward(
+        (dy.shape, x.shape, w.shape),
+        *(stride, padding, dilation, groups, "zeros", layout, output_padding, method),
+    )
+    plan = settled(function, plan, x.dtype)
+    g, groups = plan.geometry, plan.groups
+    dy3, x3, w3 = signal(dy, layout), signal(x, layout), kernels(w)
+    dx = dw = db = None
+    if needs[0]:
+        dx = forward(dy3, conjugated(w3), None, g, groups, x3.chunks[2]).rechunk(x3.chunks)
+        dx = like_user(dx, x.ndim, layout)
+    if needs[1]:
+        dw = conjugated(grad_weight(x3, dy3, w3.shape[2], g, groups)).reshape(w.shape)
+    if needs[2]:
+        db = grad_bias(dy3)
+    return Gradients(dx, dw, db)
 
 
 def convolve(
@@ -462,25 +539,23 @@ def correlate(
 
 def as_dask(function: str, **arguments: Any) -> list[Any]:
     """Arguments as dask arrays of one dtype and known chunks; one array is one chunk."""
-    given = {name: value for name, value in arguments.items() if value is not None}
-    for name in arguments.keys() - given.keys() - {"bias"}:
-        raise TypeError(f"{function}: {name} must be an array, not None")
-    arrays = {n: v if hasattr(v, "dtype") else None for n, v in given.items()}
-    dtype = next((v.dtype for v in arrays.values() if v is not None), np.dtype(np.float64))
-    found: dict[str, Any] = {}
-    for name, value in given.items():
-        if not isinstance(value, da.Array):
-            value = np.asarray(value, None if arrays[name] is not None else dtype)
-            value = da.from_array(value, chunks=-1)
-        if value.dtype != dtype:
-            dtypes = ", ".join(f"{n} {v.dtype}" for n, v in arrays.items() if v is not None)
-            raise TypeError(f"{function}: the arrays must have one dtype, not {dtypes}")
-        check_lengths(function, name, value)
-        found[name] = value
+    given = {
+        name: value
+        for name, value in arguments.items()
+        if value is not None or name != "bias"  # which nobody has to give
+    }
+    lazy = {name: value for name, value in given.items() if isinstance(value, da.Array)}
+    # what the functions refuse, and the byte order that they compute in
+    stand_ins = {name: np.empty(0, value.dtype) for name, value in lazy.items()}
+    found = dict(zip(given, as_arrays(function, **(given | stand_ins)), strict=True))
+    for name, array in found.items():
+        if name in lazy:
+            found[name] = lazy[name].astype(array.dtype)
+            check_lengths(function, name, found[name])
+        else:
+            found[name] = da.from_array(array, chunks=-1)
     if "weight" in found and found["weight"].ndim == 4:
         raise ValueError(f"{function}: there are no weights of each sample for dask arrays")
-    if dtype.kind in "bO":
-        raise TypeError(f"{function}: the arrays must hold numbers, not {dtype}")
     return [found.get(name) for name in arguments]
 
 
@@ -520,6 +595,12 @@ def spans(starts: list[int], length: int) -> Iterator[tuple[int, int]]:
     """The intervals of [0, length) that begin at some places; those that are empty are left out."""
     inner = [start for start in starts if 0 < start < length]
     return pairwise([0, *sorted(set(inner)), length])
+
+
+def downsampled(chunks: tuple[int, ...], g: Geometry) -> tuple[int, ...]:
+    """Chunks of the outputs, if those are the chunks of the samples."""
+    starts = [-(-edge // g.stride) for edge in edges(chunks)[:-1]]
+    return tuple(stop - start for start, stop in spans(starts, g.output_length))
 
 
 def upsampled(chunks: tuple[int, ...], g: Geometry) -> tuple[int, ...]:
@@ -689,14 +770,12 @@ def compute_part(*arrays: Array, **options: Any) -> Array:
     return compute(*arrays, function="conv1d_backward_weight", **options)[None]
 
 
-def forward(x: Any, w: Any, b: Any, g: Geometry, groups: int) -> Any:
-    """y, in chunks that begin where those of `x` do, as the stride has it."""
+def forward(x: Any, w: Any, b: Any, g: Geometry, groups: int, chunks: tuple[int, ...]) -> Any:
+    """The map forward, of which the result has such chunks."""
     taps = w.shape[2]
-    chunks = x.chunks[2]
     x, g = pad_ends(x, taps, g)
-    starts = [-(-edge // g.stride) for edge in edges(chunks)[:-1]]
     pieces = []
-    for first, last in spans(starts, g.output_length):
+    for first, last in spans(edges(chunks), g.output_length):
         start = first * g.stride - g.pad_left
         part, padding = window(x, start, start + (last - first - 1) * g.stride + span_of(taps, g))
         pieces.append(
@@ -744,8 +823,7 @@ def grad_input(dy: Any, w: Any, g: Geometry, groups: int, chunks: tuple[int, ...
     left, right = pads_read(w.shape[2], g)
     if not g.input_length:
         return da.zeros((dy.shape[0], w.shape[1] * groups, 0), dtype=dtype)
-    if dtype.kind == "c":
-        w = w.conj()
+    w = conjugated(w)
     if not g.mode or not left + right:
         return transposed(dy, w, None, g, groups, chunks)
     padded = g._replace(input_length=left + g.input_length + right, pad_left=0, mode=0)
@@ -797,6 +875,15 @@ def grad_weight(dy: Any, x: Any, taps: int, g: Geometry, groups: int) -> Any:
             )
         )
     return da.concatenate(pieces, axis=0).sum(axis=0, dtype=x.dtype).astype(dtype)
+
+
+def grad_bias(dy: Any) -> Any:
+    """db: a tree of sums."""
+    return dy.sum(axis=(0, 2), dtype=accumulator(dy.dtype)).astype(dy.dtype)
+
+
+def conjugated(x: Any) -> Any:
+    return x.conj() if x.dtype.kind == "c" else x
 
 
 # --- NumPy's convolve and correlate ----------------------------------------------------------

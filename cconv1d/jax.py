@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.export import is_symbolic_dim
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
@@ -36,7 +37,7 @@ from . import _backend
 from ._geometry import MAX_SIZE, Geometry, IntLike, Method, Padding, PaddingMode, Pads, integer
 from ._kernels import BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD
 from ._methods import settled
-from ._plans import Layout, Plan, plan_conv1d, plan_conv_transpose1d
+from ._plans import Layout, Planner, plan_conv1d, plan_conv_transpose1d
 
 __all__ = ["conv1d", "conv_general_dilated", "conv_transpose1d"]
 
@@ -62,10 +63,14 @@ class Convolution(NamedTuple):
     axes: tuple[Axes, Axes, Axes]
     #: What it means to other devices.
     precision: Any = None
+    #: The padding on the right, if lengths are symbolic, which do not tell it.
+    right: int | None = None
 
     @property
     def pad_right(self) -> int:
         """The least that makes the output as long as it is; not negative where that is refused."""
+        if self.right is not None:
+            return self.right
         g = self.geometry
         reach = (g.output_length - 1) * g.stride + g.dilation * (self.taps - 1) + 1
         right = reach - g.input_length - g.pad_left
@@ -231,6 +236,11 @@ def batch(
     seen.append("".join(LETTERS[made]))
     letter = next(name for name in "nocg" if all(name in letters for letters in seen))
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
+    if letter == "g" and is_symbolic_dim(size):
+        raise ValueError(
+            f"{primitive.name}: vmap makes groups of examples of which all operands have their "
+            f"own, and the number of groups may not be symbolic, as {size} is"
+        )
     first, second = (
         array.shape if dim is None else (*array.shape[:dim], *array.shape[dim + 1 :])
         for array, dim in zip(args[:2], dims[:2], strict=True)
@@ -391,14 +401,111 @@ def convolve(
     return call(signal, weight, *bias).reshape(shape)
 
 
-def planned(function: str, made: int, plan: Plan, arrays: Sequence[Array]) -> Array:
-    """What a plan asks for."""
+def planned(
+    function: str, made: int, planner: Planner, arrays: Sequence[Array], *options: Any, method: Any
+) -> Array:
+    """What a function was asked for: a map, shapes of two arrays and perhaps a bias, options."""
+    x, w, *bias = (array.shape for array in arrays)
+    shapes = x, w, bias[0] if bias else None
+    symbolic = any(is_symbolic_dim(size) for shape in (x, w, *bias) for size in shape)
+    if symbolic:
+        check_symbols(function, x, w, bias, options, method)
+        last = len(x) - 2 if options[LAYOUT] == "NLC" and len(x) > 1 else len(x) - 1
+        length = x[last]
+        shapes = stand_in(x, last), w, shapes[2]
+    plan = planner(shapes, *(*options, method))
     if plan.geometry.method:
         plan = settled(function, plan, np.dtype(arrays[0].dtype))
     signal = (0, 2, 1) if plan.channels_last else (0, 1, 2)
     taps = plan.w_shape[-1]
     how = Convolution(plan.geometry, taps, plan.groups, (signal, signal, (0, 1, 2)))
-    return convolve(made, how, plan.y_shape if made == Y else plan.x_shape, *arrays)
+    shape = plan.y_shape if made == Y else plan.x_shape
+    if symbolic:
+        if is_symbolic_dim(length):
+            if made == Y and plan.geometry.stride > 1:  # one step at a time leaves nothing over
+                whole = planner(shapes, *(1, *options[1:], "direct"))
+                how = how._replace(right=how._replace(geometry=whole.geometry).pad_right)
+            how = with_length(function, made, how, length)
+        made_length = how.geometry.output_length if made == Y else how.geometry.input_length
+        shape = (*shape[:last], made_length, *shape[last + 1 :])
+        shape = (x[0], *shape[1:]) if len(x) == 3 else shape
+    return convolve(made, how, shape, *arrays)
+
+
+# --- symbolic shapes ------------------------------------------------------------------------------
+
+#: Where options of a planner are.
+STRIDE, PADDING, LAYOUT = 0, 1, 5
+
+#: Instead of a symbolic length, where the rest is checked: longer than any kernel.
+ANY_LENGTH = 2**40
+
+#: What a comparison of symbols raises; the second is the name in older versions.
+Inconclusive: Any = getattr(jax.errors, "InconclusiveDimensionOperation", None)
+if Inconclusive is None:
+    Inconclusive = jax.core.InconclusiveDimensionOperation
+
+
+def stand_in(x: tuple[Any, ...], last: int) -> tuple[int, ...]:
+    """The shape of a signal, with numbers for symbols."""
+    return tuple(
+        (ANY_LENGTH if axis == last else 1) if is_symbolic_dim(size) else size
+        for axis, size in enumerate(x)
+    )
+
+
+def check_symbols(
+    function: str, x: Any, w: Any, bias: Any, options: tuple[Any, ...], method: Any
+) -> None:
+    """Refuse what a graph for all lengths, or all numbers of samples, cannot have."""
+    last = options[LAYOUT] == "NLC" and len(x) > 1
+    channels = () if len(x) == 1 else (x[-1] if last else x[-2],)
+    sizes = *w, *(size for shape in bias for size in shape), *channels
+    fixed = [size for size in sizes if is_symbolic_dim(size)]
+    if fixed or len(w) == 4:
+        what = "weights of each sample" if len(w) == 4 else f"{fixed[0]} channels or taps"
+        raise ValueError(
+            f"{function}: only the samples of a batch and the positions may be symbolic, and there "
+            f"are {what} for an input of shape {x}"
+        )
+    length = x[-2 if last else -1]
+    if not is_symbolic_dim(length):
+        return
+    if method == "auto":
+        raise ValueError(
+            f"{function}: method 'auto' chooses by the length of the input, which is the symbol "
+            f"{length}: give 'direct' or 'fft'"
+        )
+    if options[PADDING] in ("same", "same_lower") and options[STRIDE] not in (1, (1,), [1]):
+        raise ValueError(
+            f"{function}: padding {options[PADDING]!r} at stride {options[STRIDE]} depends on the "
+            f"length of the input, which is the symbol {length}: give a pair"
+        )
+
+
+def with_length(function: str, made: int, how: Convolution, length: Any) -> Convolution:
+    """A convolution for a signal of a symbolic length."""
+    g, right = how.geometry, how.pad_right
+    span = g.dilation * (how.taps - 1) + 1
+    if made == Y:
+        room = length + g.pad_left + right - span
+        g = g._replace(input_length=length, output_length=room // g.stride + 1)
+    else:
+        room = (length - 1) * g.stride + span - g.pad_left - right - 1
+        g = g._replace(input_length=room + 1, output_length=length)
+    try:
+        enough = room >= 0
+    except Inconclusive:
+        enough = False
+    if not enough:
+        raise ValueError(
+            f"{function}: there is an output only if {room} >= 0, for an input of {length} samples "
+            f"and a kernel that spans {span}: give symbolic_shape the constraint '{room} >= 0'"
+        )
+    return how._replace(geometry=g, right=right)
+
+
+# --- the functions of cconv1d ---------------------------------------------------------------------
 
 
 def conv1d(
@@ -447,8 +554,9 @@ def conv1d(
     Notes
     -----
     Derivatives of any order, forward and reverse, `jax.jit`, `jax.vmap` of any arguments, loops of
-    `jax.lax` and so on work as for JAX's own functions. As there, gradients of complex arguments
-    are not conjugated. On other devices than the CPU, JAX's own convolution computes, and `method`
+    `jax.lax` and so on work as for JAX's own functions; below `jax.export` the samples of a batch
+    and the positions may be symbolic. As there, gradients of complex arguments are not conjugated.
+    On other devices than the CPU, JAX's own convolution computes, and `method`
     has no meaning.
 
     Examples
@@ -460,11 +568,8 @@ def conv1d(
     """
     biases = {} if bias is None else {"bias": bias}
     arrays = as_arrays("conv1d", input=input, weight=weight, **biases)
-    shapes = arrays[0].shape, arrays[1].shape, None if bias is None else arrays[2].shape
-    plan = plan_conv1d(
-        shapes, stride, padding, dilation, groups, padding_mode, layout, method=method
-    )
-    return planned("conv1d", Y, plan, arrays)
+    options = stride, padding, dilation, groups, padding_mode, layout, 0
+    return planned("conv1d", Y, plan_conv1d, arrays, *options, method=method)
 
 
 def conv_transpose1d(
@@ -516,11 +621,8 @@ def conv_transpose1d(
     """
     biases = {} if bias is None else {"bias": bias}
     arrays = as_arrays("conv_transpose1d", input=input, weight=weight, **biases)
-    shapes = arrays[0].shape, arrays[1].shape, None if bias is None else arrays[2].shape
-    plan = plan_conv_transpose1d(
-        *(shapes, stride, padding, dilation, groups, "zeros", layout, output_padding), method=method
-    )
-    return planned("conv_transpose1d", X, plan, arrays)
+    options = stride, padding, dilation, groups, "zeros", layout, output_padding
+    return planned("conv_transpose1d", X, plan_conv_transpose1d, arrays, *options, method=method)
 
 
 FUNCTION = "conv_general_dilated"
@@ -644,6 +746,12 @@ def conv_general_dilated(
     x, w, y = (tuple(map(int, spec)) for spec in axes)
     samples, channels, length = (lhs.shape[axis] for axis in x)
     outs, group_channels, taps = (rhs.shape[axis] for axis in w)
+    for size in (channels, length, *rhs.shape):
+        if is_symbolic_dim(size):
+            raise ValueError(
+                f"{FUNCTION}: only the samples of a batch may be symbolic, as here {size} is not: "
+                "conv1d and conv_transpose1d take symbolic lengths, too"
+            )
     if groups > 1 and sample_groups > 1:
         raise ValueError(
             f"{FUNCTION}: feature_group_count and batch_group_count cannot both be more than 1"

@@ -39,6 +39,8 @@ def chunked(rng, array):
 
 
 def numbers(rng, dtype, *shape):
+    if dtype == "bfloat16":
+        dtype = pytest.importorskip("ml_dtypes").bfloat16
     values = 5 * rng.standard_normal(shape)
     if np.dtype(dtype).kind == "c":
         values = values + 5j * rng.standard_normal(shape)
@@ -57,14 +59,14 @@ def assert_close(got, expected, terms):
     if got.dtype.kind in "iu":
         np.testing.assert_array_equal(got, expected)
         return
-    eps = float(np.finfo(got.dtype).eps)
+    eps = 2.0**-7 if got.dtype.name == "bfloat16" else float(np.finfo(got.dtype).eps)
     bound = 8 * eps * np.sqrt(terms) * 25 * np.sqrt(terms)
     assert np.abs(got.astype("c16") - expected.astype("c16")).max(initial=0) <= bound
 
 
 PADDINGS = (0, 3, (2, 7), "same", "same_lower", "causal", "full", (140, 0))
 MODES = ("zeros", "reflect", "replicate", "circular")
-DTYPES = ("float32", "float64", "complex64", "float16", "int32")
+DTYPES = ("float32", "float64", "complex64", "float16", "int32", "bfloat16")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -111,19 +113,30 @@ def test_blocks_have_the_bits_of_one_call(padding, mode):
     assert compared
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_transposed(seed):
-    rng = np.random.default_rng(seed)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("seed", range(10))
+def test_transposed(seed, dtype):
+    rng = np.random.default_rng([seed, DTYPES.index(dtype)])
     groups, ins, outs = (int(n) for n in rng.integers(1, 4, 3))
     stride, dilation, taps = (int(rng.choice([1, 2, 3, 5])) for _ in range(3))
-    x, w = (
-        numbers(rng, "float32", *s) for s in [(2, groups * ins, 40), (groups * ins, outs, taps)]
-    )
-    b = numbers(rng, "float32", groups * outs)
+    x = numbers(rng, dtype, 2, groups * ins, 40)
+    w = numbers(rng, dtype, groups * ins, outs, taps)
+    b = numbers(rng, dtype, groups * outs)
+    layout = "NLC" if seed % 3 == 0 else "NCL"
+    x = x.swapaxes(1, 2) if layout == "NLC" else x
     options = {"stride": stride, "padding": (seed % 3, 1), "groups": groups, "dilation": dilation}
-    options["output_padding"] = int(rng.integers(0, max(stride, dilation)))
-    y = cd.conv_transpose1d(chunked(rng, x), chunked(rng, w), b, **options)
+    options |= {"output_padding": int(rng.integers(0, max(stride, dilation))), "layout": layout}
+    lazy_x, lazy_w = chunked(rng, x), chunked(rng, w) if seed % 2 else w
+    y = cd.conv_transpose1d(lazy_x, lazy_w, b, **options)
     assert_same_bits(y.compute(), cconv1d.conv_transpose1d(x, w, b, **options), y)
+
+    dy = numbers(rng, dtype, *y.shape)
+    grads = cd.conv_transpose1d_backward(chunked(rng, dy), lazy_x, lazy_w, **options)
+    oracle = cconv1d.conv_transpose1d_backward(dy, x, w, **options)
+    assert grads.input.chunks == lazy_x.chunks
+    assert_same_bits(grads.input.compute(), oracle.input, grads.input)
+    assert_close(grads.weight.compute(), oracle.weight, 2 * 40)
+    assert_close(grads.bias.compute(), oracle.bias, dy.size // (groups * outs))
 
 
 @pytest.mark.parametrize("function", ["convolve", "correlate"])
@@ -148,6 +161,40 @@ def test_ranks_of_signals():
     assert grads.bias is None
     assert grads.weight.shape == (3,)
     assert grads.input.shape == (12,)
+    y = cd.conv_transpose1d(lazy, w, stride=2)
+    grads = cd.conv_transpose1d_backward(y, lazy, w, stride=2, needs=(True, True, False))
+    oracle = cconv1d.conv_transpose1d_backward(y.compute(), x, w, stride=2)
+    assert grads.bias is None
+    assert_same_bits(grads.input.compute(), oracle.input, grads.input)
+    assert_close(grads.weight.compute(), oracle.weight, 12)
+
+
+def test_lists_are_of_the_dtype_of_the_arrays():
+    x = np.arange(40, dtype="f4").reshape(2, 2, 10)
+    w, b = [[[1, 2.5], [0, -1]]], [0.5]
+    y = cd.conv1d(da.from_array(x, chunks=3), w, b)
+    assert_same_bits(y.compute(), cconv1d.conv1d(x, w, b), y)
+    y = cd.conv1d(x.tolist(), w, b)
+    assert_same_bits(y.compute(), cconv1d.conv1d(x.tolist(), w, b), y)
+    dw = cd.conv1d_backward(x[:, :1, 1:].tolist(), da.from_array(x, chunks=3), w).weight
+    assert_same_bits(dw.compute(), cconv1d.conv1d_backward(x[:, :1, 1:], x, w).weight, dw)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">c16", ">i2"])
+def test_foreign_byte_orders_become_native(dtype):
+    rng = np.random.default_rng(0)
+    x, w, dy = (numbers(rng, dtype, *shape) for shape in [(2, 2, 30), (2, 2, 4), (2, 2, 27)])
+    lazy_x, lazy_dy = chunked(rng, x), chunked(rng, dy)
+    y = cd.conv1d(lazy_x, w.astype(w.dtype.newbyteorder("=")))
+    assert_same_bits(y.compute(), cconv1d.conv1d(x, w), y)
+    assert y.dtype.isnative
+    for got, expected in zip(
+        cd.conv1d_backward(lazy_dy, lazy_x, w), cconv1d.conv1d_backward(dy, x, w), strict=True
+    ):
+        assert got.dtype.isnative
+        assert_close(got.compute(), expected, dy.size)
+    y = cd.correlate(lazy_x, w[0, 0])
+    assert_same_bits(y.compute(), cconv1d.correlate(x, w[0, 0]), y)
 
 
 def test_what_is_not_finite_reaches_what_one_call_says():
@@ -229,7 +276,17 @@ REFUSALS = [
         "'fft' rounds",
         lambda x: cd.conv1d(x.astype(int), np.ones((1, 1, 3), int), method="fft"),
     ),
-    (TypeError, "must hold numbers", lambda x: cd.conv1d(x > 0, np.ones((1, 1, 3), bool))),
+    (TypeError, "input must hold", lambda x: cd.conv1d(x > 0, np.ones((1, 1, 3), bool))),
+    (TypeError, "input must hold", lambda x: cd.conv1d(x.astype("V8"), np.ones((1, 1, 3)))),
+    (TypeError, "does not go into int", lambda x: cd.conv1d(x.astype(int), [[[0.5]]])),
+    (ValueError, "rectangular", lambda x: cd.conv1d(x, [[[1.0], [2.0, 3.0]]])),
+    (
+        ValueError,
+        "grad_output must have shape",
+        lambda x: cd.conv_transpose1d_backward(x, x, np.ones((1, 1, 3))),
+    ),
+    (TypeError, "needs", lambda x: cd.conv_transpose1d_backward(x, x, x, needs=None)),
+    (ValueError, "output_padding", lambda x: cd.conv_transpose1d(x, x, output_padding=1)),
     (ValueError, "v must have shape", lambda x: cd.convolve(x, np.ones((2, 2)))),
     (ValueError, "v cannot be empty", lambda x: cd.convolve(x, [])),
     (TypeError, "dask array", lambda x: cd.correlate(np.ones(3), [1.0])),

@@ -7,7 +7,7 @@ import re
 import subprocess
 import threading
 import warnings
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 
@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what it says on import is not ours to judge
     jax = pytest.importorskip("jax")
 
+import jax.export
 import jax.numpy as jnp
 from jax import lax
 from jax.test_util import check_grads
@@ -32,12 +33,16 @@ F32, F16, C64 = np.float32, np.float16, np.complex64
 
 
 @pytest.fixture(autouse=True)
-def double():
-    """JAX has float64 only where it is told to."""
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
+def configured():
+    """JAX has float64 only where it is told to. And most of the time of these tests is LLVM's, with
+    XLA's own code around our calls; what XLA does to the calls comes before, and is as ever."""
+    wanted = {"jax_enable_x64": True, "jax_disable_most_optimizations": True}
+    before = {name: jax.config.read(name) for name in wanted}
+    for name, value in wanted.items():
+        jax.config.update(name, value)
     yield
-    jax.config.update("jax_enable_x64", before)
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 def numbers(rng, shape, dtype=np.float64):
@@ -56,7 +61,8 @@ def assert_close(got, expected, tolerance=1e-12):
     """Trees of arrays whose values are of the order of 1 to 100."""
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         assert (a.shape, a.dtype) == (b.shape, b.dtype)
-        scale = 1 + float(jnp.abs(b).max()) if b.size else 1
+        b = np.asarray(b)
+        scale = 1 + np.abs(b).max(initial=0)
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * scale)
 
 
@@ -160,11 +166,15 @@ def test_the_bits_are_those_of_numpys_functions(layer, dtype):
     operands = layer.operands(dtype)
     expected = layer.numpy(*map(np.asarray, operands))
     assert_same(layer.ours(*operands), expected)
-    assert_same(jax.jit(layer.ours)(*operands), expected)
-    without = layer.numpy(*map(np.asarray, operands[:2]))
-    assert_same(jax.jit(layer.ours)(*operands[:2]), without)
-    one = [operands[0][1], *operands[1:]]  # no batch
-    assert_same(layer.ours(*one), expected[1])
+
+    @jax.jit
+    def compiled(x, w, b):
+        return layer.ours(x, w, b), layer.ours(x, w), layer.ours(x[1], w, b)
+
+    whole, without_bias, sample = compiled(*operands)
+    assert_same(whole, expected)
+    assert_same(without_bias, layer.numpy(*map(np.asarray, operands[:2])))
+    assert_same(sample, expected[1])
 
 
 @layers
@@ -195,11 +205,15 @@ def test_random_geometries():
             with pytest.raises(ValueError, match=re.escape(str(error))):
                 ours.conv1d(x, w, **how)
             continue
-        got, back = jax.vjp(partial(ours.conv1d, **how), x, w)
-        assert_same(got, y)
+
+        @jax.jit
+        def compiled(x, w, how=how):
+            y, back = jax.vjp(partial(ours.conv1d, **how), x, w)
+            return y, *back(y)
+
         grads = cconv1d.conv1d_backward(y, x, w, **how)
-        assert_same(back(got)[0], grads.input)
-        assert_same(back(got)[1], grads.weight)
+        for got, expected in zip(compiled(x, w), (y, *grads[:2]), strict=True):
+            assert_same(got, expected)
 
 
 @needs_native
@@ -314,14 +328,19 @@ def test_gradients_of_gradients(layer):
 
 @layers
 def test_jacobians_and_hessians(layer):
-    operands, places = layer.operands(), (0, 1, 2)
-    expected = jax.jit(jax.jacrev(layer.lax, places))(*operands)
-    assert_close(jax.jit(jax.jacrev(layer.ours, places))(*operands), expected)
-    assert_close(jax.jit(jax.jacfwd(layer.ours, places))(*operands), expected)
-    ours_, theirs = (
-        jax.jit(jax.hessian(loss_of(f), places))(*operands) for f in (layer.ours, layer.lax)
-    )
-    assert_close(ours_, theirs)
+    def derivatives(function, *transforms):
+        @jax.jit
+        def compiled(*operands):
+            first = [t(function, (0, 1, 2))(*operands) for t in transforms]
+            return *first, jax.hessian(loss_of(function), (0, 1, 2))(*operands)
+
+        return compiled(*layer.operands())
+
+    expected, second = derivatives(layer.lax, jax.jacrev)
+    by_rows, by_columns, ours_ = derivatives(layer.ours, jax.jacrev, jax.jacfwd)
+    assert_close(by_rows, expected)
+    assert_close(by_columns, expected)
+    assert_close(ours_, second)
 
 
 @pytest.mark.parametrize("layer", LAYERS[:3], ids=repr)
@@ -351,26 +370,30 @@ def test_gradients_have_the_dtype_of_what_they_are_of(dtype):
 AXES = [axes for axes in product((0, None), repeat=3) if any(a is not None for a in axes)]
 
 
+@cache
+def with_gradients(layer):
+    """A function and its gradients, which is compiled once for each layer."""
+    gradients = jax.grad(loss_of(layer.ours), (0, 1, 2))
+    return jax.jit(lambda *operands: (layer.ours(*operands), gradients(*operands)))
+
+
 @pytest.mark.parametrize("layer", LAYERS[:3], ids=repr)
 @pytest.mark.parametrize("axes", AXES, ids=str)
 def test_vmap(layer, axes):
     """Of any operands, of the function and of the maps below its gradients."""
     examples = [layer.operands(seed=seed) for seed in range(3)]
     operands = [
-        examples[0][i] if axis is None else jnp.stack([e[i] for e in examples], 0)
+        np.asarray(examples[0][i]) if axis is None else np.stack([e[i] for e in examples])
         for i, axis in enumerate(axes)
     ]
 
-    def each(function):
-        rows = [
-            function(*(op if a is None else op[i] for op, a in zip(operands, axes, strict=True)))
-            for i in range(3)
-        ]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
-
-    gradients = jax.jit(jax.grad(loss_of(layer.ours), (0, 1, 2)))
-    assert_close(jax.jit(jax.vmap(layer.ours, axes))(*operands), each(layer.ours))
-    assert_close(jax.jit(jax.vmap(gradients, axes))(*operands), each(gradients))
+    both = with_gradients(layer)
+    rows = [
+        both(*(op if a is None else op[i] for op, a in zip(operands, axes, strict=True)))
+        for i in range(3)
+    ]
+    expected = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
+    assert_close(jax.jit(jax.vmap(both, axes))(*operands), expected)
 
 
 def test_vmap_along_other_axes_and_of_itself():
@@ -508,6 +531,98 @@ def test_several_devices_and_exported_functions():
         XLA_FLAGS="--xla_force_host_platform_device_count=2",
     )
     assert result.stdout == "2 True\nTrue\n" * 2 + "d True\nNone True\nTrue\n", result.stderr
+
+
+# --- symbolic shapes ------------------------------------------------------------------------------
+
+
+def exported(function, shapes, dtype=F32, constraints=()):
+    """A function for symbolic shapes, as who reads it from a file has it."""
+    scope = jax.export.SymbolicScope(constraints)
+    shapes = [jax.export.symbolic_shape(shape, scope=scope) for shape in shapes]
+    arguments = [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
+    allow = [jax.export.DisabledSafetyCheck.custom_call(ours.TARGET)]
+    program = jax.export.export(jax.jit(function), disabled_checks=allow)(*arguments)
+    return jax.export.deserialize(program.serialize())
+
+
+SYMBOLIC = [
+    ("conv1d", "n,4,l", "6,2,3", {"stride": 3, "padding": (4, 2), "dilation": 2, "groups": 2}),
+    ("conv1d", "n,4,l", "6,4,3", {"stride": 4, "padding": "causal"}),
+    ("conv1d", "n,l,4", "6,4,4", {"padding": "same", "layout": "NLC"}),
+    ("conv1d", "n,4,l", "6,4,3", {"padding": 2, "stride": 2, "padding_mode": "reflect"}),
+    ("conv1d", "4,l", "6,4,3", {"padding": "same_lower", "method": "fft"}),
+    ("conv1d", "n,4,8", "6,4,3", {"padding": "same", "stride": 3, "method": "auto"}),
+    ("conv1d", "l", "3", {"padding": "full", "stride": 2}),
+    ("conv_transpose1d", "n,4,l", "4,3,3",
+     {"stride": 3, "padding": (1, 2), "output_padding": 2, "groups": 2, "dilation": 2}),
+    ("conv_transpose1d", "n,l,4", "4,6,3", {"stride": 2, "layout": "NLC"}),
+]  # fmt: skip
+
+
+@needs_native
+@pytest.mark.parametrize(("name", "x", "w", "how"), SYMBOLIC)
+def test_a_symbolic_batch_and_length(name, x, w, how):
+    """One program for all; with its gradients, whose geometry is that of the same symbols."""
+    function = partial(getattr(ours, name), **how)
+
+    def with_gradients(x, w):
+        y, back = jax.vjp(function, x, w)
+        return y, *back(y)
+
+    program = exported(with_gradients, [x, w])
+    rng = np.random.default_rng(0)
+    for n, length in ((1, 7), (2, 8), (3, 9), (2, 10), (1, 40)):
+        sizes = {"n": n, "l": length}
+        operands = [
+            numbers(rng, [sizes.get(size) or int(size) for size in shape.split(",")], F32)
+            for shape in (x, w)
+        ]
+        y, *grads = program.call(*operands)
+        assert_same(y, getattr(cconv1d, name)(*operands, **how))
+        back = getattr(cconv1d, name + "_backward")
+        expected = back(np.asarray(y), *operands, **how, needs=(True, True, False))
+        for grad, other in zip(grads, expected[:2], strict=True):
+            assert_same(grad, other)
+
+
+@needs_native
+def test_symbols_with_constraints_and_below_vmap():
+    x, w = np.arange(9, dtype="f"), np.array([1, 0, -1], "f")
+    program = exported(ours.conv1d, ["l", "3"], constraints=["l - 3 >= 0"])
+    assert_same(program.call(x, w), cconv1d.conv1d(x, w))
+    with pytest.raises(ValueError, match="refining shapes"):
+        program.call(x[:2], w)
+    function = jax.vmap(partial(ours.conv1d, padding="causal"), (0, None))
+    program = exported(function, ["m,n,1,l", "2,1,3"])
+    x, w = np.arange(24, dtype="f").reshape(3, 2, 1, 4), np.arange(6, dtype="f").reshape(2, 1, 3)
+    assert_same(program.call(x, w), function(x, w))
+    reflect = partial(ours.conv1d, padding=2, padding_mode="reflect")
+    program = exported(reflect, ["l", "3"])
+    with pytest.raises(jax.errors.JaxRuntimeError, match="out of range for these lengths"):
+        program.call(x[0, 0, 0, :2], w[0, 0])
+
+
+NO_SYMBOLS = [
+    ("constraint 'l - 3 >= 0'", ours.conv1d, ["l", "3"], {}),
+    ("constraint 'l - 5 >= 0'", ours.conv_transpose1d, ["l", "1"], {"padding": 2}),
+    ("'same' at stride 2 depends on the length", ours.conv1d, ["l", "3"],
+     {"padding": "same", "stride": 2}),
+    ("'auto' chooses by the length", ours.conv1d, ["l", "3"], {"method": "auto"}),
+    ("c channels or taps", ours.conv1d, ["2,c,9", "4,c,3"], {}),
+    ("k channels or taps", ours.conv1d, ["9", "k"], {}),
+    ("weights of each sample", ours.conv1d, ["n,2,9", "n,4,2,3"], {}),
+    ("takes 2 input channels", ours.conv1d, ["n,3,l", "4,2,3"], {}),
+    ("as here l is not", partial(ours.conv_general_dilated, window_strides=(1,), padding="VALID"),
+     ["2,2,l", "4,2,3"], {}),
+    ("groups may not be symbolic", jax.vmap(ours.conv1d), ["m,2,2,9", "m,4,2,3"], {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("match", "function", "shapes", "how"), NO_SYMBOLS)
+def test_what_may_not_be_symbolic_is_refused(match, function, shapes, how):
+    with pytest.raises(ValueError, match=re.escape(match)):
+        exported(partial(function, **how), shapes)
 
 
 def test_the_reference_computes_where_nothing_is_compiled():
@@ -668,8 +783,11 @@ def general_cases(count):
 
 def test_general_values():
     for lhs, rhs, options in general_cases(30):
-        expected = jax.jit(partial(lax.conv_general_dilated, **options))(lhs, rhs)
-        assert_close(ours.conv_general_dilated(lhs, rhs, **options), expected)
+        ours_, theirs = (
+            jax.jit(partial(f, **options))(lhs, rhs)
+            for f in (ours.conv_general_dilated, lax.conv_general_dilated)
+        )
+        assert_close(ours_, theirs)
 
 
 def test_general_gradients():

@@ -553,7 +553,7 @@ def test_docstrings(name):
 def test_the_page():
     """Its blocks run one by one, each in a process of its own: one installs a module."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         result = python(block, PYTHONWARNINGS="ignore")
         assert result.returncode == 0, result.stderr

@@ -9,13 +9,99 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
+from .. import PreparedConv1d
 from .._geometry import METHODS
 from ._functional import conv1d, conv_transpose1d
-from ._tensors import DTYPES
+from ._maps import is_compiling, is_plain
+from ._tensors import DTYPES, limited, to_array, to_tensor
 
 # torch.fx takes them for one step each
 torch.fx.wrap("conv1d")
 torch.fx.wrap("conv_transpose1d")
+
+
+@limited
+def run_prepared(prepared: PreparedConv1d, x: Tensor) -> Tensor:
+    return to_tensor(prepared(to_array(x)))
+
+
+class Snapshot(NamedTuple):
+    """A parameter as it was packed, if there is one."""
+
+    parameter: Tensor | None
+    #: Of the same memory, which so is nobody else's, whatever becomes of the parameter.
+    alias: Tensor | None
+    version: int
+
+    @classmethod
+    def of(cls, parameter: Tensor | None) -> Snapshot:
+        if parameter is None:
+            return cls(None, None, 0)
+        return cls(parameter, parameter.detach(), parameter._version)
+
+    def is_current(self, parameter: Tensor | None) -> bool:
+        """Whether it is the same parameter, in the same place, never written to since."""
+        if parameter is None or self.alias is None:
+            return parameter is self.parameter
+        return (
+            parameter is self.parameter
+            and parameter._version == self.version
+            and parameter.is_set_to(self.alias)
+        )
+
+
+def is_fixed(parameter: Tensor | None) -> bool:
+    """Whether a write to it would be seen, and no optimizer writes: fused ones count no version."""
+    return parameter is None or not (
+        type(parameter) is not nn.Parameter
+        or parameter.requires_grad
+        or parameter.is_inference()  # has no version
+        or parameter.is_complex()  # may be conjugated where it is
+    )
+
+
+class Packed:
+    """The packed weights of a frozen layer, for as long as those are what they were.
+
+    Copies and pickles of a layer begin with none. Threads see all of it or nothing.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: tuple[Snapshot, Snapshot, tuple[Any, ...], PreparedConv1d] | None = None
+
+    def __reduce__(self) -> Any:
+        return Packed, ()
+
+    def forward(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, options: tuple[Any, ...]
+    ) -> Tensor | None:
+        """What conv1d returns; or None if this is no call for packed weights."""
+        if not is_plain(x, weight, bias):
+            return None
+        if not (is_fixed(weight) and is_fixed(bias)):
+            self._kept = None  # who trains it may write without a trace
+            return None
+        if (
+            (x.requires_grad and torch.is_grad_enabled())
+            or x.dtype is not weight.dtype
+            or torch.is_autocast_enabled("cpu")
+        ):
+            return None
+        kept = self._kept
+        if (
+            kept is None
+            or not (kept[0].is_current(weight) and kept[1].is_current(bias))
+            or kept[2] != options
+        ):
+            # versions before values: what is written meanwhile is found to be new by the next call
+            snapshots = Snapshot.of(weight), Snapshot.of(bias)
+            arrays = to_array(weight), None if bias is None else to_array(bias)
+            *how, padding_mode, method = options
+            prepared = PreparedConv1d(*arrays, *how, padding_mode=padding_mode, method=method)
+            self._kept = kept = *snapshots, options, prepared
+        return run_prepared(kept[3], x)
 
 
 class Conv1d(nn.Conv1d):
@@ -41,6 +127,7 @@ class Conv1d(nn.Conv1d):
     """
 
     method = "direct"
+    _packed: Packed | None = None
 
     def __init__(
         self,
@@ -62,7 +149,22 @@ class Conv1d(nn.Conv1d):
             self.padding = padding if word else tuple(padding)
         self.method = method
 
+    @property
+    def frozen(self) -> bool:
+        """Whether weights stay packed from one call to the next, as `replace` says."""
+        return self._packed is not None
+
+    @frozen.setter
+    def frozen(self, value: bool) -> None:
+        self._packed = Packed() if value else None
+
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not is_compiling() and self._packed is not None:
+            how = self.stride, self.padding, self.dilation, self.groups
+            options = *how, self.padding_mode, self.method
+            y = self._packed.forward(input, weight, bias, options)
+            if y is not None:
+                return y
         return conv1d(
             input,
             weight,
@@ -154,6 +256,8 @@ class Layer(NamedTuple):
         How cconv1d computes it; None if PyTorch does.
     reason : str
         Why PyTorch does.
+    frozen : bool
+        Whether its weights stay packed from one call to the next.
 
     See Also
     --------
@@ -164,13 +268,14 @@ class Layer(NamedTuple):
     >>> from torch import nn
     >>> from cconv1d.torch import layers
     >>> layers(nn.Sequential(nn.Conv1d(1, 2, 3)))[0]
-    Layer(name='0', kind='Conv1d', method=None, reason='not replaced')
+    Layer(name='0', kind='Conv1d', method=None, reason='not replaced', frozen=False)
     """
 
     name: str
     kind: str
     method: str | None
     reason: str
+    frozen: bool = False
 
 
 def own_class(module: nn.Module) -> type[nn.Module]:
@@ -236,14 +341,17 @@ def layers(model: torch.nn.Module) -> list[Layer]:
     for name, module in convolutions(model):
         kind = own_class(module)
         if issubclass(kind, (Conv1d, ConvTranspose1d)):
-            found.append(Layer(name, kind.__name__, str(module.method), ""))
+            frozen = getattr(module, "frozen", False) and not parametrize.is_parametrized(module)
+            found.append(Layer(name, kind.__name__, str(module.method), "", frozen))
         else:
             reason = obstacle(module) or "not replaced"
             found.append(Layer(name, kind.__name__, None, reason))
     return found
 
 
-def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
+def replace(
+    model: torch.nn.Module, method: str = "direct", *, frozen: bool = False
+) -> torch.nn.Module:
     """Have the 1-D convolutions of a model computed by cconv1d, in place.
 
     Parameters
@@ -254,6 +362,9 @@ def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
         names stay as they are.
     method : {"direct", "fft", "fast", "auto"}, optional
         How they are computed; "auto": by what `cconv1d.choose_method` says of each input's length.
+    frozen : bool, optional
+        The weights of its layers are not going to change: these require no gradient from now on,
+        and `Conv1d` layers keep them packed from one call to the next.
 
     Returns
     -------
@@ -275,6 +386,15 @@ def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
     Left are lazy layers, which do not know their shape yet; classes of their own, derived from
     PyTorch's, which may compute something else; and layers on other devices.
 
+    What a frozen layer keeps takes two to three times the memory of its weights. Weights that
+    change all the same are packed again: another parameter, or one that was written to by any
+    operation that PyTorch counts, such as those of ``load_state_dict``. It does not count what is
+    written through ``.data``, through an array of NumPy or by another process: after that, call
+    `replace` again, which forgets what was packed. Packed weights are used where no gradient is to
+    come and PyTorch does not trace, for float weights that are parameters of their own: not those
+    that a parametrization such as ``weight_norm`` computes, or autocast converts. A layer whose
+    weights are made to require gradients again can be trained; freeze it anew after that.
+
     Examples
     --------
     >>> import torch
@@ -285,8 +405,13 @@ def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
       (0): Conv1d(1, 4, kernel_size=(3,), stride=(1,))
       (1): ReLU()
     )
+    >>> model = replace(model, frozen=True).eval()
+    >>> [parameter.requires_grad for parameter in model.parameters()]
+    [False, False]
     """
     check_method("replace", method)
+    if not isinstance(frozen, bool):
+        raise TypeError(f"replace: frozen must be True or False, not {frozen!r}")
     for _, module in convolutions(model):
         kind = own_class(module)
         if kind not in KINDS.values():
@@ -302,6 +427,10 @@ def replace(model: torch.nn.Module, method: str = "direct") -> torch.nn.Module:
                 ours = type(type(module).__name__, (ours,), body)
             module.__class__ = ours
         module.method = method  # type: ignore[assignment]
+        if frozen:
+            module.requires_grad_(False)
+        if isinstance(module, Conv1d):
+            module.frozen = frozen
     return model
 
 
