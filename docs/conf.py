@@ -55,7 +55,7 @@ nitpick_ignore_regex = [("py:.*", r"(numpy|scipy|torch|jax|dask)\..*"), ("py:obj
 #: From what most people do to what few do.
 GALLERY = (
     *("ecg_denoiser", "streaming_ecg", "wavelet_bank", "torch_speedup", "wavenet_stream"),
-    *("data_parallel", "filter_recording", "beat_finder"),
+    *("data_parallel", "filter_recording", "beat_finder", "echo_canceller"),
 )
 
 
@@ -78,6 +78,8 @@ sphinx_gallery_conf = {
 # --- how it looks ---------------------------------------------------------------------------------
 
 html_theme = "pydata_sphinx_theme"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"cconv1d {release}"
 html_show_sourcelink = False
 html_theme_options = {
