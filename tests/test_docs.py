@@ -366,8 +366,8 @@ QUANTITY = re.compile(r"(?<![\w.])\d|\b(?:twice|thrice|half|double|triple|dozens
 
 
 def sentences(text):
-    """Each on one line; pictures and where links lead are left out."""
-    text = re.sub(r"!\[.*?\]\(.*?\)", "", text, flags=re.DOTALL)
+    """Each on one line; comments, pictures and where links lead are left out."""
+    text = re.sub(r"<!--.*?-->|!\[.*?\]\(.*?\)", "", text, flags=re.DOTALL)
     text = re.sub(r"\[(.*?)\]\(.*?\)", r"\1", text, flags=re.DOTALL)
     found = []
     for block in re.split(r"\n\s*\n|^- ", text, flags=re.MULTILINE):
@@ -409,13 +409,57 @@ def test_a_number_that_was_not_measured_is_found():
     assert not unsupported("Kernels of float32 for avx2. They are fast.", page)
 
 
-@beside
-def test_numbers_on_speed_stand_in_no_other_section():
-    """Where nobody would check them."""
-    text = README.read_text("utf-8")
-    rest = text.replace(section(text, "Speed"), "")
-    rate = r"\d\s*(?:%|×|x\b|times\b|[mµ]?s\b|[MG]B|Gflop)|\bfaster\b|\bfastest\b|\btimes as\b"
-    assert not re.findall(rate, re.sub(r"```.*?```", "", rest, flags=re.DOTALL))
+#: What only a measurement tells: shares, times, rates, sizes of files, and comparisons of these.
+MEASURED = re.compile(
+    r"\d\s*(?:%|×|x\b|times (?:as|for|faster)\b|[mµu]?s\b|seconds\b|k?[kMG]B\b|Gflop)|"
+    r"\bfaster\b.*\d|\bfastest\b|\bof the time\b|(?:twice|half|times) as (?:fast|long|slow)"
+)
+
+
+@with_results
+def test_figures_on_pages_are_measured():
+    """Those of every page but the one that a script writes are sentences of its summary."""
+    measured = sentences(section(PERFORMANCE.read_text("utf-8"), "Summary"))
+    pages = {*REPO.glob("*.md"), *REPO.glob("docs/*.md")} - {PERFORMANCE}
+    assert README in pages
+    found = []
+    for page in sorted(pages):
+        text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+        for each in sentences(text):
+            if MEASURED.search(re.sub("`.*?`", "", each)) and each not in measured:
+                found.append(f"{page.name}: {each}")
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "figure"),
+    [
+        ("That takes 5 µs.", True),
+        ("Depthwise layers take a tenth of the time.", True),
+        ("It is 1.5 times as fast.", True),
+        ("A wheel of 930 kB.", True),
+        ("It is faster from 9 taps on.", True),
+        ("Three kernels of 5 taps at 3 positions, float32.", False),
+        ("Up to 4 MiB are kept, twice the bytes of a weight.", False),
+    ],
+)
+def test_figures_are_told_from_other_numbers(sentence, figure):
+    assert bool(MEASURED.search(sentence)) == figure
+
+
+@with_results
+def test_pages_quote_what_the_script_writes(monkeypatch):
+    """`report.py --write` would change nothing."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    report = importlib.import_module("report")
+    runs = [json.loads(path.read_text("utf-8")) for path in report.RESULTS]
+    marks = 0
+    for page in report.QUOTING:
+        text = page.read_text("utf-8")
+        assert report.quoting(text, report.summary(runs)) == text, page.name
+        marks += len(report.QUOTE.findall(text))
+    assert marks >= 4
+    assert report.QUOTE.search(section(README.read_text("utf-8"), "Speed"))
 
 
 @with_results
