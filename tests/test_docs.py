@@ -8,6 +8,7 @@ import importlib
 import inspect
 import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -198,7 +199,8 @@ with_results = pytest.mark.skipif(
 )
 
 
-#: Pages whose examples are a session; those of methods and of the adapters have tests of their own.
+#: Pages whose examples are a session, those whose examples are programs, and those that a test of
+#: their own runs.
 SESSIONS = (
     "start",
     "mathematics",
@@ -209,6 +211,13 @@ SESSIONS = (
     "streams",
     "causal",
 )
+PROGRAMS = ("index", "methods")
+ELSEWHERE = {
+    "c-interface": "test_c_interface.py",
+    "dask": "test_dask.py",
+    "jax": "test_jax.py",
+    "pytorch": "test_torch.py",
+}
 
 
 def tables(text):
@@ -246,6 +255,42 @@ def test_the_examples_of_a_page(page):
     example = doctest.DocTestParser().get_doctest(text, {}, page, str(path), 0)
     assert len(example.examples) > 3
     assert doctest.DocTestRunner().run(example).failed == 0
+
+
+@beside
+@pytest.mark.parametrize("page", PROGRAMS)
+def test_the_programs_of_a_page(page, capsys):
+    """Each by itself."""
+    text = (REPO / "docs" / f"{page}.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for program in blocks:
+        exec(compile(program, page, "exec"), {})
+
+
+@beside
+def test_every_page_with_python_is_run():
+    pages = {
+        path.stem for path in REPO.glob("docs/*.md") if "```python\n" in path.read_text("utf-8")
+    }
+    assert pages == {*SESSIONS, *PROGRAMS, *ELSEWHERE}
+    for page, name in ELSEWHERE.items():
+        assert f'"{page}.md"' in (REPO / "tests" / name).read_text("utf-8"), page
+
+
+@pytest.mark.skipif(not (REPO / "tools").exists(), reason="tools/ is not beside the tests")
+def test_every_shell_command_of_a_page_is_run_by_a_newcomer():
+    """By tools/newcomer.py, which takes whatever page has one; nothing else stands in a block."""
+    script = runpy.run_path(str(REPO / "tools" / "newcomer.py"))
+    pages = [path.relative_to(REPO).as_posix() for path in script["pages"]()]
+    assert pages[:2] == ["CONTRIBUTING.md", "README.md"]
+    assert {"docs/start.md", "docs/packaging.md"} <= set(pages)
+    fences = re.findall(r"^```(\w*)$", README.read_text("utf-8"), re.MULTILINE)
+    assert len(script["blocks"](README)) == fences.count("sh") == 2
+    assert script["MAIN"] in script["blocks"](README)[0]
+    languages = {"", "sh", "python", "cython", "c"}
+    for path in (*REPO.glob("*.md"), *REPO.glob("docs/*.md")):
+        assert set(re.findall(r"^```(\w*)$", path.read_text("utf-8"), re.MULTILINE)) <= languages
 
 
 def theirs():
