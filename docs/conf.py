@@ -72,7 +72,8 @@ sphinx_gallery_conf = {
     "within_subsection_order": gallery_order,
     "download_all_examples": False,
     "show_memory": False,
-    "min_reported_time": 1e9,
+    "write_computation_times": False,
+    "remove_config_comments": True,
 }
 
 # --- how it looks ---------------------------------------------------------------------------------
@@ -120,8 +121,20 @@ def on_the_site(file: Path) -> str | None:
     return file.relative_to(DOCS).as_posix() if file.is_relative_to(DOCS) else None
 
 
+def show_picture_first(text: str) -> str:
+    """An example with what it draws, which stands at its end, before the code."""
+    picture = re.search(r"^\.\. image:: /pictures/.*\n", text, re.MULTILINE)
+    code = text.find(".. code-block:: Python")
+    if picture is None or code < 0:
+        return text
+    rest = text[: picture.start()] + text[picture.end() :]
+    return f"{rest[:code]}{picture[0]}\n{rest[code:]}"
+
+
 def read_page(app: object, name: str, source: list[str]) -> None:
     """Show what is beside docs/, and lead links to where the site has what they mean."""
+    if name.startswith("gallery/"):
+        source[0] = show_picture_first(source[0])
     if not (DOCS / f"{name}.md").exists():
         return
     file = REPO / BESIDE[name] if name in BESIDE else DOCS / f"{name}.md"
