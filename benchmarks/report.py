@@ -241,7 +241,7 @@ def draw(run: Run, folder: Path) -> None:
             xscale="log",
             xlabel=f"time of the best peer / time of {ours} (right of the line: {ours} is faster)",
         )
-        axes.set_title(caption, fontsize=11)
+        figure.suptitle(caption, fontsize=11)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
         low, high = axes.get_xlim()
@@ -929,6 +929,10 @@ def draw_networks(run: Run, folder: Path) -> None:
 # --- streams --------------------------------------------------------------------------------
 
 
+#: A longer table is folded.
+MOST_SHOWN = 10
+
+
 def pushes_of(run: Run) -> dict[str, list[Result]]:
     """The rows of each table."""
     tables: dict[str, list[Result]] = {}
@@ -975,12 +979,14 @@ def streams_markdown(run: Run) -> str:
         cells = [
             [
                 row["row"],
-                *(f"{row['us'][n]:.3g}" if n in row["us"] else "" for n in columns),
+                *(f"{row['us'][n]:.2f}" if n in row["us"] else "" for n in columns),
                 *(f"{row['ratios'][n]:.2f}" if n in row["ratios"] else "" for n in others),
             ]
             for row in rows
         ]
-        parts.append(table([title, *columns, *(f"{name} / {ours}" for name in others)], cells))
+        shown = table([title, *columns, *(f"{name} / {ours}" for name in others)], cells)
+        fold = [f"<details><summary>{title}: all {len(rows)}</summary>", shown, "</details>"]
+        parts += fold if len(rows) > MOST_SHOWN else [shown]
     return "\n\n".join(parts)
 
 

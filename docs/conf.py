@@ -25,6 +25,7 @@ extensions = [
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_templates", "gallery/*.py", "gallery/*.ipynb"]
+highlight_language = "text"  # of a block that names none: formulas, diagrams
 default_role = "autolink"  # `conv1d` in a docstring is a link to it
 myst_heading_anchors = 3
 suppress_warnings = ["config.cache"]  # the gallery's settings hold a function

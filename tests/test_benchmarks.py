@@ -469,7 +469,7 @@ def test_streaming_runs(scripts, tmp_path):
     assert row["ratios"] == {"conv1d": pytest.approx(ratio)}
     text = scripts.report.page([found], None)
     assert f'conv1d takes {ratio:.2f} times as long as "push, out=" ({ratio:.2f} to' in text
-    assert f"| 1 to 8 channels, 4 | {row['us']['push']:.3g} |" in text
+    assert f"| 1 to 8 channels, 4 | {row['us']['push']:.2f} |" in text
 
 
 # --- what other pages quote -----------------------------------------------------------------------
