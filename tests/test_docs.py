@@ -7,6 +7,7 @@ import doctest
 import importlib
 import inspect
 import json
+import os
 import re
 import runpy
 import shlex
@@ -258,6 +259,18 @@ def test_the_examples_of_a_page(page):
 
 
 @beside
+@pytest.mark.parametrize("module", ["", "jax", "dask"])
+def test_the_reference_has_every_name(module):
+    """Those of cconv1d.torch are on a page of their own: the site is built without PyTorch."""
+    if module:
+        pytest.importorskip(module)
+    names = importlib.import_module(".".join(filter(None, ("cconv1d", module)))).__all__
+    listed = re.findall(r"^   ([\w.]+)$", (REPO / "docs" / "reference.md").read_text("utf-8"), re.M)
+    found = {name.rpartition(".")[2] for name in listed if name.rpartition(".")[0] == module}
+    assert found == {name for name in names if not name.startswith("__")}
+
+
+@beside
 @pytest.mark.parametrize("page", PROGRAMS)
 def test_the_programs_of_a_page(page, capsys):
     """Each by itself."""
@@ -307,7 +320,7 @@ def theirs():
 
 
 @pytest.mark.parametrize(("library", "call", "our_call"), theirs() or [pytest.param(*"???")])
-def test_their_calls_and_ours(library, call, our_call):
+def test_their_calls_and_ours(library, call, our_call, monkeypatch):
     rng = np.random.default_rng(0)
     arrays = {
         "x": rng.standard_normal((2, 4, 31)),
@@ -330,6 +343,7 @@ def test_their_calls_and_ours(library, call, our_call):
         jax = pytest.importorskip("jax")
         scope["lax"] = jax.lax
     elif library == "Keras":
+        monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "jax"))
         scope["ops"] = pytest.importorskip("keras").ops
     else:
         torch = pytest.importorskip("torch")
