@@ -11,6 +11,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tomllib
 import zipfile
@@ -75,6 +76,23 @@ def test_check_wheel_refuses_other_exports(tmp_path: Path) -> None:
     done = check_wheel(tmp_path, **{"cconv1d/_core.so": module.read_bytes()})
     assert done.returncode == 1
     assert "PyInit__umath_linalg" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script is no program there")
+def test_a_release_knows_interpreters_behind_scripts(tmp_path: Path, monkeypatch) -> None:
+    """Such as pyenv's, which may lead elsewhere by the time that they are called."""
+    if sys.implementation.name != "cpython":
+        pytest.skip("releases are built for CPython")
+    for name, does in (("python3.77", f'exec "{sys.executable}" "$@"'), ("python3.78", "exit 1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    found = runpy.run_path(str(TOOLS / "release.py"))["pythons"]()
+    threaded = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+    here = found[f"{sys.version_info.major}.{sys.version_info.minor}{threaded}"]
+    assert here.samefile(sys.executable)
+    assert tmp_path not in [path.parent for path in found.values()]
 
 
 METADATA = """Metadata-Version: 2.4

