@@ -10,11 +10,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from datetime import date
 from math import gcd
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from compare import progress
+from compare import command, progress, save
+from measure import machine
+from report import of_bounds
 from survey import log_uniform
 from workloads import OPS, PAD_MODES, Array
 
@@ -356,6 +360,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--method", choices=("fft", "fast"), default="fft", help="default fft")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found")
     return parser.parse_args()
 
 
@@ -368,8 +373,10 @@ def layers(
         yield draw, drawn(draw, method), list(DTYPES)[number % 5 == 4]
 
 
-def hold_bounds(method: str, count: int, seed: int) -> int:
-    """Print the closest approach of each map and kind of data; how many layers are beyond."""
+def hold_bounds(
+    method: str, count: int, seed: int
+) -> tuple[int, list[dict[str, Any]]]:
+    """How many results are beyond, and how near each map comes on each kind of data."""
     closest = {(op, data): 0.0 for op in OPS for data in DATA}
     beyond = 0
     for draw, layer, dtype in progress(layers(method, count, seed, 0), total=count):
@@ -384,14 +391,12 @@ def hold_bounds(method: str, count: int, seed: int) -> int:
             if part > 1:
                 beyond += 1
                 print(f"{op} is {part:.3g} of its bound, {data}, {dtype}: {layer}")
-    print(f"{'largest error / bound':<24}" + "".join(f"{data:>10}" for data in DATA))
-    for op in OPS:
-        print(f"{op:<24}" + "".join(f"{closest[op, data]:>10.3f}" for data in DATA))
-    return beyond
+    found = [{"op": op, "data": data, "part": part} for (op, data), part in closest.items()]
+    return beyond, found
 
 
-def hold_placements(method: str, count: int, seed: int) -> int:
-    """How many layers have a result that is finite or not against what it is reached by."""
+def hold_placements(method: str, count: int, seed: int) -> tuple[int, int]:
+    """How many results are finite against what reaches them, or not; how many numbers are not."""
     wrong, spoils, closest = 0, 0, 0.0
     for draw, layer, dtype in progress(layers(method, count, seed, 1), total=count):
         spoiled, clean = spoil(draw, numbers(draw, layer, "normal", dtype))
@@ -411,17 +416,33 @@ def hold_placements(method: str, count: int, seed: int) -> int:
         f"{count} placements of numbers that are not finite: {spoils} results hold them, and no "
         f"other result is off by more than {closest:.3f} of its bound"
     )
-    return wrong
+    return wrong, spoils
 
 
 def main() -> int:
     options = arguments()
     config = cconv1d.show_config("dicts")
     print(f'method "{options.method}", {config["backend"]} {config["instruction_set"] or ""}\n')
-    beyond = hold_bounds(options.method, options.layers, options.seed)
+    beyond, closest = hold_bounds(options.method, options.layers, options.seed)
+    print(f"largest error / bound\n{of_bounds(closest)}")
     print(f"beyond their bound: {beyond} of {3 * options.layers}\n")
-    wrong = hold_placements(options.method, options.placements, options.seed)
+    wrong, spoiled = hold_placements(options.method, options.placements, options.seed)
     print(f"wrong: {wrong} of {3 * options.placements}")
+    if options.json:
+        run = {
+            "command": command("bounds.py", sys.argv[1:]),
+            "date": date.today().isoformat(),
+            "machine": machine(),
+            "config": config,
+            "method": options.method,
+            "layers": options.layers,
+            "beyond": beyond,
+            "placements": options.placements,
+            "wrong": wrong,
+            "spoiled": spoiled,
+            "closest": closest,
+        }
+        save(run, "closest", options.json)
     return int(beyond + wrong > 0)
 
 

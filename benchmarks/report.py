@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,12 +33,14 @@ REPO = Path(__file__).resolve().parents[1]
 RESULTS = tuple(
     Path(__file__).with_name("results") / f"{name}.json"
     for name in (
-        *("float32-1", "float32-2", "float64-1", "options-1"),
-        *("methods-1", "survey-float32-1", "networks-1", "networks-2", "accuracy", "overhead"),
+        *("float32-1", "float32-2", "float64-1", "options-1", "methods-fft-1"),
+        *("methods-1", "survey-float32-1", "networks-1", "networks-2", "streaming"),
+        *("accuracy", "bounds", "bounds-fast", "overhead"),
     )
 )
 PAGE = REPO / "docs" / "performance.md"
 PICTURES = PAGE.with_name("pictures")
+QUOTING = REPO / "README.md", *sorted(set(PAGE.parent.glob("*.md")) - {PAGE})
 
 
 def peers_of(run: Run) -> list[str]:
@@ -64,6 +68,12 @@ def title(run: Run) -> str:
     method = run.get("method", "direct")
     by = "" if method == "direct" else f", method {method}"
     return f"{kind(run).replace('_', ' ').replace('-', ', ')}{by}, {run['threads']} thread{plural}"
+
+
+def called(run: Run) -> str:
+    """What is compared with the peers."""
+    method: str = run.get("method", "direct")
+    return OURS if method == "direct" else method
 
 
 def where(run: Run) -> str:
@@ -189,9 +199,9 @@ STYLE = {"forward": ("#0072B2", "o"), "dx": ("#D55E00", "s"), "dw": ("#009E73", 
 
 
 def pictures_of(run: Run) -> dict[str, str]:
-    """What each picture shows; the roofs of the machine are those of one dtype."""
+    """What each picture shows; the roofs of the machine are those of direct sums of one dtype."""
     shown = {"ratios": "Time of the best peer over ours for each row"}
-    if run["dtype"] is not None:
+    if run["dtype"] is not None and run.get("method", "direct") == "direct":
         shown["roofline"] = "Rows below the roofs of the machine"
     return shown
 
@@ -211,7 +221,7 @@ def draw(run: Run, folder: Path) -> None:
     results = run["results"]
     names = list(dict.fromkeys(result["row"] for result in results))
     ops = [op for op in OPS if any(result["op"] == op for result in results)]
-    caption = f"{title(run)}; {where(run)}"
+    caption, ours = f"{title(run)}; {where(run)}", called(run)
 
     with plt.rc_context({"font.size": 11}):
         figure, axes = plt.subplots(figsize=(9, 1.6 + 0.3 * len(names)), layout="constrained")
@@ -229,9 +239,9 @@ def draw(run: Run, folder: Path) -> None:
         axes.axvline(1, color="black", linewidth=1)
         axes.set(
             xscale="log",
-            xlabel="time of the best peer / time of cconv1d (right of the line: cconv1d is faster)",
+            xlabel=f"time of the best peer / time of {ours} (right of the line: {ours} is faster)",
         )
-        axes.set_title(caption, fontsize=11)
+        figure.suptitle(caption, fontsize=11)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
         low, high = axes.get_xlim()
@@ -240,7 +250,7 @@ def draw(run: Run, folder: Path) -> None:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(plt.NullLocator())
         axes.grid(alpha=0.3)
-        axes.legend(loc="lower right")
+        figure.legend(loc="outside right upper")
         figure.savefig(folder / picture(run, "ratios"), dpi=150)
         plt.close(figure)
         if "roofline" not in pictures_of(run):
@@ -327,15 +337,16 @@ def in_words(run: Run) -> list[str]:
     results, means = run["results"], geometric_means(run["results"])
     layers = len({result["row"] for result in results})
     plural = "s" if run["threads"] > 1 else ""
-    which = "Other layouts, dtypes, padding modes and functions"
-    within = (
-        f"{run['dtype'].capitalize() if run['dtype'] else which}, {run['threads']} thread{plural}"
-    )
-    said = [f"Measured on {where(run)}."]
-    for peer, name in (("torch", "PyTorch"), ("best", "the fastest peer of each layer")):
+    which = f"Other layouts, dtypes, padding modes and functions, {run['threads']} thread{plural}"
+    within = title(run).capitalize() if run["dtype"] else which
+    said = [f"{within}: measured on {where(run)}."]
+    names = {"torch": "PyTorch", "direct": "direct"}
+    if len(peers_of(run)) > 1:
+        names["best"] = "the fastest peer of each layer"
+    for peer, name in names.items():
         found = [f"{of[peer]:.2f} times for {MAPS[op]}" for op, of in means.items() if peer in of]
         if found:
-            found[0] = found[0].replace("times", "times as long as cconv1d")
+            found[0] = found[0].replace("times", f"times as long as {called(run)}")
             said.append(
                 f"{within}: {name} takes {listed(found)} (geometric means over {layers} layers)."
             )
@@ -366,7 +377,7 @@ def layouts(runs: Sequence[Run]) -> str | None:
 
 def small_calls_in_words(run: Run) -> list[str]:
     """What the README may quote of what overhead.py wrote."""
-    said = [f"Measured on {where(run)}."]
+    said = [f"Small calls were measured on {where(run)}."]
     for arrays in dict.fromkeys(each["arrays"] for each in run["rows"] if each["arrays"]):
         ratios = [
             f"{each['what']} {each['ratio']:.2f}"
@@ -563,7 +574,7 @@ def survey_in_words(run: Run) -> list[str]:
         f"{run['layers']} random layers, {kind(run).replace('-', ', ')}, "
         f"{run['threads']} thread{plural}"
     )
-    said = [f"Measured on {where(run)}."]
+    said = [f"{within}: measured on {where(run)}."]
     for op in maps_of(run):
         ratios = ratios_of(run["entries"], op)
         names = [name for name in run["peers"] if ratios_of(run["entries"], op, name)]
@@ -677,6 +688,21 @@ def grid(run: Run, op: str) -> dict[tuple[int, int], Result]:
     return {(each["channels"], each["taps"]): each for each in run["rates"] if each["op"] == op}
 
 
+def channels_of(run: Run) -> list[int]:
+    return sorted({each["channels"] for each in run["rates"]})
+
+
+def gains_from(found: dict[tuple[int, int], Result], channels: int) -> int | None:
+    """The least of the taps from which on fft is the faster of the two, if there is one."""
+    least = None
+    for taps in sorted((k for c, k in found if c == channels), reverse=True):
+        rates = found[channels, taps]["gflops"]
+        if rates["fft"] <= rates["direct"]:
+            break
+        least = taps
+    return least
+
+
 def methods_tables(run: Run) -> str:
     """Of each map, by channels and taps: direct over another method, the best peer over ours."""
     tables = []
@@ -684,7 +710,7 @@ def methods_tables(run: Run) -> str:
         found = grid(run, op)
         taps = sorted({k for _, k in found})
         rows = []
-        for channels in sorted({c for c, _ in found}):
+        for channels in channels_of(run):
             cells = []
             for k in taps:
                 rates, other = found[channels, k]["gflops"], other_method(found[channels, k])
@@ -721,6 +747,21 @@ def methods_in_words(run: Run) -> list[str]:
             f"of {len(gains)}, by {max(gains):.1f} at most; the fastest of them is ahead of all "
             f"peers in {ours}."
         )
+        fast = [each for each in found if "fast" in each["gflops"]]
+        if fast:
+            each_gain = (
+                f"{each['gflops']['fast'] / each['gflops']['direct']:.2f} with {each['channels']}"
+                for each in fast
+            )
+            said.append(
+                f"{methods_title(run).capitalize()}, {op}: with 3 taps direct takes the time of "
+                f"fast times {listed(list(each_gain))} channels."
+            )
+        least = {channels: gains_from(grid(run, op), channels) for channels in channels_of(run)}
+        said.append(
+            f"{methods_title(run).capitalize()}, {op}: fft is faster than direct with "
+            f"{listed([f'{c} channels from {k} taps on' for c, k in least.items() if k])}."
+        )
     return said
 
 
@@ -755,7 +796,7 @@ def draw_methods(run: Run, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     ops = [op for op in OPS if grid(run, op)]
-    channels = sorted({each["channels"] for each in run["rates"]})
+    channels = channels_of(run)
     with plt.rc_context({"font.size": 11}):
         figure, panels = plt.subplots(
             len(ops),
@@ -848,7 +889,7 @@ def networks_in_words(run: Run) -> list[str]:
         ours = "" if column == "onnxruntime" else "cconv1d's layers, "
         said.append(f"{ours}{column}: {listed(parts)}")
     return [
-        f"Measured on {where(run)}.",
+        f"Networks, {run['threads']} thread{plural}: measured on {where(run)}.",
         f"{len(run['networks'])} networks in PyTorch, {run['threads']} thread{plural}, PyTorch's "
         f"time over that of {'; '.join(said)}.",
     ]
@@ -909,6 +950,70 @@ def draw_networks(run: Run, folder: Path) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
         figure.savefig(folder / f"networks-{run['threads']}.png", dpi=120)
         plt.close(figure)
+
+
+# --- streams --------------------------------------------------------------------------------
+
+
+#: A longer table is folded.
+MOST_SHOWN = 10
+
+
+def pushes_of(run: Run) -> dict[str, list[Result]]:
+    """The rows of each table."""
+    tables: dict[str, list[Result]] = {}
+    for each in run["pushes"]:
+        tables.setdefault(each["table"], []).append(each)
+    return tables
+
+
+def pushed_ratios(rows: Sequence[Result]) -> dict[str, list[float]]:
+    """Of each that ours is compared with, where it was timed."""
+    names = dict.fromkeys(name for row in rows for name in row["ratios"])
+    return {n: [row["ratios"][n] for row in rows if n in row["ratios"]] for n in names}
+
+
+def streams_in_words(run: Run) -> list[str]:
+    said = [f"Streams were measured on {where(run)}."]
+    for title, rows in pushes_of(run).items():
+        found = [
+            f"{name} takes {geometric_mean(ratios):.2f} times ({min(ratios):.2f} to "
+            f"{max(ratios):.2f})"
+            for name, ratios in pushed_ratios(rows).items()
+        ]
+        if found:
+            found[0] = found[0].replace("times", f'times as long as "{rows[0]["ours"]}"')
+            said.append(f"{title}, 1 thread, geometric means over {len(rows)}: {listed(found)}.")
+    return said
+
+
+def streams_markdown(run: Run) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    parts = [
+        "## Streams",
+        "Times in µs, and those of others over ours, which is named in the head: above 1, ours is "
+        "faster. whole is our call on a signal of many chunks, for one of them; PyTorch joins the "
+        "samples before and the chunk; onnxruntime is its operator CausalConvWithState; "
+        "oaconvolve gets the samples before the chunk and transforms the kernel in every call. "
+        f"Float32, 1 thread. {where(run)}; {versions}. Medians of {run['rounds']} rounds, "
+        f"{run['clock']} time, by `{run['command']}`.",
+    ]
+    for title, rows in pushes_of(run).items():
+        columns = list(dict.fromkeys(name for row in rows for name in row["us"]))
+        others = list(pushed_ratios(rows))
+        ours = rows[0]["ours"]
+        cells = [
+            [
+                row["row"],
+                *(f"{row['us'][n]:.2f}" if n in row["us"] else "" for n in columns),
+                *(f"{row['ratios'][n]:.2f}" if n in row["ratios"] else "" for n in others),
+            ]
+            for row in rows
+        ]
+        shown = table([title, *columns, *(f"{name} / {ours}" for name in others)], cells)
+        fold = [f"<details><summary>{title}: all {len(rows)}</summary>", shown, "</details>"]
+        parts += fold if len(rows) > MOST_SHOWN else [shown]
+    return "\n\n".join(parts)
 
 
 # --- accuracy -------------------------------------------------------------------------------
@@ -1004,6 +1109,49 @@ def accuracy_markdown(run: Run) -> str:
     )
 
 
+# --- bounds ---------------------------------------------------------------------------------
+
+
+def of_bounds(closest: Sequence[Result]) -> str:
+    """The largest error of a map on a kind of data, as a part of its bound."""
+    parts = {(each["op"], each["data"]): each["part"] for each in closest}
+    data = list(dict.fromkeys(kind for _, kind in parts))
+    return table(
+        ["", *data],
+        (
+            [op, *(f"{parts[op, kind]:.2f}" for kind in data)]
+            for op in OPS
+            if (op, data[0]) in parts
+        ),
+    )
+
+
+def bounds_in_words(run: Run) -> list[str]:
+    nearest = max(each["part"] for each in run["closest"])
+    return [
+        f'Errors of method "{run["method"]}" were held against their bound on {where(run)}.',
+        f'Method "{run["method"]}" in {run["layers"]} random layers, forward, dx and dw: of '
+        f"{3 * run['layers']} results {run['beyond']} are beyond the bound of their errors; the "
+        f"nearest comes to {nearest:.2f} of it.",
+        f'Method "{run["method"]}" with NaN and infinities in {run["placements"]} random layers: of '
+        f"{3 * run['placements']} results {run['wrong']} are spoiled where no sum holds one, or "
+        "are not where one does.",
+    ]
+
+
+def bounds_markdown(run: Run) -> str:
+    return "\n\n".join(
+        [
+            f"## Errors of method {run['method']} within their bound",
+            "The largest error as a part of [its bound](methods.md#errors), over all results of "
+            f"{run['layers']} random layers: of normal numbers (normal), of those that are "
+            "positive and zeros (relu), of 1 ± 0.01 (offset), and of numbers of 12 orders of "
+            f"magnitude (wide). By `{run['command']}`. {where(run)}.",
+            of_bounds(run["closest"]),
+        ]
+    )
+
+
 #: How the page begins; the test of the documentation runs the command that it names.
 OPENING = f"""# Performance
 
@@ -1016,27 +1164,62 @@ equal.
 ## Summary"""
 
 
+#: What the results of a script have, and what is said of them.
+KINDS: dict[str, Callable[[Run], list[str]]] = {
+    "results": in_words,
+    "rates": methods_in_words,
+    "entries": survey_in_words,
+    "networks": networks_in_words,
+    "pushes": streams_in_words,
+    "errors": accuracy_in_words,
+    "closest": bounds_in_words,
+    "rows": small_calls_in_words,
+}
+
+
+def summary(found: Sequence[Run]) -> list[list[str]]:
+    """Of each run what other pages may quote: where it was, and then what it says."""
+    return [say(run) for what, say in KINDS.items() for run in found if what in run]
+
+
 def page(found: Sequence[Run], pictures: str | None) -> str:
     """The whole of docs/performance.md, of what the scripts wrote."""
-    kinds = "results", "rates", "entries", "networks", "errors", "rows"
-    runs, methods, surveys, networks, accuracies, calls = (
-        [run for run in found if what in run] for what in kinds
+    runs, methods, surveys, networks, streams, accuracies, bounds, calls = (
+        [run for run in found if what in run] for what in KINDS
     )
-    words = [*map(in_words, runs), *map(methods_in_words, methods)]
-    words += map(survey_in_words, surveys)
-    words += map(networks_in_words, networks)
-    words += [*map(accuracy_in_words, accuracies), *map(small_calls_in_words, calls)]
-    parts = [OPENING, *("\n".join(f"- {said}" for said in sentences) for sentences in words)]
+    parts = [OPENING]
+    parts += ["\n".join(f"- {said}" for said in sentences) for sentences in summary(found)]
     parts += [markdown(run, pictures) for run in runs]
     if (both := layouts(runs)) is not None:
         parts += ["## Channels first and channels last", "The same layers in both layouts.", both]
     parts += [methods_markdown(run, pictures) for run in methods]
     parts += [survey_markdown(run, pictures) for run in surveys]
     parts += [networks_markdown(run, pictures) for run in networks]
-    parts += map(accuracy_markdown, accuracies)
+    parts += map(streams_markdown, streams)
+    parts += [*map(accuracy_markdown, accuracies), *map(bounds_markdown, bounds)]
     for run in calls:
         parts += ["## Small calls", small_calls(run)]
     return "\n\n".join(parts) + "\n"
+
+
+#: In a page of others: a list of what the summary says that begins so.
+QUOTE = re.compile(r"(<!-- measured: (.+?) -->\n)(?:(?:- |  ).*\n)*")
+
+
+def quoting(text: str, said: Sequence[Sequence[str]]) -> str:
+    """A page with the summary's sentences below its marks, after where they were measured."""
+
+    def quote(mark: re.Match[str]) -> str:
+        lines = []
+        for where_from, *rest in said:
+            if found := [each for each in rest if each.startswith(mark[2])]:
+                lines += [where_from, *found]
+        if not lines:
+            raise SystemExit(f"nothing measured begins with: {mark[2]}")
+        fill = TextWrapper(100, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
+        return mark[1] + "".join(f"{fill.fill(line)}\n" for line in lines)
+
+    return QUOTE.sub(quote, text)
 
 
 def main() -> int:
@@ -1051,7 +1234,7 @@ def main() -> int:
     parser.add_argument(
         "--write",
         action="store_true",
-        help="write docs/performance.md of those in results/ instead of printing it",
+        help="write docs/performance.md of those in results/, and what other pages quote of it",
     )
     parser.add_argument(
         "--targets", action="store_true", help="print the targets of every row instead"
@@ -1078,6 +1261,8 @@ def main() -> int:
     text = page(found, kept)
     if options.write:
         PAGE.write_text(text, "utf-8")
+        for path in QUOTING:
+            path.write_text(quoting(path.read_text("utf-8"), summary(found)), "utf-8")
     else:
         sys.stdout.write(text)
     return 0

@@ -2,7 +2,7 @@
 
     python benchmarks/streaming.py [--rounds N] [--clock cpu] [--only WORD] [--json FILE]
 
-Four tables, on one thread, in microseconds:
+Four tables, on one thread, in microseconds, with what others take over what we do:
 
 - a decode step: one position of a depthwise causal layer (Mamba's), with the state channels first
   or last, beside PyTorch, which joins the state and the position, numpy.einsum, and ONNX Runtime's
@@ -22,13 +22,14 @@ is timed only if they agree.
 from __future__ import annotations
 
 import argparse
-import json
-import time
+import sys
+from datetime import date
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+from compare import CLOCKS, command, save
 from measure import Call, interleave, machine, settle
 
 import cconv1d
@@ -39,11 +40,11 @@ try:
     import torch
 except ModuleNotFoundError:
     torch = None
-signal: ModuleType | None
+scipy: ModuleType | None
 try:
-    from scipy import signal
+    import scipy.signal
 except ModuleNotFoundError:
-    signal = None
+    scipy = None
 onnxruntime: ModuleType | None
 try:
     import onnx  # with which its models are made
@@ -53,8 +54,11 @@ except ModuleNotFoundError:
 
 RNG = np.random.default_rng(0)
 CHUNKS = (16, 64, 320, 1024)
-#: The whole signal is so many chunks.
+#: The whole signal is so many chunks; its time is given for one of them.
 WHOLE = 30
+
+#: Columns that are no peers: ours in other ways, and what does more than the rest of its row.
+OURS, WITH_MORE = ("channels first", "push"), ("with SiLU", "the same, SiLU")
 
 
 class Layer(NamedTuple):
@@ -209,7 +213,7 @@ def decode_calls(channels: int, batch: int) -> dict[str, Call]:
 
 
 def chunk_calls(layer: Layer, chunk: int) -> dict[str, Call]:
-    """Times of `whole` are to be divided by `WHOLE`."""
+    """Of a chunk, but for `whole`, which is of all of them."""
     x = normal(1, layer.channels, chunk * WHOLE)
     w, b = normal(layer.outs, layer.channels // layer.groups, layer.taps), normal(layer.outs)
     expected = conv1d(x, w, b, padding="causal", **layer.options)
@@ -270,33 +274,35 @@ def hop_calls(taps: int, hop: int, chunk: int) -> dict[str, Call]:
         "fft": lambda: streams[0].push(x, out),
         "direct": lambda: streams[1].push(x, out),
     }
-    if signal is not None:
+    if scipy is not None:
         row, kernel = np.tile(x, pushes)[-(taps - 1 + chunk) :], np.ascontiguousarray(w[::-1])
 
         def by_scipy() -> object:
             row[: taps - 1] = row[chunk:].copy()
             row[taps - 1 :] = x
-            return signal.oaconvolve(row, kernel, mode="valid")
+            return scipy.signal.oaconvolve(row, kernel, mode="valid")
 
         np.testing.assert_allclose(by_scipy(), last[0], rtol=0, atol=1e-6 * taps)
         calls["oaconvolve"] = by_scipy
     return calls
 
 
-def table(title: str, columns: list[str], rows: list[tuple[str, dict[str, float]]]) -> None:
-    width = max(len(name) for name, _ in rows)
+def table(title: str, rows: list[dict[str, Any]]) -> None:
+    found = [row["us"] | {f"{name} / ours": r for name, r in row["ratios"].items()} for row in rows]
+    columns = list(dict.fromkeys(name for cells in found for name in cells))
+    width = max(len(row["row"]) for row in rows)
     widths = {name: max(16, len(name) + 2) for name in columns}
-    print(f"\n{title}\n{'':{width}}" + "".join(f"{c:>{widths[c]}}" for c in columns))
-    for name, times in rows:
-        texts = {c: f"{times[c]:.2f}" if c in times else "" for c in columns}
-        cells = (f"{texts[c]:>{widths[c]}}" for c in columns)
-        print(f"{name:{width}}" + "".join(cells))
+    print(f"\n{title} (us)\n{'':{width}}" + "".join(f"{c:>{widths[c]}}" for c in columns))
+    for row, cells in zip(rows, found, strict=True):
+        texts = (f"{cells[c]:.2f}" if c in cells else "" for c in columns)
+        line = "".join(f"{t:>{widths[c]}}" for t, c in zip(texts, columns, strict=True))
+        print(f"{row['row']:{width}}{line}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time streams and decode steps.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--only", default="", help="rows whose name contains this")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
@@ -304,56 +310,69 @@ def main() -> None:
     if torch is not None:
         torch.set_num_threads(1)
         torch.set_grad_enabled(False)
-    clock = time.process_time if options.clock == "cpu" else time.perf_counter
 
-    def timed(calls: dict[str, Call]) -> dict[str, float]:
-        seconds = interleave(calls, options.rounds, clock=clock)
-        return {name: 1e6 * float(np.median(times)) for name, times in seconds.items()}
+    pushes: list[dict[str, Any]] = []
 
-    found: dict[str, list[tuple[str, dict[str, float]]]] = {}
+    def measure(title: str, name: str, calls: dict[str, Call], ours: str) -> None:
+        """One row, of which one column is what the others are compared with."""
+        seconds = interleave(calls, options.rounds, clock=CLOCKS[options.clock])
+        if "whole" in seconds:
+            seconds["whole"] = seconds["whole"] / WHOLE
+        alike = seconds.keys() - {ours, *OURS, *WITH_MORE}
+        pushes.append(
+            {
+                "table": title,
+                "row": name,
+                "ours": ours,
+                "us": {name: float(np.median(times)) * 1e6 for name, times in seconds.items()},
+                "ratios": {
+                    name: float(np.median(seconds[name] / seconds[ours]))
+                    for name in seconds
+                    if name in alike
+                },
+            }
+        )
+
     for channels, batch in DECODE:
         name = f"{batch} x {channels}"
         if options.only in name:
-            rows = found.setdefault("A decode step, depthwise, 4 taps", [])
-            rows.append((name, timed(decode_calls(channels, batch))))
+            calls = decode_calls(channels, batch)
+            measure("A decode step, depthwise, 4 taps", name, calls, "channels last")
     for layer in LAYERS:
         for chunk in CHUNKS:
             name = f"{layer.name}, {chunk}"
             if options.only in name:
-                times = timed(chunk_calls(layer, chunk))
-                times["whole"] /= WHOLE
-                times["whole/stream"] = times["whole"] / times["stream"]
-                for other in ("torch", "onnxruntime"):
-                    if other in times:
-                        times[f"{other}/stream"] = times[other] / times["stream"]
-                found.setdefault("A chunk", []).append((name, times))
+                measure("A chunk", name, chunk_calls(layer, chunk), "stream")
     for layer in SMALL:
         for chunk in (1, 4, 16, 64):
             name = f"{layer.name}, {chunk}"
             if options.only in name:
-                rows = found.setdefault("A push and a call of a few samples", [])
-                rows.append((name, timed(small_calls(layer, chunk))))
+                title = "A push and a call of a few samples"
+                measure(title, name, small_calls(layer, chunk), "push, out=")
     for taps, hop, chunk in LONG:
         name = f"{taps} taps, hop {hop}, {chunk}"
         if options.only in name:
-            times = timed(hop_calls(taps, hop, chunk))
-            for other in sorted(times.keys() - {"fft"}):
-                times[f"{other}/fft"] = times[other] / times["fft"]
-            found.setdefault("A push through a long kernel", []).append((name, times))
+            measure("A push through a long kernel", name, hop_calls(taps, hop, chunk), "fft")
 
     versions = {"cconv1d": cconv1d.__version__, "numpy": np.__version__}
-    if torch is not None:
-        versions["torch"] = torch.__version__
-    if onnxruntime is not None:
-        versions["onnxruntime"] = onnxruntime.__version__
+    peers = {"torch": torch, "onnxruntime": onnxruntime, "scipy": scipy}
+    versions |= {name: each.__version__ for name, each in peers.items() if each is not None}
     config = cconv1d.show_config("dicts")
-    print(machine(), config.get("instruction set", ""), versions)
-    for title, rows in found.items():
-        table(f"{title} (us)", list(dict.fromkeys(c for _, t in rows for c in t)), rows)
+    print(machine(), config["instruction_set"] or "", versions)
+    for title in dict.fromkeys(row["table"] for row in pushes):
+        table(title, [row for row in pushes if row["table"] == title])
     if options.json:
-        options.json.write_text(
-            json.dumps({"machine": machine(), "versions": versions, "results": found}, indent=1)
-        )
+        run = {
+            "command": command("streaming.py", sys.argv[1:]),
+            "date": date.today().isoformat(),
+            "machine": machine(),
+            "rounds": options.rounds,
+            "clock": options.clock,
+            "versions": versions,
+            "config": config,
+            "pushes": pushes,
+        }
+        save(run, "pushes", options.json)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ OPS = ("forward", "dx", "dw")
 LAYOUTS = ("NCL", "NLC")
 
 #: Tables of layers that leave dtype and layout open; options.csv does not.
-TABLES = ("workloads", "few_positions")
+TABLES = ("workloads", "few_positions", "methods")
 
 #: Everything that is compiled; half precision is summed in float32.
 HALVES = ("float16", "bfloat16")

@@ -113,7 +113,7 @@ def convolve(
     are no warnings of overflow and NaN.
 
     A row of a result has the bits that it would have alone, unless several kernels meet one
-    signal: those are summed side by side, in up to half the time.
+    signal: those are summed side by side, in less time.
 
     Subclasses of ndarray are taken for plain arrays, as in `conv1d`.
 

@@ -25,6 +25,7 @@ extensions = [
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "_templates", "gallery/*.py", "gallery/*.ipynb"]
+highlight_language = "text"  # of a block that names none: formulas, diagrams
 default_role = "autolink"  # `conv1d` in a docstring is a link to it
 myst_heading_anchors = 3
 suppress_warnings = ["config.cache"]  # the gallery's settings hold a function
@@ -55,7 +56,7 @@ nitpick_ignore_regex = [("py:.*", r"(numpy|scipy|torch|jax|dask)\..*"), ("py:obj
 #: From what most people do to what few do.
 GALLERY = (
     *("ecg_denoiser", "streaming_ecg", "wavelet_bank", "torch_speedup", "wavenet_stream"),
-    *("data_parallel", "filter_recording", "beat_finder"),
+    *("data_parallel", "filter_recording", "beat_finder", "echo_canceller"),
 )
 
 
@@ -72,12 +73,15 @@ sphinx_gallery_conf = {
     "within_subsection_order": gallery_order,
     "download_all_examples": False,
     "show_memory": False,
-    "min_reported_time": 1e9,
+    "write_computation_times": False,
+    "remove_config_comments": True,
 }
 
 # --- how it looks ---------------------------------------------------------------------------------
 
 html_theme = "pydata_sphinx_theme"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"cconv1d {release}"
 html_show_sourcelink = False
 html_theme_options = {
@@ -118,8 +122,20 @@ def on_the_site(file: Path) -> str | None:
     return file.relative_to(DOCS).as_posix() if file.is_relative_to(DOCS) else None
 
 
+def show_picture_first(text: str) -> str:
+    """An example with what it draws, which stands at its end, before the code."""
+    picture = re.search(r"^\.\. image:: /pictures/.*\n", text, re.MULTILINE)
+    code = text.find(".. code-block:: Python")
+    if picture is None or code < 0:
+        return text
+    rest = text[: picture.start()] + text[picture.end() :]
+    return f"{rest[:code]}{picture[0]}\n{rest[code:]}"
+
+
 def read_page(app: object, name: str, source: list[str]) -> None:
     """Show what is beside docs/, and lead links to where the site has what they mean."""
+    if name.startswith("gallery/"):
+        source[0] = show_picture_first(source[0])
     if not (DOCS / f"{name}.md").exists():
         return
     file = REPO / BESIDE[name] if name in BESIDE else DOCS / f"{name}.md"

@@ -7,12 +7,11 @@ An extension in Cython that convolves and searches in one loop, without the GIL.
 
     python beat_finder.py [--recordings N] [--out PICTURE]
 
-builds ``beats.pyx``, which lies beside this script, in a temporary folder, and finds the heartbeats
-of five minutes of an electrocardiogram with it: templates of a normal beat and of an extrasystole
-are correlated with a block of samples at a time, and the scores are searched while they are in the
-cache. It has the functions by ``from cconv1d cimport ...``, as docs/c-interface.md says. The same
-with NumPy's functions finds the same beats; then several recordings are searched in threads, which
-the compiled function lets run side by side.
+builds ``beats.pyx``, which lies beside this script, and finds the heartbeats of five minutes of an
+electrocardiogram with it: templates of a normal beat and of an extrasystole are correlated with a
+block of samples at a time, and the scores are searched while they are in the cache. It has the
+functions by ``from cconv1d cimport ...``, as docs/c-interface.md says. The same with NumPy's finds
+the same beats; then several recordings are searched in threads, side by side in the extension.
 
 It needs a compiler, Cython and setuptools: pip install cconv1d[examples] cython setuptools
 """
@@ -25,10 +24,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,30 +37,28 @@ from numpy.typing import NDArray
 
 import cconv1d
 
-Find = Callable[..., NDArray[np.intp]]
 SECONDS, APART, LEAST = 0.4, 0.3, 0.35  # of a template, between beats; share of a full score
 SETUP = """
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 import cconv1d
-source = Extension("beats", ["beats.pyx"], include_dirs=[cconv1d.get_include()])
-setup(name="beats", ext_modules=cythonize(source))
+source = Extension("{0.stem}", ["{0.name}"], include_dirs=[cconv1d.get_include()])
+setup(name="{0.stem}", ext_modules=cythonize(source))
 """
 
 
-def build(folder: Path) -> Find:
-    """Compile the extension, as a project's setup.py would, and import it."""
-    source = Path(__file__).with_name("beats.pyx")
+def build(source: Path, folder: Path) -> ModuleType:
+    """Compile an extension in a folder, as a project's setup.py would, and import it."""
     (folder / source.name).write_bytes(source.read_bytes())
-    (folder / "setup.py").write_text(SETUP)
+    (folder / "setup.py").write_text(SETUP.format(source))
     command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
-    path = os.pathsep.join(filter(None, sys.path))
-    subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, check=True)
-    (library,) = [*folder.glob("beats*.so"), *folder.glob("beats*.pyd")]
-    spec = importlib.util.spec_from_file_location("beats", library)
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run(command, cwd=folder, env=variables, check=True)
+    (library,) = [*folder.glob(f"{source.stem}*.so"), *folder.glob(f"{source.stem}*.pyd")]
+    spec = importlib.util.spec_from_file_location(source.stem, library)
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     spec.loader.exec_module(module)  # type: ignore[union-attr]
-    return module.find  # type: ignore[no-any-return]
+    return module
 
 
 def find_with_numpy(
@@ -98,7 +95,7 @@ def learn_templates(signal: NDArray[Any], taps: int, apart: int) -> NDArray[np.f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description="Find heartbeats by an extension in Cython.")
     parser.add_argument("--recordings", type=int, default=32, help="searched in threads")
     parser.add_argument("--out", type=Path, default=Path("beat_finder.png"), metavar="PNG")
     options, recording = parser.parse_args(), load_bundled()
@@ -109,7 +106,7 @@ def main() -> None:
     least = LEAST * float(np.quantile(scores.max(axis=0), 0.995))
 
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        find = build(Path(folder))
+        find = build(Path(__file__).with_name("beats.pyx"), Path(folder)).find
         times, found = [], []
         for function in (find, find_with_numpy):
             start = time.perf_counter()

@@ -9,9 +9,9 @@ losses and weights agree to within rounding.
 
 ::
 
-    python examples/data_parallel.py
+    python examples/data_parallel.py [--steps N] [--out PICTURE]
 
-It needs PyTorch.
+It needs PyTorch and matplotlib.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from cconv1d.torch import replace
@@ -84,7 +85,9 @@ def train(rank: int, processes: int, steps: int, folder: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=100)
-    steps = parser.parse_args(arguments).steps
+    parser.add_argument("--out", type=Path, default=Path("data_parallel.png"), metavar="PNG")
+    options = parser.parse_args(arguments)
+    steps = options.steps
     if steps < 1:
         parser.error("there is at least one step")
     with tempfile.TemporaryDirectory() as folder:
@@ -102,6 +105,24 @@ def main(arguments: list[str] | None = None) -> None:
     if apart > 1e-6:
         raise SystemExit("that is more than rounding")
 
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.semilogy(one["losses"], color="0.7", lw=4, label="one process")
+    left.semilogy(two["losses"], color="C0", lw=1, label="two")
+    left.set(xlabel="step", ylabel="loss")
+    left.legend(frameon=False)
+    off = np.abs(np.subtract(one["losses"], two["losses"])) / one["losses"]
+    right.semilogy(np.maximum(off, 1e-17), ".", color="C0")
+    right.axhline(np.finfo(np.float64).eps, color="black", lw=0.8, ls="--", label="epsilon")
+    right.set(xlabel="step", ylabel="difference of the losses / loss")
+    right.legend(frameon=False)
+    figure.savefig(options.out, dpi=100)
+
 
 if __name__ == "__main__":
     main()
+
+# sphinx_gallery_thumbnail_path = "pictures/data_parallel.png"
+
+# %%
+# .. image:: /pictures/data_parallel.png

@@ -12,7 +12,8 @@ result is compared, bit for bit, with calls on samples at borders of chunks and 
 
     python examples/filter_recording.py --gigabytes 8 --folder a-folder-with-room-for-16
 
-It needs dask and zarr.
+What it draws is two seconds on both sides of the first border, and their spectra. It needs dask,
+zarr and matplotlib.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import dask.array as da
 import numpy as np
 import zarr
 from dask.diagnostics import ProgressBar
+from matplotlib.figure import Figure
 
 import cconv1d
 import cconv1d.dask
@@ -54,7 +56,25 @@ def recorded(start: int, stop: int) -> np.ndarray:
     return noise + (waves + np.cos(2 * np.pi * 0.1 * seconds)).astype(np.float32)
 
 
-def filter_recording(folder: Path, length: int, chunk: int, progress: bool) -> None:
+def draw(before: np.ndarray, after: np.ndarray, seconds: np.ndarray, out: Path) -> None:
+    """One electrode, as it was recorded and filtered."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[2, 1])
+    frequencies = np.fft.rfftfreq(before.size, 1 / RATE)
+    for samples, name, colour in ((before, "recorded", "0.7"), (after, "filtered", "C0")):
+        left.plot(seconds, samples, lw=1, color=colour, label=name)
+        spectrum = np.abs(np.fft.rfft(samples * np.hanning(samples.size)))
+        right.semilogy(frequencies, spectrum, lw=1, color=colour)
+    left.axvline(
+        seconds[before.size // 2], color="black", lw=0.8, ls="--", label="border of chunks"
+    )
+    left.set(xlabel="seconds")
+    left.legend(loc="upper right", ncols=3)
+    right.set(xlabel="Hz", xlim=(0, 100), title="spectrum")
+    figure.savefig(out, dpi=100)
+
+
+def filter_recording(folder: Path, length: int, chunk: int, progress: bool, out: Path) -> None:
     shape, chunks = (ELECTRODES, length), (ELECTRODES, min(chunk, length))
     recording, filtered = (
         zarr.create_array(folder / name, shape=shape, chunks=chunks, dtype="f4", compressors=None)
@@ -82,6 +102,9 @@ def filter_recording(folder: Path, length: int, chunk: int, progress: bool) -> N
         expected = around[:, place - low : place - low + 100]
         if not np.array_equal(filtered[:, place : place + 100], expected):
             raise SystemExit(f"samples {place} to {place + 100} are not those of one call")
+    shown = np.arange(max(min(chunk, length) - RATE, 0), min(min(chunk, length) + RATE, length))
+    before, after = (store[0, shown[0] : shown[-1] + 1] for store in (recording, filtered))
+    draw(before, after, shown / RATE, out)
     size = length * ELECTRODES * 4
     print(f"{size / 1e9:.2f} GB of {length} samples in {len(x.chunks[1])} chunks, {TAPS} taps")
     print(f"{took:.1f} s, {size / took / 1e6:.0f} MB/s read, filtered and written")
@@ -93,13 +116,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--gigabytes", type=float, default=0.5, help="size of the recording")
     parser.add_argument("--chunk", type=int, default=500_000, help="samples of a chunk")
     parser.add_argument("--folder", type=Path, help="where the stores go; else a temporary one")
+    parser.add_argument("--out", type=Path, default=Path("filter_recording.png"), metavar="PNG")
     options = parser.parse_args(arguments)
     length = int(options.gigabytes * 1e9) // (4 * ELECTRODES)
     if options.chunk < 1 or length < 2 * TAPS:
         parser.error(f"a recording has at least {2 * TAPS} samples, and a chunk one")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        filter_recording(Path(folder), length, options.chunk, sys.stdout.isatty())
+        filter_recording(Path(folder), length, options.chunk, sys.stdout.isatty(), options.out)
 
 
 if __name__ == "__main__":
     main()
+
+# sphinx_gallery_thumbnail_path = "pictures/filter_recording.png"
+
+# %%
+# .. image:: /pictures/filter_recording.png

@@ -315,11 +315,24 @@ def test_accuracy_runs(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["fft", "fast"])
-def test_bounds_hold(method):
-    done = run("bounds.py", *("--method", method, "--layers", "60", "--placements", "30"))
+def test_bounds_hold(method, scripts, tmp_path):
+    path = tmp_path / "bounds.json"
+    words = "--method", method, "--layers", "60", "--placements", "30", "--seed", "1"
+    done = run("bounds.py", *words, "--json", str(path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "beyond their bound: 0 of 180" in done.stdout
     assert "wrong: 0 of 90" in done.stdout
+    found = json.loads(path.read_text("utf-8"))
+    assert found["command"] == "python benchmarks/bounds.py " + " ".join(words)
+    assert found["spoiled"] > 30
+    parts = {(each["op"], each["data"]): each["part"] for each in found["closest"]}
+    assert len(parts) == 3 * 4
+    nearest = max(parts.values())
+    assert 0 < min(parts.values()) < nearest < 1
+    text = scripts.report.page([found], None)
+    assert "of 180 results 0 are beyond the bound of their errors; the nearest" in text
+    assert f"comes to {nearest:.2f} of it." in text
+    assert f"| {parts['dw', 'wide']:.2f} |\n" in text
 
 
 def test_what_breaks_a_bound_is_told(scripts, monkeypatch, capsys):
@@ -337,8 +350,10 @@ def test_what_breaks_a_bound_is_told(scripts, monkeypatch, capsys):
 
     for number in (1e9, np.nan):
         monkeypatch.setattr(bounds, "maps", break_one(number))
-        assert bounds.hold_bounds("fft", 5, 0) == 5
-        assert bounds.hold_placements("fft", 5, 0) > 0
+        beyond, closest = bounds.hold_bounds("fft", 5, 0)
+        assert beyond == 5
+        assert max(each["part"] for each in closest if each["op"] == "forward") > 1
+        assert bounds.hold_placements("fft", 5, 0)[0] > 0
     assert "forward is inf of its bound" in capsys.readouterr().out
 
 
@@ -394,6 +409,7 @@ def test_the_table_of_methods(scripts, tmp_path):
     assert "ahead of all peers in 1." in text
     assert "| 8 channels, 3 taps, forward | 10 | 5 | 20 |  | torch |" in text
     assert "(pictures/methods-1.png)" in text
+    assert "fft is faster than direct with 8 channels from 9 taps on." in text
     pytest.importorskip("matplotlib")
     scripts.report.draw_methods(run, tmp_path)
     assert (tmp_path / "methods-1.png").stat().st_size > 5000
@@ -426,6 +442,54 @@ def test_methods_runs(tmp_path):
         assert min(each["gflops"].values()) > 0
         assert {"direct", "fft"} <= set(each["gflops"])
         assert each["auto"] == "direct"
+
+
+def test_a_method_gains_from_the_least_taps_beyond_which_it_always_does(scripts):
+    taps = {3: 2.0, 5: 0.9, 7: 1.1, 9: 1.0, 15: 1.5, 31: 3.0}
+    found = {
+        (8, k): rate("dx", 8, k, "fft", direct=1.0, fft=gain) for k, gain in taps.items()
+    }  # fmt: skip
+    found[16, 3] = rate("dx", 16, 3, "direct", direct=1.0, fft=0.5)
+    assert scripts.report.gains_from(found, 8) == 15
+    assert scripts.report.gains_from(found, 16) is None
+
+
+# --- streams --------------------------------------------------------------------------------------
+
+
+def test_streaming_runs(scripts, tmp_path):
+    """Small pushes, whose only others are calls of conv1d; and what the page says of them."""
+    path = tmp_path / "streaming.json"
+    words = "--only", "1 to 8 channels, 4", "--rounds", "1"
+    done = run("streaming.py", *words, "--json", str(path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(path.read_text("utf-8"))
+    (row,) = found["pushes"]
+    assert row["us"].keys() == {"push", "push, out=", "conv1d"}
+    ratio = row["us"]["conv1d"] / row["us"]["push, out="]
+    assert row["ratios"] == {"conv1d": pytest.approx(ratio)}
+    text = scripts.report.page([found], None)
+    assert f'conv1d takes {ratio:.2f} times as long as "push, out=" ({ratio:.2f} to' in text
+    assert f"| 1 to 8 channels, 4 | {row['us']['push']:.2f} |" in text
+
+
+# --- what other pages quote -----------------------------------------------------------------------
+
+
+def test_a_page_quotes_what_was_measured(scripts):
+    """Below its marks, and where that was; the rest of it stays; what nobody said is refused."""
+    said = [["On A.", "Fast: 1.", "Slow: 2."], ["On B.", "Fast: " + "3 " * 60 + "4."]]
+    before = "head\n\n<!-- measured: Fast -->\n- Fast: 9.\n  and more\n\n- a list\n"
+    after = scripts.report.quoting(before, said)
+    assert after.startswith(
+        "head\n\n<!-- measured: Fast -->\n- On A.\n- Fast: 1.\n- On B.\n- Fast: 3"
+    )
+    assert after.endswith("4.\n\n- a list\n")
+    assert max(map(len, after.splitlines())) <= 100
+    assert "Slow" not in after
+    assert scripts.report.quoting(after, said) == after
+    with pytest.raises(SystemExit, match="Slower"):
+        scripts.report.quoting("<!-- measured: Slower -->\n", said)
 
 
 # --- tables and peers ---------------------------------------------------------------------------

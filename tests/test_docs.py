@@ -7,7 +7,9 @@ import doctest
 import importlib
 import inspect
 import json
+import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -198,7 +200,8 @@ with_results = pytest.mark.skipif(
 )
 
 
-#: Pages whose examples are a session; those of methods and of the adapters have tests of their own.
+#: Pages whose examples are a session, those whose examples are programs, and those that a test of
+#: their own runs.
 SESSIONS = (
     "start",
     "mathematics",
@@ -209,6 +212,13 @@ SESSIONS = (
     "streams",
     "causal",
 )
+PROGRAMS = ("index", "methods")
+ELSEWHERE = {
+    "c-interface": "test_c_interface.py",
+    "dask": "test_dask.py",
+    "jax": "test_jax.py",
+    "pytorch": "test_torch.py",
+}
 
 
 def tables(text):
@@ -248,6 +258,54 @@ def test_the_examples_of_a_page(page):
     assert doctest.DocTestRunner().run(example).failed == 0
 
 
+@beside
+@pytest.mark.parametrize("module", ["", "jax", "dask"])
+def test_the_reference_has_every_name(module):
+    """Those of cconv1d.torch are on a page of their own: the site is built without PyTorch."""
+    if module:
+        pytest.importorskip(module)
+    names = importlib.import_module(".".join(filter(None, ("cconv1d", module)))).__all__
+    listed = re.findall(r"^   ([\w.]+)$", (REPO / "docs" / "reference.md").read_text("utf-8"), re.M)
+    found = {name.rpartition(".")[2] for name in listed if name.rpartition(".")[0] == module}
+    assert found == {name for name in names if not name.startswith("__")}
+
+
+@beside
+@pytest.mark.parametrize("page", PROGRAMS)
+def test_the_programs_of_a_page(page, capsys):
+    """Each by itself."""
+    text = (REPO / "docs" / f"{page}.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for program in blocks:
+        exec(compile(program, page, "exec"), {})
+
+
+@beside
+def test_every_page_with_python_is_run():
+    pages = {
+        path.stem for path in REPO.glob("docs/*.md") if "```python\n" in path.read_text("utf-8")
+    }
+    assert pages == {*SESSIONS, *PROGRAMS, *ELSEWHERE}
+    for page, name in ELSEWHERE.items():
+        assert f'"{page}.md"' in (REPO / "tests" / name).read_text("utf-8"), page
+
+
+@pytest.mark.skipif(not (REPO / "tools").exists(), reason="tools/ is not beside the tests")
+def test_every_shell_command_of_a_page_is_run_by_a_newcomer():
+    """By tools/newcomer.py, which takes whatever page has one; nothing else stands in a block."""
+    script = runpy.run_path(str(REPO / "tools" / "newcomer.py"))
+    pages = [path.relative_to(REPO).as_posix() for path in script["pages"]()]
+    assert pages[:2] == ["CONTRIBUTING.md", "README.md"]
+    assert {"docs/start.md", "docs/packaging.md"} <= set(pages)
+    fences = re.findall(r"^```(\w*)$", README.read_text("utf-8"), re.MULTILINE)
+    assert len(script["blocks"](README)) == fences.count("sh") == 2
+    assert script["MAIN"] in script["blocks"](README)[0]
+    languages = {"", "sh", "python", "cython", "c"}
+    for path in (*REPO.glob("*.md"), *REPO.glob("docs/*.md")):
+        assert set(re.findall(r"^```(\w*)$", path.read_text("utf-8"), re.MULTILINE)) <= languages
+
+
 def theirs():
     """The sections of docs/coming-from.md with two calls a row: (section, their call, ours)."""
     if not COMING_FROM.exists():
@@ -262,7 +320,7 @@ def theirs():
 
 
 @pytest.mark.parametrize(("library", "call", "our_call"), theirs() or [pytest.param(*"???")])
-def test_their_calls_and_ours(library, call, our_call):
+def test_their_calls_and_ours(library, call, our_call, monkeypatch):
     rng = np.random.default_rng(0)
     arrays = {
         "x": rng.standard_normal((2, 4, 31)),
@@ -285,6 +343,7 @@ def test_their_calls_and_ours(library, call, our_call):
         jax = pytest.importorskip("jax")
         scope["lax"] = jax.lax
     elif library == "Keras":
+        monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "jax"))
         scope["ops"] = pytest.importorskip("keras").ops
     else:
         torch = pytest.importorskip("torch")
@@ -366,8 +425,8 @@ QUANTITY = re.compile(r"(?<![\w.])\d|\b(?:twice|thrice|half|double|triple|dozens
 
 
 def sentences(text):
-    """Each on one line; pictures and where links lead are left out."""
-    text = re.sub(r"!\[.*?\]\(.*?\)", "", text, flags=re.DOTALL)
+    """Each on one line; comments, pictures and where links lead are left out."""
+    text = re.sub(r"<!--.*?-->|!\[.*?\]\(.*?\)", "", text, flags=re.DOTALL)
     text = re.sub(r"\[(.*?)\]\(.*?\)", r"\1", text, flags=re.DOTALL)
     found = []
     for block in re.split(r"\n\s*\n|^- ", text, flags=re.MULTILINE):
@@ -409,13 +468,57 @@ def test_a_number_that_was_not_measured_is_found():
     assert not unsupported("Kernels of float32 for avx2. They are fast.", page)
 
 
-@beside
-def test_numbers_on_speed_stand_in_no_other_section():
-    """Where nobody would check them."""
-    text = README.read_text("utf-8")
-    rest = text.replace(section(text, "Speed"), "")
-    rate = r"\d\s*(?:%|×|x\b|times\b|[mµ]?s\b|[MG]B|Gflop)|\bfaster\b|\bfastest\b|\btimes as\b"
-    assert not re.findall(rate, re.sub(r"```.*?```", "", rest, flags=re.DOTALL))
+#: What only a measurement tells: shares, times, rates, sizes of files, and comparisons of these.
+MEASURED = re.compile(
+    r"\d\s*(?:%|×|x\b|times (?:as|for|faster)\b|[mµu]?s\b|seconds\b|k?[kMG]B\b|Gflop)|"
+    r"\bfaster\b.*\d|\bfastest\b|\bof the time\b|(?:twice|half|times) as (?:fast|long|slow)"
+)
+
+
+@with_results
+def test_figures_on_pages_are_measured():
+    """Those of every page but the one that a script writes are sentences of its summary."""
+    measured = sentences(section(PERFORMANCE.read_text("utf-8"), "Summary"))
+    pages = {*REPO.glob("*.md"), *REPO.glob("docs/*.md")} - {PERFORMANCE}
+    assert README in pages
+    found = []
+    for page in sorted(pages):
+        text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+        for each in sentences(text):
+            if MEASURED.search(re.sub("`.*?`", "", each)) and each not in measured:
+                found.append(f"{page.name}: {each}")
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "figure"),
+    [
+        ("That takes 5 µs.", True),
+        ("Depthwise layers take a tenth of the time.", True),
+        ("It is 1.5 times as fast.", True),
+        ("A wheel of 930 kB.", True),
+        ("It is faster from 9 taps on.", True),
+        ("Three kernels of 5 taps at 3 positions, float32.", False),
+        ("Up to 4 MiB are kept, twice the bytes of a weight.", False),
+    ],
+)
+def test_figures_are_told_from_other_numbers(sentence, figure):
+    assert bool(MEASURED.search(sentence)) == figure
+
+
+@with_results
+def test_pages_quote_what_the_script_writes(monkeypatch):
+    """`report.py --write` would change nothing."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    report = importlib.import_module("report")
+    runs = [json.loads(path.read_text("utf-8")) for path in report.RESULTS]
+    marks = 0
+    for page in report.QUOTING:
+        text = page.read_text("utf-8")
+        assert report.quoting(text, report.summary(runs)) == text, page.name
+        marks += len(report.QUOTE.findall(text))
+    assert marks >= 4
+    assert report.QUOTE.search(section(README.read_text("utf-8"), "Speed"))
 
 
 @with_results

