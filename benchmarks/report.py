@@ -1133,8 +1133,8 @@ def bounds_in_words(run: Run) -> list[str]:
         f'Method "{run["method"]}" in {run["layers"]} random layers, forward, dx and dw: of '
         f"{3 * run['layers']} results {run['beyond']} are beyond the bound of their errors; the "
         f"nearest comes to {nearest:.2f} of it.",
-        f'Method "{run["method"]}" with NaN and infinities in {run["placements"]} random layers: of '
-        f"{3 * run['placements']} results {run['wrong']} are spoiled where no sum holds one, or "
+        f'Method "{run["method"]}" with NaN and infinities in {run["placements"]} random layers: '
+        f"of {3 * run['placements']} results {run['wrong']} are spoiled where no sum holds one, or "
         "are not where one does.",
     ]
 
