@@ -87,19 +87,18 @@ INLINE double clamp(double v) { return v < -MOST ? -MOST : v > MOST ? MOST : v; 
  *     v / (1 + m * 2^k)      or      v / (2^-k + m) * 2^-k
  *
  * Selected are values alone, never operations, or compilers make no vectors of them. */
-INLINE double silu(double given, int wide)
+INLINE double silu(double given)
 {
     const double v = clamp(given);
-    const exponential exp = exp_of(-v, wide);
+    const exponential exp = exp_of(-v, 1);
     const double power = exp.low * exp.high, small = exp.m * exp.low * exp.high;
     const double large = v < 0 ? exp.m : 1, other = v < 0 ? power : small;
     const double s = large + other;
     const double finite = given > MOST ? given : v;
+    /* what the roundings of s and m took; 1 / s to one digit */
+    const double rest = v < 0 ? exp.rest : exp.rest * power;
     double y = finite / s;
-    if (wide) { /* what the roundings of s and m took; 1 / s to one digit */
-        const double rest = v < 0 ? exp.rest : exp.rest * power;
-        y -= y * ((other - (s - large)) + rest) * (1.5 - 0.5 * s);
-    }
+    y -= y * ((other - (s - large)) + rest) * (1.5 - 0.5 * s);
     const double low = v < 0 ? exp.low : 1, high = v < 0 ? exp.high : 1;
     y = y * low * high;
     return given == -INFINITY ? NAN : y;
@@ -112,6 +111,44 @@ INLINE double silu_slope(double given, int wide)
     const double e = exp.m * exp.low * exp.high, d = 1 / (1 + e), ed = e * d;
     const double s = v < 0 ? ed : d, t = v < 0 ? d : ed; /* sigmoid of v, and of -v */
     return s * (1 + v * t);
+}
+
+/* The same in float32 throughout, which is off by less than 2 units in the last place: less than 1 is
+ * the exponential's, and half of one each what is rounded for the sum and the quotient. */
+INLINE float power_of_2f(float rounded) /* ROUND_F + an integer from -126 to 127 */
+{
+    uint32_t bits;
+    float power;
+    memcpy(&bits, &rounded, sizeof bits);
+    bits = (bits + 127) << 23;
+    memcpy(&power, &bits, sizeof power);
+    return power;
+}
+
+#define ROUND_F 0x1.8p23f
+
+INLINE float silu_f(float given)
+{
+    const float most = 120; /* beyond it the exponential is lost, or the result is none */
+    const float v = given < -most ? -most : given > most ? most : given;
+    const float rounded = v * -0x1.715476p+0f + ROUND_F;
+    const float k = rounded - ROUND_F;
+    const float r = (-v - k * 0x1.62e4p-1f) - k * 0x1.7f7d1cp-20f;
+    const float down = k > 0 ? -k : k;
+    const float half = down * 0.5f + ROUND_F, other = (down - (half - ROUND_F)) + ROUND_F;
+    const float low = power_of_2f(half), high = power_of_2f(other);
+    float p = 1 / 5040.0f; /* Taylor's series: the next term is below 6e-9 */
+    p = p * r + 1 / 720.0f;
+    p = p * r + 1 / 120.0f;
+    p = p * r + 1 / 24.0f;
+    p = p * r + 1 / 6.0f;
+    p = p * r + 0.5f;
+    p = p * (r * r) + r;
+    const float m = 1 + p, scaled = (v < 0 ? 1 : m) * low * high;
+    const float rest = v < 0 ? p - (m - 1) : 0; /* what rounding took from m, where it counts */
+    const float y = (given > most ? given : v) / ((v < 0 ? m : 1) + (scaled + rest));
+    const float result = y * (v < 0 ? low : 1) * (v < 0 ? high : 1);
+    return given == -INFINITY ? NAN : result;
 }
 
 /* So many numbers at once, by one loop of that length: of a loop of any length compilers make three,
@@ -135,12 +172,12 @@ INLINE void take(void *to, const void *from, size_t size, size_t whole)
         memcpy(to, from, size);
 }
 
-#define VALUES(target, name, real, wide)                                                         \
+#define VALUES(target, name, real, value)                                                        \
     target static void name(real *values, ptrdiff_t count)                                       \
     {                                                                                            \
         FOR_BLOCKS(real, count, values, {                                                        \
             for (int i = 0; i < BLOCK; i++)                                                      \
-                g[i] = (real)silu(v[i], wide);                                                   \
+                g[i] = value;                                                                    \
             take(values + first, g, size, sizeof g);                                             \
         })                                                                                       \
     }
@@ -157,8 +194,8 @@ INLINE void take(void *to, const void *from, size_t size, size_t whole)
     }
 
 #define LEVEL(name, target)                                                                      \
-    VALUES(target, name##_f32, float, 0)                                                         \
-    VALUES(target, name##_f64, double, 1)                                                        \
+    VALUES(target, name##_f32, float, silu_f(v[i]))                                                         \
+    VALUES(target, name##_f64, double, silu(v[i]))                                                        \
     GRADIENTS(target, name##_backward_f32, float, 0)                                             \
     GRADIENTS(target, name##_backward_f64, double, 1)
 
