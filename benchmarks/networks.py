@@ -1,7 +1,7 @@
 """Real networks in PyTorch, their 1-D convolutions computed by PyTorch or by cconv1d.
 
-    python benchmarks/networks.py [--threads N] [--columns NAME ...] [--only WORD] [--rounds N]
-                                  [--json FILE]
+    python benchmarks/networks.py [--threads N] [--clock wall|cpu] [--columns NAME ...]
+                                  [--only WORD] [--rounds N] [--json FILE]
 
 Nine networks of audio, speech, genomics and biosignals, with random weights and the sizes of their
 publications or of the repositories that made them known. Times are medians of rounds in which the
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from compare import command, save
+from compare import CLOCKS, check_clock, command, save
 from measure import interleave, machine, settle
 from report import network_tables
 from torch import Tensor, nn
@@ -360,7 +360,7 @@ def calls_of(network: Network, options: argparse.Namespace) -> tuple[dict[str, A
 def measured(network: Network, options: argparse.Namespace) -> dict[str, Any]:
     """Seconds of each column and PyTorch's over them, for inference and training."""
     calls, share = calls_of(network, options)
-    times = interleave(calls, options.rounds, warm_up=0.2)
+    times = interleave(calls, options.rounds, clock=CLOCKS[options.clock], warm_up=0.2)
     row: dict[str, Any] = {"network": network.name, "convolutions": share}
     for kind in KINDS:
         row[kind] = {}
@@ -375,6 +375,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="cpu is for one thread on a busy machine"
+    )
+    parser.add_argument(
         "--columns",
         nargs="+",
         choices=COLUMNS,
@@ -385,6 +388,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    check_clock(parser, options)
     settle(options.threads)
     torch.set_num_threads(options.threads)
     cconv1d.set_num_threads(options.threads)
@@ -396,6 +400,7 @@ def main() -> None:
         "columns": list(options.columns),
         "threads": options.threads,
         "rounds": options.rounds,
+        "clock": options.clock,
         "machine": machine(),
         "config": cconv1d.show_config("dicts"),
         "versions": versions,

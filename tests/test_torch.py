@@ -24,6 +24,8 @@ from cconv1d import torch as ours
 from cconv1d.torch import causal
 
 F = torch.nn.functional
+REPO = Path(__file__).resolve().parents[1]
+BENCHMARKS = REPO / "benchmarks"
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 f64, c128 = torch.float64, torch.complex128
 
@@ -479,6 +481,37 @@ print(seen, cconv1d.get_num_threads())
     assert result.stdout.strip() == "[2, 4] 4", result.stderr
 
 
+class Filtered(torch.utils.data.Dataset):
+    """Signals that a layer of ours has filtered, and in how many threads it may."""
+
+    def __init__(self, layer):
+        self.layer, self.signals = layer, torch.randn(12, 3, 400)
+
+    def __len__(self):
+        return len(self.signals)
+
+    def __getitem__(self, place):
+        with torch.no_grad():
+            return self.layer(self.signals[place]), torch.get_num_threads()
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("frozen", [False, True])
+def test_workers_of_a_data_loader(frozen):
+    """Forked, where that can be, after the threads were in use here; each has one of its own."""
+    torch.set_num_threads(2)
+    model = ours.replace(torch.nn.Conv1d(3, 64, 9, padding=4), frozen=frozen)
+    data = Filtered(model)
+    with torch.no_grad():
+        model(torch.randn(8, 3, 20000))
+        expected = torch.stack([model(x) for x in data.signals])
+    for _ in range(2):
+        loader = torch.utils.data.DataLoader(data, batch_size=4, num_workers=2, timeout=120)
+        found, threads = zip(*loader, strict=True)
+        assert torch.equal(torch.cat(found), expected)
+        assert set(torch.cat(threads).tolist()) == {1}
+
+
 def test_nothing_is_imported_before_it_is_asked_for():
     result = python("import sys, cconv1d; print('torch' in sys.modules)")
     assert result.stdout.strip() == "False", result.stderr
@@ -537,9 +570,24 @@ print("ok")
     assert result.stdout.strip() == "ok", result.stderr
 
 
+def test_a_mamba_model_has_the_logits_of_the_fallback(monkeypatch):
+    """In prefill and decode, as transformers calls the functions."""
+    if not (BENCHMARKS / "mamba.py").exists():
+        pytest.skip("benchmarks/ is not beside the tests")
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    mamba = importlib.import_module("mamba")
+    model = mamba.Mamba(layers=2, channels=32, states=4, words=50).eval()
+    prompt = torch.randint(0, 50, (2, 9))
+    theirs, found = (mamba.logits(model, prompt, 8, by) for by in (mamba.PYTORCH, mamba.OURS))
+    assert found.shape == (2, 17, 50)
+    torch.testing.assert_close(found, theirs, rtol=1e-5, atol=1e-5)
+    whole = model(torch.cat((prompt, found[:, 8:-1].argmax(2)), 1), model.empty(2), mamba.OURS)
+    torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-4)
+
+
 # --- documentation --------------------------------------------------------------------------------
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "pytorch.md"
+PAGE = REPO / "docs" / "pytorch.md"
 
 
 @pytest.mark.parametrize("name", ["", "._functional", "._layers", ".causal"])

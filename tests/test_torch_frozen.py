@@ -120,6 +120,15 @@ def moved_back(layer):
         layer.weight.data = torch.randn_like(layer.weight)
 
 
+def aliased(layer):
+    """The same memory, written to through another parameter, which has a counter of its own."""
+    other = nn.Parameter(layer.weight.data, requires_grad=False)
+    while not other.is_inference() and other._version < layer.weight._version:
+        other.mul_(1)
+    layer.weight.mul_(2)
+    layer.weight = other
+
+
 def swapped(layer):
     torch.utils.swap_tensors(layer.weight, nn.Parameter(layer.weight * 2, requires_grad=False))
 
@@ -146,6 +155,7 @@ CHANGES = [
     assigned,
     moved,
     moved_back,
+    aliased,
     swapped,
     loaded_by_exchange,
     lambda layer: setattr(layer, "weight", nn.Parameter(layer.weight * 2, requires_grad=False)),
