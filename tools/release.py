@@ -170,7 +170,7 @@ def release(arguments: argparse.Namespace, work: Path) -> bool:
     for place in ("sdist", "sdist-again"):  # which is built from a clone of its own
         source = clone if place == "sdist" else work / "clone-again"
         if source != clone:
-            run("git", "clone", "--quiet", REPO, source)
+            run("git", "clone", "--quiet", clone, source)  # the same commit, whatever came since
         run(builder, "-m", "build", "--sdist", "--outdir", work / place, source)
         made.append(only(work / place, "*.tar.gz").read_bytes())
     sdist = Path(shutil.copy(only(work / "sdist", "*.tar.gz"), out))
