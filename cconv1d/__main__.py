@@ -164,7 +164,7 @@ def _parser() -> Parser:
     timed = commands.add_parser(
         "bench",
         help="the times of one layer, beside PyTorch's and JAX's where these are installed",
-        description="Medians of rounds in which they take turns, in microseconds, for the "
+        description="The least of rounds in which they take turns, in microseconds, for the "
         "output and for the gradients of input and weight; the ratio is theirs over ours.",
         allow_abbrev=False,
     )

