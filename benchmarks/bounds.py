@@ -373,9 +373,7 @@ def layers(
         yield draw, drawn(draw, method), list(DTYPES)[number % 5 == 4]
 
 
-def hold_bounds(
-    method: str, count: int, seed: int
-) -> tuple[int, list[dict[str, Any]]]:
+def hold_bounds(method: str, count: int, seed: int) -> tuple[int, list[dict[str, Any]]]:
     """How many results are beyond, and how near each map comes on each kind of data."""
     closest = {(op, data): 0.0 for op in OPS for data in DATA}
     beyond = 0
