@@ -94,11 +94,13 @@ cdef bint plan_partitions(
     p.roots = cc_roots(log_points, size)
     p.packet = 2 * p.transforms.lanes
     p.packets = (<Py_ssize_t> 2 << log_points) // p.packet
+    if p.roots == NULL or not fits_64_bits(p, 0):
+        return False
     p.weights.step = p.packet
     p.weights.row = p.parts * p.channels * p.packet
     p.weights.next = odd_lines(p.outs * p.weights.row, size)
     p.group_size = p.packets * p.weights.next
-    return p.roots != NULL and fits_64_bits(p, 0)
+    return True
 
 
 cdef uintptr_t carve_partitions(Partitions *p, uintptr_t next) noexcept nogil:
