@@ -159,9 +159,31 @@ FAULTS = [
     Fault(
         "a state is moved on by all but its last sample",
         "src/update.pxi",
-        "last = (job.width - 1) * step, x_step",
-        "last = max(job.width - 2, 0) * step, x_step",
+        "last = (width - 1) * step, x_step",
+        "last = max(width - 2, 0) * step, x_step",
         "causal",
+    ),
+    Fault(
+        "a state comes back from lanes with its first sample",
+        "src/update.pxi",
+        "tiles.lanes_to_rows(row + lanes,",
+        "tiles.lanes_to_rows(row,",
+        "causal",
+    ),
+    # streams that read two pieces of a row
+    Fault(
+        "a window reads the history a sample too early",
+        "src/nest/panel.pxi",
+        "holder, sample, move = array.before, first + array.before.shape[2], step",
+        "holder, sample, move = array.before, first + array.before.shape[2] - 1, step",
+        "stream",
+    ),
+    Fault(
+        "the history of channels that lie side by side is that of the chunk",
+        "src/nest/panel.pxi",
+        "row = at(array.before, n, channel, place + array.before.shape[2])",
+        "row = at(array, n, channel, 0)",
+        "stream or usual",
     ),
     # streams by transforms
     Fault(
