@@ -2,7 +2,7 @@
 
     python benchmarks/streaming.py [--rounds N] [--clock cpu] [--only WORD] [--json FILE]
 
-Four tables, on one thread, in microseconds, with what others take over what we do:
+Six tables, on one thread, in microseconds, with what others take over what we do:
 
 - a decode step: one position of a depthwise causal layer (Mamba's), with the state channels first
   or last, beside PyTorch, which joins the state and the position, numpy.einsum, and ONNX Runtime's
@@ -10,6 +10,8 @@ Four tables, on one thread, in microseconds, with what others take over what we 
 - chunks through the layers of a codec, of a WaveNet and of a voice detector, beside PyTorch with a
   joined buffer, ONNX Runtime's operator where the layer is depthwise and its stride and dilation
   are 1, and our own call on the whole signal, as time for as many samples;
+- the same chunks by functions, `conv1d_step` and `conv1d_step_backward`, beside PyTorch with a
+  joined buffer, which differentiates by autograd, and our own calls on the joined row;
 - a push of a few samples through small layers, beside `conv1d` on as many: what the bookkeeping
   takes;
 - a hop of one channel through a long kernel, by transforms and directly, beside
@@ -33,7 +35,14 @@ from compare import CLOCKS, command, save
 from measure import Call, interleave, machine, settle
 
 import cconv1d
-from cconv1d import Stream, causal_conv1d_update, conv1d
+from cconv1d import (
+    Stream,
+    causal_conv1d_update,
+    conv1d,
+    conv1d_backward,
+    conv1d_step,
+    conv1d_step_backward,
+)
 
 torch: ModuleType | None
 try:
@@ -248,6 +257,54 @@ def chunk_calls(layer: Layer, chunk: int) -> dict[str, Call]:
     return calls
 
 
+def step_calls(layer: Layer, chunk: int) -> tuple[dict[str, Call], dict[str, Call]]:
+    """A chunk in the middle of a signal, and its gradients with that of the next history."""
+    x, history = normal(1, layer.channels, chunk), normal(1, layer.channels, layer.history)
+    w, b = normal(layer.outs, layer.channels // layer.groups, layer.taps), normal(layer.outs)
+    row = np.concatenate((history, x), axis=2)
+    y, after = conv1d_step(x, history, w, b, **layer.options)
+    dy, dafter = normal(*y.shape), normal(*after.shape)
+    grads = conv1d_step_backward(dy, dafter, x, history, w, **layer.options)
+
+    def step() -> Any:
+        return conv1d_step(x, history, w, b, **layer.options)
+
+    def step_and_back() -> Any:
+        step()
+        return conv1d_step_backward(dy, dafter, x, history, w, **layer.options)
+
+    def joined() -> Any:
+        return conv1d(row, w, b, **layer.options)
+
+    def joined_and_back() -> Any:
+        joined()
+        return conv1d_backward(dy, row, w, **layer.options)
+
+    calls: dict[str, Call] = {"conv1d_step": step, "conv1d": joined}
+    both: dict[str, Call] = {"conv1d_step and back": step_and_back, "conv1d": joined_and_back}
+    if torch is not None:
+        tensors = [torch.from_numpy(a) for a in (x, history, w, b)]
+        leaves = [a.clone().requires_grad_(True) for a in tensors]
+        tdy, tdafter = torch.from_numpy(dy), torch.from_numpy(dafter)
+
+        def by_torch(tx: Any, held: Any, tw: Any, tb: Any) -> Any:
+            trow = torch.cat((held, tx), dim=2)
+            ty = torch.nn.functional.conv1d(
+                trow, tw, tb, layer.stride, 0, layer.dilation, layer.groups
+            )
+            return ty, trow[..., ty.shape[2] * layer.stride :]
+
+        def both_by_torch() -> Any:
+            with torch.enable_grad():
+                return torch.autograd.grad(by_torch(*leaves), leaves, (tdy, tdafter))
+
+        for ours, theirs in zip(grads, both_by_torch(), strict=True):
+            np.testing.assert_allclose(ours, theirs.numpy(), 1e-3, 1e-3)
+        calls["torch"] = lambda: by_torch(*tensors)
+        both["torch"] = both_by_torch
+    return calls, both
+
+
 def small_calls(layer: Layer, chunk: int) -> dict[str, Call]:
     """The call has as many outputs as the push, of a row that is there."""
     x, row = normal(1, layer.channels, chunk), normal(1, layer.channels, chunk + layer.history)
@@ -343,6 +400,14 @@ def main() -> None:
             name = f"{layer.name}, {chunk}"
             if options.only in name:
                 measure("A chunk", name, chunk_calls(layer, chunk), "stream")
+    for layer in LAYERS:
+        for chunk in CHUNKS:
+            name = f"{layer.name}, {chunk}"
+            if options.only in name:
+                step, both = step_calls(layer, chunk)
+                measure("A chunk by functions", name, step, "conv1d_step")
+                title = "A chunk by functions, and its gradients"
+                measure(title, name, both, "conv1d_step and back")
     for layer in SMALL:
         for chunk in (1, 4, 16, 64):
             name = f"{layer.name}, {chunk}"

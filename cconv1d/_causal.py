@@ -678,6 +678,7 @@ def causal_conv1d_update(
         if y is not None:
             return y  # type: ignore[no-any-return]
     given = floats(function, "x", x)
+    _backend.kernels_for(given.dtype)  # from now on the extension knows bfloat16
     if given.ndim not in (2, 3):
         raise ValueError(
             f"{function}: x must have shape (batch, channels) or (batch, channels, length), "

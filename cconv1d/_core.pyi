@@ -134,6 +134,7 @@ class UsualCalls:  # its twin in _usual.py says more
         packed: object,
         options: tuple[object, ...],
         out: object,
+        held: object = None,
     ) -> Array | None: ...
     def gradients(
         self,

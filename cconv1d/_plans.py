@@ -23,9 +23,11 @@ Shape = tuple[int, ...]
 Layout = Literal["NCL", "NLC"]
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 
-#: Work that a processor does in some 20 microseconds, of which the long way through the shim
-#: would be a part that counts.
+#: Work that a processor does in some 20 microseconds.
 SMALL_PRODUCTS = 2**20
+
+#: Work that it does in some 200, of which the long way through the shim would be a hundredth.
+USUAL_PRODUCTS = 2**24
 
 
 class Plan(NamedTuple):
@@ -48,7 +50,7 @@ class Plan(NamedTuple):
     @property
     def is_small(self) -> bool:
         """Whether the way through the shim counts; see _usual.py."""
-        return self.products < SMALL_PRODUCTS
+        return self.products < USUAL_PRODUCTS
 
 
 class Options(NamedTuple):

@@ -18,18 +18,20 @@ the others read the input where it is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import Array, accumulator, as_arrays
+from ._arrays import READY, Array, accumulator, as_arrays
 from ._execute import empty
 from ._functional import (
     conv1d,
     conv1d_backward,
     conv1d_backward_input,
     conv1d_backward_weight,
+    usual_conv1d,
 )
 from ._geometry import IntLike, check_options
 from ._plans import (
@@ -40,6 +42,7 @@ from ._plans import (
     check_channels,
     check_groups,
     check_ranks,
+    plan_conv1d,
     swap_axes,
     weights,
 )
@@ -92,6 +95,7 @@ class Step(NamedTuple):
     kept: int  # samples of the history that are part of the next one
     output_shape: Shape
     new_shape: Shape  # of the next history
+    pieces: tuple[object, ...]  # options of a `conv1d` whose zeros on the left are the history
 
     @property
     def options(self) -> dict[str, Any]:
@@ -115,7 +119,28 @@ class Step(NamedTuple):
         return array[..., start:stop, :]
 
 
+#: A chunk of at most so many numbers is copied behind its history for the gradients, so that one
+#: call computes them.
+JOINED_NUMBERS = 2**20
+
+
 def plan_step(
+    function: str,
+    x: Shape,
+    history: Shape | None,
+    w: Shape,
+    stride: object,
+    dilation: object,
+    groups: object,
+    layout: Any,
+) -> Step:
+    """What the shapes and options of a step come to, remembered as the plans of `_plans.py` are."""
+    if type(stride) is type(dilation) is type(groups) is int and type(layout) is str:
+        return _remembered(function, x, history, w, stride, dilation, groups, layout)
+    return _plan_step(function, x, history, w, stride, dilation, groups, layout)
+
+
+def _plan_step(
     function: str,
     x: Shape,
     history: Shape | None,
@@ -179,11 +204,20 @@ def plan_step(
         min(max(held - start, 0), row - start),
         y,
         tuple(new),
+        (stride, (held, 0), dilation, groups, "zeros", layout, 0),
     )
+
+
+_remembered = lru_cache(maxsize=1024)(_plan_step)
 
 
 def given_arrays(function: str, **arguments: Any) -> list[Any]:
     """The arguments as arrays of one dtype, and None where there is none."""
+    values = [*arguments.values()]
+    if all(value is None or type(value) is np.ndarray for value in values):  # as a rule
+        dtypes = {value.dtype for value in values if value is not None}
+        if len(dtypes) == 1 and dtypes <= READY:
+            return values
     there = {name: value for name, value in arguments.items() if value is not None}
     arrays = dict(zip(there, as_arrays(function, **there), strict=True))
     return [arrays.get(name) for name in arguments]
@@ -247,8 +281,9 @@ def conv1d_step(
 
     Notes
     -----
-    The history and the start of the chunk are joined in a copy as long as two windows, and no
-    longer; the rest of the chunk is read where it is.
+    History and chunk are read as two pieces of one row. Where there is no such call, they are
+    joined in a copy as long as two windows, and no longer; the rest of the chunk is read where it
+    is.
 
     Zeros that come from None and are still part of the history that is returned are samples from
     then on: a weight that is not finite spreads to the results that meet them.
@@ -269,6 +304,11 @@ def conv1d_step(
     x, held, w, b = given_arrays(function, input=input, history=history, weight=weight, bias=bias)
     step = plan_step(function, x.shape, shape_of(held), w.shape, stride, dilation, groups, layout)
     check_bias(function, shape_of(b), (len(w) if w.ndim == 3 else 1,))
+    if held is not None and held.shape == step.new_shape and step.held <= step.taken:
+        new = held.copy()
+        y = _push(step, new, x, w, b)
+        if y is not None:
+            return y, new
     new = empty(function, step.new_shape, x.dtype)
     y = empty(function, step.output_shape, x.dtype)
     if step.outputs and held is None:
@@ -285,6 +325,18 @@ def _refuse_none(function: str, **arguments: Any) -> None:
     for name, value in arguments.items():
         if value is None:
             raise TypeError(f"{function}: {name} must be an array, not None")
+
+
+def _push(step: Step, held: Array, x: Array, w: Array, b: Array | None) -> Array | None:
+    """The outputs of a chunk that is read where it is; then `held` has its last samples.
+
+    None, with nothing done, where that is no usual call.
+    """
+    y = usual_conv1d.one(x, w, b, None, step.pieces, None, held)
+    if y is None and step.outputs:
+        plan_conv1d((x.shape, w.shape, shape_of(b)), *step.pieces)  # as it was not known, perhaps
+        y = usual_conv1d.one(x, w, b, None, step.pieces, None, held)
+    return y
 
 
 def _convolve_row(step: Step, held: Array, x: Array, w: Array, b: Array | None, y: Array) -> None:
@@ -390,6 +442,9 @@ def conv1d_step_backward(
         dy = None  # there is nothing to differentiate
     start, kept = step.start, step.kept
     dx = dheld = dw = db = None
+    joined = held is None or x.size <= JOINED_NUMBERS
+    if dy is not None and joined:
+        return _gradients_of_row(step, dy, dnew, x, held, w, needed)
     if needed[0]:
         dx = np.zeros(x.shape, x.dtype)
         if dy is not None and dx.size:
@@ -439,6 +494,32 @@ def _check_needs(function: str, needs: Sequence[bool]) -> tuple[bool, ...]:
 def _add(to: Array, what: Array) -> None:
     with np.errstate(all="ignore"):
         np.add(to, what, out=to)
+
+
+def _gradients_of_row(
+    step: Step,
+    dy: Array,
+    dnew: Array | None,
+    x: Array,
+    held: Array | None,
+    w: Array,
+    needed: tuple[bool, ...],
+) -> StepGradients:
+    """All gradients by one call, for history and input as one row; without a history, for input."""
+    needs = needed[0] or (needed[1] and held is not None), needed[2], needed[3]
+    if held is None:
+        row, padding, first = x, (step.held, 0), 0
+        start, skipped = step.start + step.kept - step.held, step.kept  # these are zeros
+    else:
+        row, padding, first = np.concatenate((held, x), axis=step.axis), (0, 0), step.held
+        start, skipped = step.start, 0
+    drow, dw, db = conv1d_backward(dy, row, w, padding=padding, needs=needs, **step.options)
+    if drow is None:
+        return StepGradients(None, None, dw, db)
+    if dnew is not None:
+        _add(step.cut(drow, start, None), step.cut(dnew, skipped, None))
+    dheld = step.cut(drow, 0, first) if needed[1] and held is not None else None
+    return StepGradients(step.cut(drow, first, None) if needed[0] else None, dheld, dw, db)
 
 
 def _grad_weight(step: Step, dy: Array, x: Array, held: Array | None, w: Array) -> Array:

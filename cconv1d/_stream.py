@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._arrays import Array, as_arrays, check_method_dtype, ndarray, same_dtype
-from ._execute import check_out, empty, overlap
+from ._execute import check_out, empty
 from ._geometry import IntLike, Padding, StreamGeometry, integer, resolve_hop, resolve_stream
 from ._pieces import Ints, inputs_at, outputs_at
 from ._plans import Layout, Shape, check_bias, check_groups, check_layout, weights
@@ -30,15 +30,6 @@ __all__ = ["Stream"]
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
-
-
-def can_be_filled(out: Any, x: Array) -> bool:
-    """Whether `out` shares no memory with `x`. The rest is checked where it is filled."""
-    return (
-        type(out) is ndarray
-        and out is not x
-        and (out.base is None is x.base or not overlap(out, x))
-    )
 
 
 def exclusive(
@@ -469,14 +460,13 @@ class Stream:
             if lengths is None and rows is None and type(x) is ndarray and x.dtype is self._dtype:
                 samples, positions = self._samples, self._positions
                 view = samples.views.get((samples.end, positions.phase, x.shape))
-                if view is not None and (out is None or can_be_filled(out, x)):
+                if view is not None:
                     y = self._way.push_again(x, out, view, positions.position)
                     if y is not None:
                         positions.position += view.samples
                         positions.phase = view.phase
                         if self._extra:
                             positions.slack = min(positions.slack + view.samples, self._extra)
-                        samples.move_on(view.samples)
                         return y
             return self._push(x, out, lengths, rows)
         finally:

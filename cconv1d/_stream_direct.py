@@ -1,8 +1,11 @@
 """How a stream computes by method "direct": calls of a map for the samples that are there.
 
-A push copies the chunk behind the samples that are kept and convolves the joined row from the start
-of the next window on. A chunk that is longer than `joined` is read where it is, but for its start:
-only windows that begin before the chunk read the buffer. `_pieces.py` says which calls these are.
+As a rule a push reads two pieces of one row, the samples that are kept and the chunk where it is.
+Where there is no such call (a chunk that is shorter than what is kept, the first ones, transposed
+convolutions, rows at positions of their own, numbers that nothing is compiled for) it copies the
+chunk behind those samples and convolves the joined row from the start of the next window on. Then a
+chunk that is longer than `joined` is read where it is, but for its start: only windows that begin
+before the chunk read the buffer. `_pieces.py` says which calls these are.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from ._geometry import StreamGeometry
 from ._kernels import BACKWARD_INPUT, FORWARD
 from ._pieces import Group, Ints, Piece, groups_of, overhang, piece_of, pieces_of
 from ._plans import Layout, Shape, plan_conv1d, plan_conv_transpose1d
-from ._stream_samples import Samples, sources
+from ._stream_samples import Samples, can_be_filled, sources
 
 #: A chunk is copied as a whole, for one call instead of two, if it has at most so many samples more
 #: than the history, or so many numbers. The early outputs, in a call of their own, would cost a
@@ -35,8 +38,9 @@ DENSE = 32
 class View(NamedTuple):
     """What a push does that has been made before from the same place in the buffer."""
 
-    target: Array  # where the chunk goes
+    target: Array  # where the chunk goes or, if that is read where it is, what stands before it
     source: Array | None  # what is convolved, if there are outputs
+    in_place: bool  # whether the chunk is read where it is
     options: tuple[object, ...]
     shape: Shape  # of the outputs
     samples: int
@@ -169,6 +173,10 @@ class Direct:
         The samples move on, or, if memory runs out, they and `out` are as they were.
         """
         samples = self._samples
+        if phase >= 0 and count >= samples.kept:
+            y = self._push_apart(chunk, count, position, phase, shape, out)
+            if y is not None:
+                return y
         pieces = pieces_of(self._geometry, self.joined, position, count)
         long = count > self.joined
         joined = (overhang(self._geometry, position) if position else 0) if long else count
@@ -184,22 +192,49 @@ class Direct:
                 source = self._axes.at(samples.array, end + piece.start, end + piece.stop)
                 options = self._options(piece.pads, piece.mode)
             after = self._geometry.phase(position + count)
-            view = View(target, source, options, shape, count, after)
+            view = View(target, source, False, options, shape, count, after)
             samples.remember(phase, chunk.shape, view)
         samples.move_on(count)
         return y
 
+    def _push_apart(
+        self, chunk: Array, count: int, position: int, phase: int, shape: Shape, out: Array | None
+    ) -> Array | None:
+        """A push that reads the chunk where it is, behind the samples that are kept.
+
+        None, with nothing done, where that cannot be or is no usual call.
+        """
+        g, samples, w, b = self._geometry, self._samples, self._weight, self._bias
+        if g.transposed or 0 in shape:
+            return None
+        left = position - g.first_sample(g.known(position))  # from the next window's start on
+        if not 0 <= left <= samples.kept:
+            return None
+        held, options = samples.last(), self._options((left, 0), "zeros")
+        plan = plan_conv1d((chunk.shape, w.shape, None if b is None else b.shape), *options)
+        y = self._usual.one(chunk, w, b, self._pack(FORWARD, plan), options, out, held)
+        if y is not None:
+            after = g.phase(position + count)
+            view = View(held, None, True, options, shape, count, after)
+            samples.remember(phase, chunk.shape, view)
+        return y
+
     def push_again(self, x: Array, out: Array | None, view: View, position: int) -> Array | None:
         """A push like one that was made before, or None if everything is not there for it."""
-        if out is not None and view.source is None:
+        target, source, in_place, options, shape, samples, _ = view
+        w, b, packed = self._weight, self._bias, self._packed
+        if in_place:
+            return self._usual.one(x, w, b, packed, options, out, target)
+        if out is not None and (source is None or not can_be_filled(out, x)):
             return None
-        target, source, options, shape, _, _ = view
         target[...] = x
         if source is None:
-            return np.empty(shape, x.dtype)
-        y = self._usual.one(source, self._weight, self._bias, self._packed, options, out)
-        if y is None:
-            return self.convolve(source, options, out)
+            y: Array | None = np.empty(shape, x.dtype)
+        else:
+            y = self._usual.one(source, w, b, packed, options, out)
+            if y is None:
+                y = self.convolve(source, options, out)
+        self._samples.move_on(samples)
         return y
 
     def groups(self, positions: Ints, lengths: Ints, rows: Ints) -> list[Group]:

@@ -20,7 +20,7 @@ from ._execute import as_3d, empty
 from ._geometry import FFT_NUMBER, PADDING_MODES, Geometry, Partition, StreamGeometry
 from ._pieces import Group, Ints, groups_of
 from ._plans import Layout, Shape
-from ._stream_samples import Samples, sources
+from ._stream_samples import Samples, can_be_filled, sources
 
 #: Numbers of a chunk that are copied at once, if these are some hops.
 COPIED_NUMBERS, COPIED_HOPS = 2**16, 4
@@ -211,13 +211,18 @@ class Hops:
 
     def push_again(self, x: Array, out: Array | None, view: View, position: int) -> Array | None:
         """A push like one that was made before, or None if everything is not there for it."""
-        target, source, shape, _, _ = view
+        target, source, shape, samples, _ = view
         lines = self._lines
         if lines is None or not lines.is_current():
             return None
         if out is None:
             out = np.empty(shape, x.dtype)
-        elif out.shape != shape or out.dtype is not x.dtype or not out.flags.carray:
+        elif not (
+            can_be_filled(out, x)
+            and out.shape == shape
+            and out.dtype is x.dtype
+            and out.flags.carray
+        ):
             return None
         target[...] = x
         first = position + self._first
@@ -227,6 +232,7 @@ class Hops:
         except BaseException:  # as a handler of signals raises
             self.forget()
             raise
+        self._samples.move_on(samples)
         return out
 
     def groups(self, positions: Ints, lengths: Ints, rows: Ints) -> list[Group]:

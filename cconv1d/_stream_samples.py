@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._arrays import Array
+from ._execute import overlap
 from ._geometry import StreamGeometry
 from ._pieces import Ints
 from ._plans import Shape, swap_axes
@@ -51,6 +52,15 @@ def sources(mode: str, places: Ints, last: int) -> Ints:
         return places.clip(0, last)
     places = np.abs(places)
     return np.where(places > last, 2 * last - places, places)
+
+
+def can_be_filled(out: Any, x: Array) -> bool:
+    """Whether `out` shares no memory with `x`. The rest is checked where it is filled."""
+    return (
+        type(out) is np.ndarray
+        and out is not x
+        and (out.base is None is x.base or not overlap(out, x))
+    )
 
 
 class Samples:

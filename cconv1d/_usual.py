@@ -96,10 +96,16 @@ class UsualCalls:
         packed: Any,
         options: tuple[object, ...],
         out: Any,
+        held: Array | None = None,
     ) -> Array | None:
         """The result of the map, in `out` if that is not None; or None if this is no usual call.
 
         `packed` is None or what to take in place of the weight `second`.
+
+        `held`, of forward alone, stands in place of zeros on the left; then it holds the last
+        samples: of a signal that comes chunk by chunk those before the next. It is an array of the
+        caller's own with the dtype and, but for their number, the shape of `first`; there are at
+        least as many samples as the padding has, and no more than follow.
         """
         arrays = first, second, bias
         plan = self._find(arrays, options)
@@ -110,7 +116,16 @@ class UsualCalls:
         elif not self._can_fill(out, arrays, plan):
             return None
         weight = second if packed is None else packed
-        compute(self._map, plan, first, weight, bias, out, self._transposed)
+        if held is None:
+            compute(self._map, plan, first, weight, bias, out, self._transposed)
+            return out  # type: ignore[no-any-return]
+        axis = -2 if plan.channels_last else -1
+        row = np.concatenate((held, first), axis=axis)
+        geometry = plan.geometry._replace(
+            input_length=row.shape[axis], pad_left=plan.geometry.pad_left - held.shape[axis]
+        )
+        compute(self._map, plan._replace(geometry=geometry), row, weight, bias, out)
+        held[...] = row.swapaxes(axis, 0)[first.shape[axis] :].swapaxes(0, axis)
         return out  # type: ignore[no-any-return]
 
     def _can_fill(self, out: Any, arrays: Sequence[Any], plan: Plan) -> bool:

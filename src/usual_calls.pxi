@@ -217,6 +217,23 @@ cdef bint may_replace_weight(object packed, PyObject *first, const Format *form)
         and (<PackedWeights> packed).is_current())
 
 
+cdef void keep_end(const View *held, const View *x, Py_ssize_t item) noexcept nogil:
+    """held = the last samples of x, which has as many or more."""
+    cdef Py_ssize_t rows = held.shape[1] >> held.pair, samples = held.shape[2], n, row, sample
+    cdef Py_ssize_t bytes = item  # that follow each other in both
+    cdef const char *end = x.data + (x.shape[2] - samples) * x.strides[2]
+    if held.strides[2] == x.strides[2] == item:
+        samples, bytes = 1, samples * item
+    elif held.strides[1] == x.strides[1] == item:
+        rows, bytes = 1, rows * item
+    for n in range(held.shape[0]):
+        for row in range(rows):
+            for sample in range(samples):
+                memcpy(held.data + n * held.strides[0] + row * held.strides[1]
+                       + sample * held.strides[2],
+                       end + n * x.strides[0] + row * x.strides[1] + sample * x.strides[2], bytes)
+
+
 @cython.final
 cdef class KnownCall:
     """A plan that was made for some shapes and options, parsed once."""
@@ -229,10 +246,16 @@ cdef class KnownCall:
 
     cdef int run(
         self, Map map, PyObject *first, PyObject *second, PyObject *bias, PackedWeights packed,
-        PyObject *out, const Format *form, bint conjugate
+        PyObject *out, const Format *form, bint conjugate, PyObject *held=NULL
     ) except -1:
-        """Fill `out`. NULL for a second operand or a bias that the map has not."""
+        """Fill `out`. NULL for a second operand or a bias that the map has not.
+
+        Where `held` is given, the first operand is what follows it in place of zeros on the left,
+        and afterwards it holds the last samples.
+        """
         cdef View views[4]
+        cdef View before
+        cdef Geometry g
         views[0] = view_of_numpy(first, SIGNAL, self.channels_last, form, False)
         views[1] = views[2] = nothing
         if packed is not None:
@@ -245,13 +268,22 @@ cdef class KnownCall:
         views[3] = view_of_numpy(
             out, WEIGHT if map == BACKWARD_WEIGHT else LINE if map == BACKWARD_BIAS else SIGNAL,
             self.channels_last, form, conjugate)
-        return self.run_views(map, views, form)
+        if held == NULL:
+            return self.run_views(map, views, &self.geometry, form)
+        before = view_of_numpy(held, SIGNAL, self.channels_last, form, False)
+        g, views[0].before = self.geometry, &before
+        g.mode = CONTINUES
+        self.run_views(map, views, &g, form)
+        keep_end(&before, views, PyArray_ITEMSIZE(<PyArrayObject *> first))
+        return 0
 
-    cdef int run_views(self, Map map, const View *views, const Format *form) except -1:
+    cdef int run_views(
+        self, Map map, const View *views, const Geometry *g, const Format *form
+    ) except -1:
         """The map of the first operand, the second, the bias and the result."""
         if self.is_tiny:
-            return run_tiny_map(map, views, &self.geometry, self.group_count, form.size)
-        return run_map(map, views, &self.geometry, self.group_count, form.size)
+            return run_tiny_map(map, views, g, self.group_count, form.size)
+        return run_map(map, views, g, self.group_count, form.size)
 
 
 @cython.final
@@ -325,10 +357,11 @@ cdef class UsualCalls:
                 return None
         return call
 
-    def one(self, first, second, bias, packed, tuple options, out):
+    def one(self, first, second, bias, packed, tuple options, out, held=None):
         """The result of the map, in `out` if that is not None; or None if this is no usual call.
 
-        `packed` is None or what to take in place of the weight `second`.
+        `packed` is None or what to take in place of the weight `second`; `held`, of forward alone,
+        what stands in place of zeros on the left: see _usual.py.
         """
         cdef PyObject *arrays[3]
         cdef Format form
@@ -345,7 +378,7 @@ cdef class UsualCalls:
         elif not self.can_fill(<PyObject *> out, arrays, call):
             return None
         call.run(self.map, arrays[0], arrays[1], arrays[2], packed, <PyObject *> out, &form,
-                 self.transposed)
+                 self.transposed, NULL if held is None else <PyObject *> held)
         return out
 
     cdef bint can_fill(self, PyObject *out, PyObject **arrays, KnownCall call) noexcept:
@@ -428,5 +461,5 @@ cdef class UsualCalls:
         views[2] = nothing
         out = new_array(arrays[0], &call.shapes[X])
         views[3] = view_of_numpy(<PyObject *> out, SIGNAL, False, &form, False)
-        call.run_views(BACKWARD_INPUT, views, &form)
+        call.run_views(BACKWARD_INPUT, views, &call.geometry, &form)
         return out

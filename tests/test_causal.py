@@ -458,8 +458,8 @@ def apart(array):
 def test_one_position_by_the_short_road(native, dtype, taps, order):
     """The bits of the long one, which calls with indices take; for taps that the stack can hold."""
     cconv1d.conv1d(np.ones(1, dtype), np.ones(1, dtype))  # the extension has seen the dtype then
-    for channels in (1, 7, 8, 9, 16, 31, 33, 64, 65, 129):
-        for extra, batch, activation in ((0, 3, None), (2, 1, "silu")):
+    for channels in (1, 7, 8, 9, 16, 31, 33, 64, 65, 129, 288, 300):
+        for extra, batch, activation in ((0, 3, None), (1, 2, None), (2, 1, "silu"), (9, 1, None)):
             x, w, b, _ = numbers(extra, batch, channels, 1, taps, dtype)
             state = np.random.default_rng(1).standard_normal((batch, channels, taps - 1 + extra))
             ours, theirs = (order(state.astype(dtype)) for _ in range(2))
@@ -474,6 +474,15 @@ def test_one_position_by_the_short_road(native, dtype, taps, order):
                 assert y.shape == x.shape
                 assert y.tobytes() == np.ascontiguousarray(expected).tobytes()
                 same(ours, theirs)
+
+
+def test_the_extension_learns_of_bfloat16_by_an_update(native, monkeypatch):
+    monkeypatch.delitem(_backend._kernels, BFLOAT16, raising=False)
+    _backend.core.know_bfloat16(-1)
+    x, w, b, state = numbers(0, 2, 5, 1, 3, BFLOAT16)
+    assert _backend.core.update_states(x, state, w, b, False) is None
+    causal_conv1d_update(x, state, w, b)
+    assert _backend.core.update_states(x, state, w, b, False) is not None
 
 
 @pytest.mark.thread_unsafe

@@ -180,9 +180,9 @@ def layers(draw, batches=(None, 1, 3)):
         taps = pick(taps, 300) if hop is not None and hop > 3 else taps
     return Layer(
         pick(*batches),
-        pick(1, 2, 3),
-        pick(1, 2, 5, 16, 17),
-        pick(1, 3, 12, 13),
+        pick(1, 2, 3, 33),
+        pick(1, 1, 2, 5, 16, 17),
+        pick(1, 1, 3, 12, 13),
         taps,
         stride,
         dilation,

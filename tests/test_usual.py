@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -121,6 +122,70 @@ def test_what_is_known_is_computed_as_the_long_way_does(
         assert (usual is None) == (not plan.is_small)
         if usual is not None:
             assert_same(usual, expected)
+
+
+#: Batch, groups, channels and outs of a group, taps, stride, dilation, samples: some for each nest.
+PIECES = {
+    "panels": (1, 1, 16, 24, 5, 1, 1, 700),
+    "strided panels": (2, 1, 6, 20, 5, 3, 2, 300),
+    "groups": (2, 3, 5, 7, 4, 1, 3, 90),
+    "short signals": (9, 1, 8, 12, 3, 1, 1, 17),
+    "short signals, taps far apart": (9, 1, 8, 12, 3, 1, 9, 18),
+    "few positions": (1, 1, 64, 96, 3, 2, 1, 8),
+    "one position": (3, 1, 40, 48, 4, 1, 1, 3),
+    "few outputs": (1, 1, 7, 3, 9, 2, 1, 40),
+    "depthwise, few positions": (2, 45, 1, 1, 4, 1, 1, 20),
+    "depthwise rows": (2, 5, 1, 1, 4, 1, 1, 500),
+    "depthwise, strided": (1, 33, 1, 1, 5, 2, 3, 90),
+    "depthwise, three outputs of each": (1, 6, 1, 3, 2, 1, 1, 200),
+    "taps far apart": (1, 1, 4, 8, 3, 1, 64, 200),
+    "one channel": (1, 1, 1, 1, 40, 1, 1, 600),
+    "one channel, many outputs": (1, 1, 1, 32, 7, 1, 1, 320),
+    "one tap": (2, 1, 8, 8, 1, 2, 1, 30),
+}
+
+
+@pytest.mark.parametrize("layout", ["NCL", "NLC"])
+@pytest.mark.parametrize("dtype", [*DTYPES, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("name", PIECES)
+def test_two_pieces_of_a_row(native, name, dtype, layout):
+    """The bits of one row; and what comes before the next piece."""
+    batch, groups, channels, outs, taps, stride, dilation, samples = PIECES[name]
+    reach = dilation * (taps - 1)
+    rng = np.random.default_rng(taps)
+
+    def numbers(*shape):
+        values = rng.standard_normal(shape)
+        if np.dtype(dtype).kind == "c":
+            values = values + 1j * rng.standard_normal(shape)
+        return values.astype(dtype)
+
+    w, b = numbers(groups * outs, channels, taps), numbers(groups * outs)
+    w[0, 0, 0] = np.inf  # meets no zeros, as there are none
+    cconv1d.conv1d(w[0, 0], w[0, 0])  # the extension has seen the dtype then
+    for kept, left in ((reach, reach), (min(reach + 2, samples), max(reach - 1, 0))):
+        row = numbers(batch, groups * channels, kept + samples)
+        row[-1, -1, : kept + 1 : 3] = np.nan
+        if layout == "NLC":
+            row = np.ascontiguousarray(row.swapaxes(1, 2))
+        axis = 1 if layout == "NLC" else 2
+        before, chunk = np.split(row, [kept], axis=axis)
+        _, used = np.split(row, [kept - left], axis=axis)
+        options = stride, (left, 0), dilation, groups, "zeros", layout
+        plan = _plans.plan_conv1d((chunk.shape, w.shape, b.shape), *options)
+        with np.errstate(all="ignore"):
+            expected = cconv1d.conv1d(used, w, b, stride, 0, dilation, groups, layout=layout)
+        for calls in twins("conv1d"):
+            for first, out in ((chunk, None), (chunk.copy(), np.zeros_like(expected))):
+                held = before.copy()
+                assert calls.one(first, w, b, None, (*options, 1), out, held) is None
+                calls.learn((chunk.shape, w.shape, b.shape), (*options, 0), plan)
+                with np.errstate(all="ignore"):
+                    y = calls.one(first, w, b, None, (*options, 0), out, held)
+                assert out is None or y is out
+                assert y.tobytes() == expected.tobytes()
+                last = row[:, samples:] if axis == 1 else row[..., samples:]
+                assert held.tobytes() == np.ascontiguousarray(last).tobytes()
 
 
 def small(dtype="float32"):

@@ -18,6 +18,7 @@ cdef struct Correlation:
     Py_ssize_t signals_per_panel  # more than one if they are short
     Py_ssize_t signal_pitch       # positions from one signal of a panel to the next
     bint long_row                 # one row of one tap: see correlate_long_row
+    bint by_rows                  # few terms: `row` takes any positions, see correlate_panel
     bint buffered                 # results wait in scratch until all their terms are summed
     Py_ssize_t budget             # of samples in a panel
     Py_ssize_t most               # terms in a chunk
@@ -251,6 +252,12 @@ cdef void correlate_range(
             term_offsets = job.in_place_offsets + phase.first_term + t0
             samples = <const real *> at(&job.array, n, group * job.sum.channels,
                                         first + lowest_sample(terms))
+        elif (job.by_rows and job.row_pitch and terms.channels == 1 and share_row(terms)
+              and count >= job.sum.tiles.row_least):
+            # a panel is one row, as it would lie in the array
+            copy_row[real](&job.array, n, group, first + lowest_sample(terms), 1,
+                           count + (total - 1) * terms.g.step, panel)
+            term_offsets = job.in_place_offsets
         else:
             pack_panel[real](&job.array, n, signals, job.signal_pitch, group * job.sum.channels,
                              terms, t0, t1, first, rounded(count, job.sum.width), panel, offset)
@@ -287,13 +294,25 @@ cdef void correlate_positions(
         ends[1] = ends[2] = ends[3] = min(ends[0] + job.positions, phase.last_position)
         if job.row_pitch:
             # whole tiles that read nothing beyond the ends, or any positions
-            whole = 1 if job.long_row else job.sum.width
+            whole, least = job.sum.width, job.sum.width
+            if job.sum.g.taps > 1:
+                least = IN_PLACE_POSITIONS
+            if job.long_row:
+                whole, least = 1, LONG_ROW
+            elif job.by_rows:
+                whole, least = 1, job.sum.tiles.row_least
             inside = ends[0] + rounded(max(-lowest_sample(&phase.terms) - ends[0], 0), whole)
             end = (job.array.shape[2] - lowest_sample(&phase.terms)
                    - (phase.terms.per_channel - 1) * job.sum.g.step)
+            if job.by_rows and (inside > ends[0] or end < ends[3]):
+                # leave enough for a row at both ends, or copy one of a few hundred samples
+                if inside > ends[0]:
+                    inside = max(inside, ends[0] + least)
+                if end < ends[3]:
+                    end = min(end, ends[3] - least)
+                least = 2 * IN_PLACE_POSITIONS
             end = min(ends[3], inside + max(end - inside, 0) // whole * whole)
-            least = IN_PLACE_POSITIONS if job.sum.g.taps > 1 else job.sum.width
-            if end - inside >= (LONG_ROW if job.long_row else least):
+            if end - inside >= least:
                 ends[1], ends[2] = inside, end
         for i in range(3):
             if ends[i] < ends[i + 1]:
@@ -385,6 +404,9 @@ cdef bint correlate(
     # them; half precision, because it is rounded once.
     job.buffered = (out.half != NULL or out.pair != 0
                     or (sum.step > 1 and sum.most_rows > 1) or join_signals)
+    most = CC_ROW_TERMS_MAX if sum.rows[0].count == 1 else FEW_ROW_TERMS
+    job.by_rows = (sum.phases == 1 and sum.step == 1 and sum.terms <= most and not job.buffered
+                   and out.strides[2] == size and out.strides[1] % size == 0)
     job.budget = PANEL_BYTES // size
     job.most = min(CHUNK_TERMS, WEIGHT_BYTES // size // sum.most_rows)
     narrow = MIN_PANEL_POSITIONS

@@ -157,6 +157,13 @@ cdef void load_lanes(
                            to + (begin - first) * lanes, block, line)
     if end - begin == samples:
         return
+    if array.mode == CONTINUES:
+        begin = max(first, -array.before.shape[2])
+        i = min(first + samples, 0) - begin
+        if i > 0:
+            load_samples[real](tiles, array.before, n, channel, count,
+                               begin + array.before.shape[2], i, to + (begin - first) * lanes,
+                               block, line)
     for i in range(samples):
         if begin <= first + i < end:
             continue

@@ -15,9 +15,13 @@
 cdef enum Method: DIRECT, FFT, FAST
 
 
+# A mode of streams: samples before the first are the last of another array, see View; none follow.
+cdef enum: CONTINUES = CCONV1D_CIRCULAR + 1
+
+
 cdef struct Geometry:
     Py_ssize_t input_length, output_length, stride, dilation, pad_left
-    int mode             # CCONV1D_ZEROS ...
+    int mode             # CCONV1D_ZEROS ... or CONTINUES
     int method           # DIRECT ...
     Py_ssize_t taps
     Py_ssize_t residues  # how many residues taps have

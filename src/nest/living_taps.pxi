@@ -141,9 +141,8 @@ cdef void copy_living_samples(
             panel += channels * job.row
         for i in range(channels if first < last and not job.shared else 0):
             for tap in range(last - first):
-                copy_spans[real](&job.array, at(&job.array, n, in_group + channel + i, 0),
-                                 job.array.strides[0], signals, sample + tap * g.dilation,
-                                 g.stride, run, panel, run)
+                copy_spans[real](&job.array, n, in_group + channel + i, job.array.strides, signals,
+                                 sample + tap * g.dilation, g.stride, run, panel, run)
                 memset(panel + signals * run, 0, idle * sizeof(real))
                 panel += job.row
         channel += channels

@@ -162,22 +162,22 @@ cdef enum: SHORT_ROW = 64
 
 
 cdef void copy_border(
-    const View *array, const char *line, Py_ssize_t first, Py_ssize_t step, Py_ssize_t count,
-    real *row
+    const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t first, Py_ssize_t step,
+    Py_ssize_t count, real *row
 ) noexcept nogil:
-    """row[i] = sample first + i·step of the line, all beyond one end."""
-    cdef Py_ssize_t i, sample, move = 0 if array.mode == CCONV1D_REPLICATE else step
-    if array.mode == CCONV1D_ZEROS:
-        for i in range(count):
-            row[i] = 0
-        return
-    if array.mode == CCONV1D_REFLECT:
-        move = -step
-    sample = source(array.mode, first, array.shape[2])
+    """row[i] = array[n, channel, first + i·step], all beyond one end."""
+    cdef const View *holder = array
+    cdef Py_ssize_t i, sample = -1, move = 0
+    if array.mode == CONTINUES and first < 0:
+        holder, sample, move = array.before, first + array.before.shape[2], step
+    elif array.mode != CCONV1D_ZEROS and array.mode != CONTINUES:
+        sample = source(array.mode, first, array.shape[2])
+        if array.mode != CCONV1D_REPLICATE:
+            move = -step if array.mode == CCONV1D_REFLECT else step
     for i in range(count):
         row[i] = 0
-        if 0 <= sample < array.shape[2]:
-            load_row[real](array, line + sample * array.strides[2], 0, 1, row + i)
+        if 0 <= sample < holder.shape[2]:
+            load_row[real](holder, at(holder, n, channel, sample), 0, 1, row + i)
         sample += move
 
 
@@ -205,10 +205,11 @@ cdef Span span_of(
 
 
 cdef void copy_spans(
-    const View *array, const char *line, Py_ssize_t apart, Py_ssize_t lines, Py_ssize_t first,
-    Py_ssize_t step, Py_ssize_t count, real *rows, Py_ssize_t pitch
+    const View *array, Py_ssize_t n, Py_ssize_t channel, const Py_ssize_t *apart, Py_ssize_t lines,
+    Py_ssize_t first, Py_ssize_t step, Py_ssize_t count, real *rows, Py_ssize_t pitch
 ) noexcept nogil:
-    """rows[l·pitch + i] = sample first + i·step of lines whose samples 0 are `apart` bytes apart.
+    """rows[l·pitch + i] = sample first + i·step of some lines: array[n + l, channel] if these are
+    array.strides[0] `apart`, array[n, channel + l] if array.strides[1], and not parts of numbers.
 
     Beyond their ends it is as the mode says. Signals may be short: what is the same for all lines
     is found once.
@@ -216,19 +217,24 @@ cdef void copy_spans(
     cdef Py_ssize_t stride = array.strides[2] * step, i
     cdef Span span = span_of(array, first, step, count)
     cdef Py_ssize_t last = count - span.right
-    cdef const char *sample = line + (first + span.left * step) * array.strides[2]
+    cdef const char *sample = (at(array, n, channel, 0)
+                               + (first + span.left * step) * array.strides[2])
     cdef bint contiguous = array.half == NULL and stride == sizeof(real)
     for i in range(lines):
         if span.left > 0:
-            copy_border[real](array, line, first, step, span.left, rows)
+            copy_border[real](array, n, channel, first, step, span.left, rows)
         if contiguous:
             copy_numbers[real](rows + span.left, <const real *> sample, span.inside)
         elif span.inside > 0:
             load_row[real](array, sample, stride, span.inside, rows + span.left)
         if span.right > 0:
-            copy_border[real](array, line, first + last * step, step, span.right, rows + last)
-        line += apart
-        sample += apart
+            copy_border[real](array, n, channel, first + last * step, step, span.right,
+                              rows + last)
+        if apart == array.strides:
+            n += 1
+        else:
+            channel += 1
+        sample += apart[0]
         rows += pitch
 
 
@@ -266,7 +272,7 @@ cdef void copy_row(
         # rows that are copied soon lie far from this one; two ahead measured best
         cc_prefetch(line + max(first, 0) * array.strides[2] + 2 * array.strides[1],
                     min(count, array.shape[2]) * stride)
-    copy_spans[real](array, line, 0, 1, first, step, count, row, 0)
+    copy_spans[real](array, n, channel, array.strides, 1, first, step, count, row, 0)
 
 
 cdef void copy_rows(
@@ -275,14 +281,13 @@ cdef void copy_rows(
 ) noexcept nogil:
     """rows[c·pitch + i] = array[n, channel + c, first + i·step], as copy_row."""
     cdef Py_ssize_t c, i
-    cdef const char *line
     cdef Span span
     # of a few channels, numbers a few numbers apart are taken from vectors
     cdef bint adjacent = channels > 1 and has_adjacent_channels(array, sizeof(real)) and (
         channels >= FEW_ADJACENT or array.half != NULL or array.pair)
     if channels > 1 and array.shape[2] <= SHORT_ROW and not (adjacent or array.pair):
-        copy_spans[real](array, at(array, n, channel, 0), array.strides[1], channels, first, step,
-                         count, rows, pitch)
+        copy_spans[real](array, n, channel, array.strides + 1, channels, first, step, count, rows,
+                         pitch)
         return
     if not adjacent:
         for c in range(channels):
@@ -290,12 +295,11 @@ cdef void copy_rows(
         return
     span = span_of(array, first, step, count)
     for c in range(channels):
-        line = at(array, n, channel + c, 0)
         if span.left > 0:
-            copy_border[real](array, line, first, step, span.left, rows + c * pitch)
+            copy_border[real](array, n, channel + c, first, step, span.left, rows + c * pitch)
         if span.right > 0:
-            copy_border[real](array, line, first + (count - span.right) * step, step, span.right,
-                              rows + (c * pitch + count - span.right))
+            copy_border[real](array, n, channel + c, first + (count - span.right) * step, step,
+                              span.right, rows + (c * pitch + count - span.right))
     for i from span.left <= i < count - span.right by ADJACENT_SAMPLES:
         for c from 0 <= c < channels by ADJACENT_CHANNELS:
             transpose_samples[real](
@@ -356,12 +360,18 @@ cdef void copy_samples(
     memset(zeros, 0, sizeof(zeros))
     for p in range(count):
         place = sample + p * step
-        if not 0 <= place < length:
-            place = source(array.mode, place, length)
-        if not 0 <= place < length:
+        row = NULL
+        if place < 0 and array.mode == CONTINUES:
+            if place >= -array.before.shape[2]:
+                row = at(array.before, n, channel, place + array.before.shape[2])
+        else:
+            if not 0 <= place < length:
+                place = source(array.mode, place, length)
+            if 0 <= place < length:
+                row = first + place * array.strides[2]
+        if row == NULL:
             memset(to, 0, width * sizeof(real))
         else:
-            row = first + place * array.strides[2]
             # the channels behind these come next, up to the last of as many
             cc_prefetch(row + stored + 63, stored)
             if array.half != NULL:
@@ -457,8 +467,8 @@ cdef Py_ssize_t pack_taps(
             copy_rows[real](array, n + c, channel, channels, first, terms.in_step, signal_pitch,
                             panel + (used + c * signal_pitch), pitch)
         for c in range(0 if adjacent or i == 0 else channels):
-            copy_spans[real](array, at(array, n, channel + c, 0), array.strides[0], i, first,
-                             terms.in_step, signal_pitch, panel + (used + c * pitch), signal_pitch)
+            copy_spans[real](array, n, channel + c, array.strides, i, first, terms.in_step,
+                             signal_pitch, panel + (used + c * pitch), signal_pitch)
         copy_rows[real](array, n + i, channel, channels, first, terms.in_step,
                         length - i * signal_pitch, panel + (used + i * signal_pitch), pitch)
         for c in range(channels):
@@ -474,8 +484,8 @@ cdef Py_ssize_t pack_taps(
         if ahead < 0:
             first += (taps - 1) * ahead
         shared = panel + (used + taps * row_size(width) + COPIED_AT_ONCE)
-        copy_spans[real](array, at(array, n, channel, 0), array.strides[0], signals,
-                         first * terms.in_step + phase, terms.in_step, length, shared, length)
+        copy_spans[real](array, n, channel, array.strides, signals, first * terms.in_step + phase,
+                         terms.in_step, length, shared, length)
         for u in range(taps):
             at_u = u if ahead > 0 else taps - 1 - u
             copy_runs[real](panel + used, shared + at_u * g.step, length, signal_pitch, signals)

@@ -26,6 +26,7 @@ cdef struct View:
     Py_ssize_t shape[3]
     Py_ssize_t strides[3]
     int mode                    # what lies beyond the ends of the last axis, a CCONV1D_ZEROS ...
+    const View *before          # with CONTINUES, what ends where this one begins
     const cc_half *half         # how numbers of 16 bits are stored, or NULL: as the tiles have them
     int pair                    # 1 where channels are parts of complex numbers, else 0
     bint conjugate              # of weights, and of what a gradient of weights becomes
@@ -77,6 +78,7 @@ nothing.data = NULL
 nothing.shape = [1, 1, 0]
 nothing.strides = [0, 0, 0]
 nothing.mode = CCONV1D_ZEROS
+nothing.before = NULL
 nothing.half = NULL
 nothing.pair = 0
 nothing.conjugate = False
