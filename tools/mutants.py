@@ -212,7 +212,7 @@ FAULTS = [
         "src/nest/panel.pxi",
         "row = at(array.before, n, channel, place + array.before.shape[2])",
         "row = at(array, n, channel, 0)",
-        "stream or usual",
+        "stream usual",
     ),
     # streams by transforms
     Fault(
