@@ -41,13 +41,10 @@ class Snapshot(NamedTuple):
 
     def is_current(self, parameter: Tensor | None) -> bool:
         """Whether it is the same parameter, in the same place, never written to since."""
-        if parameter is None or self.alias is None:
-            return parameter is self.parameter
-        return (
-            parameter is self.parameter
-            and parameter._version == self.version
-            and parameter.is_set_to(self.alias)
-        )
+        same = parameter is self.parameter
+        if parameter is None or self.alias is None or not same:
+            return same
+        return parameter._version == self.version and parameter.is_set_to(self.alias)
 
 
 def is_fixed(parameter: Tensor | None) -> bool:
