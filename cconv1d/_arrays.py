@@ -92,7 +92,7 @@ def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def check_method_dtype(function: str, method: str, dtype: np.dtype[Any]) -> None:
     """Refuse to round what is exact."""
-    if method in ("fft", "fast") and not rounds(dtype):
+    if not rounds(dtype):
         raise ValueError(
             f"{function}: method {method!r} rounds, so it takes floating-point and complex numbers "
             f"only, not {dtype}"

@@ -197,7 +197,8 @@ def choose_for(plan: Plan, dtype: np.dtype[Any]) -> MethodChoice:
 def settled(function: str, plan: Plan, dtype: np.dtype[Any]) -> Plan:
     """The plan with "auto" replaced by what it chooses; others are refused where not exact."""
     if plan.geometry.method != AUTO_NUMBER:
-        check_method_dtype(function, METHODS[plan.geometry.method], dtype)
+        if plan.geometry.method:
+            check_method_dtype(function, METHODS[plan.geometry.method], dtype)
         return plan
     choice = choose_for(plan, dtype)
     number = METHODS.index(choice.method)

@@ -14,6 +14,8 @@ from ._execute import Gradients, GradientTask, as_3d, check_needs, gradients, on
 from ._functional import usual_conv1d, usual_conv1d_backward
 from ._geometry import (
     DIRECT,
+    FAST_NUMBER,
+    FFT_NUMBER,
     METHODS,
     IntLike,
     Method,
@@ -134,7 +136,8 @@ class PreparedConv1d:
         groups = check_groups(function, groups, output_channels=outs)
         check_layout(function, layout)
         number = method_number(function, method, shape[-1], stride, dilation)
-        check_method_dtype(function, METHODS[number], snapshots[0].dtype)
+        if number in (FFT_NUMBER, FAST_NUMBER):
+            check_method_dtype(function, METHODS[number], snapshots[0].dtype)
         self._method: str = DIRECT if method == DIRECT else str(method)
         self._weight: Array = snapshots[0]
         self._bias: Array | None = None if bias is None else snapshots[1]

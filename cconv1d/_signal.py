@@ -349,7 +349,8 @@ def convolve_any(
             taps = min(x.shape[-1], w.shape[-1])
             number = METHODS.index(choose(dtype, 1, 1, taps, 1, part).method)
         part = part._replace(method=number)
-    check_method_dtype(function, METHODS[part.method], dtype)
+    if part.method:
+        check_method_dtype(function, METHODS[part.method], dtype)
     kernels = kernels_for(dtype)
     if kernels is REFERENCE and not part.method:
         return call_numpy(function, x, w, mode, axis, part.input_length)
