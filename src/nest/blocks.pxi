@@ -233,6 +233,18 @@ cdef uintptr_t carve_overlap_save(OverlapSave *job, uintptr_t next) noexcept nog
     return next + job.threads * job.worker_size
 
 
+cdef Py_ssize_t blocks_from(
+    const OverlapSave *job, Py_ssize_t first, Py_ssize_t *units, SignalBlock *blocks
+) noexcept nogil:
+    """The blocks of a chunk that have results, from this unit on, and how many they are."""
+    cdef Py_ssize_t residues = job.blocks.residues, count = 0, unit
+    for unit in range(first, min(first + job.at_once, job.units)):
+        blocks[count] = block_of(&job.blocks, unit % residues, unit // residues % job.blocks.most)
+        units[count] = unit
+        count += blocks[count].count > 0
+    return count
+
+
 cdef void store_adjacent(
     const OverlapSave *job, Py_ssize_t n, Py_ssize_t row, Py_ssize_t rows, Py_ssize_t output,
     Py_ssize_t count, const real *signals, Py_ssize_t pitch

@@ -61,8 +61,8 @@ cdef void filter_blocks(
     cdef OverlapSaveScratch own
     cdef const cc_tiles *tiles = job.tiles
     cdef Py_ssize_t group = chunk % job.some, first = chunk // job.some * job.at_once
-    cdef Py_ssize_t residues = job.blocks.residues, per_sample = residues * job.blocks.most
-    cdef Py_ssize_t count = 0, unit, i, channel, some, signal, row, rows, block, width, plane, p
+    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most
+    cdef Py_ssize_t count, i, channel, some, signal, row, rows, block, width, plane, p
     cdef Py_ssize_t channels = job.channels // job.g.residues, used, pairs, whole, read
     cdef bint in_place
     cdef Py_ssize_t[MOST_BLOCKS_AT_ONCE] units
@@ -76,10 +76,7 @@ cdef void filter_blocks(
     group += job.group
     carve_own_overlap_save(job, &own, job.workers + worker * job.worker_size)
     signals, planes = <real *> own.signal, <real *> own.inputs
-    for unit in range(first, min(first + job.at_once, job.units)):
-        blocks[count] = block_of(&job.blocks, unit % residues, unit // residues % job.blocks.most)
-        units[count] = unit
-        count += blocks[count].count > 0
+    count = blocks_from(job, first, &units[0], &blocks[0])
     if count == 0:
         return
     # the last of them may end early

@@ -132,8 +132,8 @@ cdef void transform_blocks(
     cdef Py_ssize_t group = chunk % sets * job.groups_at_once
     cdef Py_ssize_t groups = min(job.groups_at_once, job.some - group)
     cdef Py_ssize_t first = chunk // sets * job.at_once
-    cdef Py_ssize_t residues = job.blocks.residues, per_sample = residues * job.blocks.most
-    cdef Py_ssize_t length = job.length, pitch = job.pitch, count = 0, unit, i, channel
+    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most
+    cdef Py_ssize_t length = job.length, pitch = job.pitch, count, i, channel
     cdef Py_ssize_t channels = groups * (job.channels // job.g.residues), some, signal
     cdef Py_ssize_t columns, column, lane, inside, first_row, rows
     cdef Py_ssize_t[MOST_BLOCKS_AT_ONCE] units
@@ -145,11 +145,7 @@ cdef void transform_blocks(
     inputs.row = job.groups_at_once * job.channels * job.packet
     results.next, results.row = job.result_next, job.packet
     results.step = job.groups_at_once * job.rows_at_once * job.packet
-    for unit in range(first, min(first + job.at_once, job.units)):
-        blocks[count] = block_of(&job.blocks, unit % residues,
-                                 unit // residues % job.blocks.most)
-        units[count] = unit
-        count += blocks[count].count > 0
+    count = blocks_from(job, first, &units[0], &blocks[0])
     if count == 0:
         return
     columns = (count + job.lanes - 1) // job.lanes
