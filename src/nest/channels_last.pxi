@@ -209,15 +209,41 @@ cdef void sum_blocks_together(
         p = next_p
 
 
+cdef inline Py_ssize_t leading_terms(const Phase *phase) noexcept nogil:
+    """How many of a channel's terms meet samples that no position before has met, if none is far."""
+    return min(phase.terms.in_step, phase.terms.per_channel)
+
+
+cdef inline const int32_t *leading_offsets(
+    const Phase *phase, const int32_t *offset
+) noexcept nogil:
+    """Where they are, among the offsets of a channel's terms."""
+    if phase.terms.direction < 0:
+        return offset
+    return offset + (phase.terms.per_channel - leading_terms(phase))
+
+
+cdef inline void prefetch_samples(
+    const real *x, Py_ssize_t x_row, Py_ssize_t rows, const int32_t *leading, Py_ssize_t count,
+    Py_ssize_t channels
+) noexcept nogil:
+    """What a tile of `rows` positions is the first to read, which waits at each page otherwise."""
+    cdef Py_ssize_t r, i
+    for r in range(rows):
+        for i in range(count):
+            cc_prefetch(<const char *> (x + r * x_row + leading[i]), channels * sizeof(real))
+
+
 cdef inline void sum_tiles(
     const ChannelsLast *job, const cc_gemm *gemm, Py_ssize_t count, const real *x, Py_ssize_t x_row,
     const int32_t *offset, Py_ssize_t terms, const real *weights, Py_ssize_t w_row, real *target,
-    Py_ssize_t target_row, const real *bias, bint resume, const char *next_weights
+    Py_ssize_t target_row, const real *bias, bint resume, const char *next_weights,
+    const int32_t *leading, Py_ssize_t leading_count, Py_ssize_t channels
 ) noexcept nogil:
     """A block of terms and lanes at `count` positions, whose results are stored in place.
 
     Tiles share the positions evenly: a last one with few would be slow. Meanwhile the weights of
-    the next block are fetched, if they are given.
+    the next block are fetched, if they are given, and samples for the next tile.
     """
     cdef Py_ssize_t tiles = (count + job.rows - 1) // job.rows, tile
     cdef Py_ssize_t rows = count // tiles, longer = count - rows * tiles
@@ -228,6 +254,7 @@ cdef inline void sum_tiles(
             rows -= 1
         if next_weights != NULL:
             cc_prefetch(next_weights + tile * share, share)
+        prefetch_samples[real](x + rows * x_row, x_row, rows, leading, leading_count, channels)
         gemm[rows](x, x_row, offset, terms, weights, w_row, target, target_row, bias, resume)
         x += rows * x_row
         target += rows * target_row
@@ -254,7 +281,7 @@ cdef void channels_last_strip(
     """`count` positions from m on, read in place if none of their samples is padding."""
     cdef const View *out = &job.out
     cdef Py_ssize_t total = phase.terms.channels * phase.terms.per_channel
-    cdef Py_ssize_t chunk = total, c0, t0, t1, block, lanes
+    cdef Py_ssize_t chunk = total, per_channel = phase.terms.per_channel, c0, t0, t1, block, lanes
     cdef bint packs = not (inside or job.end_samples)
     cdef Py_ssize_t out_row = out.strides[2] // <Py_ssize_t> sizeof(real) * job.sum.step, x_row = 1
     cdef const cc_gemm *tile
@@ -262,6 +289,7 @@ cdef void channels_last_strip(
     cdef const real *weights
     cdef const real *bias
     cdef const int32_t *offset = own.offset
+    cdef const int32_t *leading
     cdef const char *next_weights
     cdef real *results
     cdef real *stage = <real *> own.stage
@@ -289,6 +317,7 @@ cdef void channels_last_strip(
             return
         for t0 from c0 <= t0 < min(c0 + chunk, total) by CC_BLOCK:
             t1 = min(t0 + CC_BLOCK, total)
+            leading = leading_offsets(phase, offset + (t0 - c0) // per_channel * per_channel)
             for block in range(job.blocks):
                 lanes = min(job.lanes, job.sum.outs - block * job.lanes)
                 weights = packed + (block * total + t0) * job.lanes
@@ -304,12 +333,14 @@ cdef void channels_last_strip(
                             else packed + t1 * job.lanes)
                     sum_tiles[real](job, tile, count, x, x_row, offset + (t0 - c0), t1 - t0,
                                     weights, job.lanes, results, out_row, bias, t0 > 0,
-                                    next_weights)
+                                    next_weights, leading,
+                                    leading_terms(phase) if inside and block == 0 else 0,
+                                    ceiling(t1 - t0, per_channel))
                     continue
                 if has_narrow_rest(&job.sum):
                     tile = job.narrow
                 sum_tiles[real](job, tile, count, x, x_row, offset + (t0 - c0), t1 - t0, weights,
-                                job.lanes, stage, job.lanes, bias, t0 > 0, NULL)
+                                job.lanes, stage, job.lanes, bias, t0 > 0, NULL, NULL, 0, 0)
                 if t1 == total:
                     store_stage[real](job, <char *> results, count, lanes, stage)
 
@@ -365,10 +396,10 @@ cdef void depthwise_strip(
             if w_row == lanes and out.half == NULL:
                 sum_tiles[real](job, tile, count, x, x_row, offset, t1 - t0, weights, w_row,
                                 <real *> results, out_step // <Py_ssize_t> sizeof(real), bias,
-                                t0 > 0, NULL)
+                                t0 > 0, NULL, NULL, 0, 0)
                 continue
             sum_tiles[real](job, tile, count, x, x_row, offset, t1 - t0, weights, w_row, stage,
-                            job.lanes, bias, t0 > 0, NULL)
+                            job.lanes, bias, t0 > 0, NULL, NULL, 0, 0)
             if t1 == total:
                 store_stage[real](job, results, count, lanes, stage)
 
