@@ -118,24 +118,31 @@ cdef void correlate_long_row(
 ) noexcept nogil:
     """A group's one row of results, from `first` on, by samples where they lie, from `sample` on.
 
-    A tile would read a few vectors of every channel, which memory takes long to find: so a stretch
-    of positions takes a few channels at a time.
+    A tile would read a few vectors of every channel, which memory takes long to find if they are
+    many: so a stretch of positions takes a few channels at a time.
     """
     cdef const real *samples = <const real *> at(&job.array, n, group * job.sum.channels, sample)
     cdef real *out = <real *> at(&job.out, n, group, first)
+    cdef real *sums
     cdef real bias = 0
     cdef Py_ssize_t stretches = (count + CC_TILE - 1) // CC_TILE, i, t, p, begin, some
     if job.biases != NULL:
         bias = (<const real *> job.biases)[group]
+    if terms <= CC_ROW_TERMS_IN_REGISTERS:
+        job.sum.tiles.row[terms](samples, offset, terms, weights, out, count,
+                                 &bias if job.biases != NULL else NULL)
+        return
     for i in range(stretches):
         begin = i * count // stretches
         some = (i + 1) * count // stretches - begin
         for t from 0 <= t < terms by CC_BLOCK:
-            memset(chain, 0, some * sizeof(real))
+            sums = chain if t > 0 else out + begin
+            memset(sums, 0, some * sizeof(real))
             job.sum.tiles.row_chain(samples + begin, offset + t, min(terms - t, CC_BLOCK),
-                                    weights + t, chain, some)
-            for p in range(some):
-                out[begin + p] = chain[p] if t == 0 else out[begin + p] + chain[p]
+                                    weights + t, sums, some)
+            if t > 0:
+                for p in range(some):
+                    out[begin + p] += chain[p]
         if job.biases != NULL:
             for p in range(some):
                 out[begin + p] += bias
