@@ -181,6 +181,8 @@ cdef extern from "tiles.h" nogil:
         Py_ssize_t correlate_rows
         Py_ssize_t *correlate_width
         cc_correlate *correlate
+        Py_ssize_t *correlate_half_width
+        cc_correlate *correlate_half
         Py_ssize_t row_least
         cc_row *row
         cc_row_chain row_chain

@@ -29,9 +29,12 @@ static void NAME(start)(void)
         NAME(expected)[i] = NAME(got)[i];
 }
 
-static void NAME(correlate)(const cc_tiles *tiles, int rows, int terms, int resume, int biased)
+static void NAME(correlate)(const cc_tiles *tiles, int half, int rows, int terms, int resume,
+                            int biased)
 {
-    const int width = (int)tiles->correlate_width[rows], row = width + 3;
+    const cc_correlate tile = (half ? tiles->correlate_half : tiles->correlate)[rows];
+    const int width = (int)(half ? tiles->correlate_half_width : tiles->correlate_width)[rows];
+    const int row = width + 3;
     REAL bias[CC_ROWS];
     NAME(fill)(bias, CC_ROWS);
     NAME(start)();
@@ -46,8 +49,7 @@ static void NAME(correlate)(const cc_tiles *tiles, int rows, int terms, int resu
             }
             NAME(expected)[r * row + p] = biased ? total + bias[r] : total;
         }
-    tiles->correlate[rows](NAME(panel), offset, terms, NAME(weights), NAME(got), row,
-                           biased ? bias : NULL, resume);
+    tile(NAME(panel), offset, terms, NAME(weights), NAME(got), row, biased ? bias : NULL, resume);
     NAME(compare)(rows * row + 64);
 }
 
@@ -381,8 +383,8 @@ static void NAME(check)(const cc_tiles *tiles)
         for (int i = 0; i < CC_DOT_ROWS; i++)
             dy_offset[i] = random_bits() % 4000;
         for (int rows = 1; rows <= tiles->correlate_rows; rows++)
-            for (int i = 0; i < 9; i++)
-                NAME(correlate)(tiles, rows, terms[i], i % 2, (i + rows) % 3 == 0);
+            for (int i = 0; i < 18; i++)
+                NAME(correlate)(tiles, i % 2, rows, terms[i / 2], i / 2 % 2, (i + rows) % 3 == 0);
         for (int rows = 1; rows <= tiles->gemm_rows; rows++)
             for (int i = 0; i < 18; i++)
                 NAME(gemm)(tiles, i % 2, 0, rows, terms[i / 2], i / 2 % 2, (i + rows) % 3 == 0);

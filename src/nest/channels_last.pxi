@@ -210,7 +210,7 @@ cdef void sum_blocks_together(
 
 
 cdef inline Py_ssize_t leading_terms(const Phase *phase) noexcept nogil:
-    """How many of a channel's terms meet samples that no position before has met, if none is far."""
+    """How many terms of a channel meet samples that no position before has met, if none is far."""
     return min(phase.terms.in_step, phase.terms.per_channel)
 
 

@@ -151,12 +151,17 @@ cdef void correlate_long_row(
 cdef void correlate_panel(
     const Correlation *job, const Phase *phase, const real *panel, const int32_t *offset,
     const real *weights, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t terms, Py_ssize_t part,
-    Py_ssize_t n, Py_ssize_t group, Py_ssize_t first, Py_ssize_t count, real *stage
+    Py_ssize_t n, Py_ssize_t group, Py_ssize_t first, Py_ssize_t count, Py_ssize_t in_place_rows,
+    real *stage
 ) noexcept nogil:
     """The terms t0 .. t1 of `terms` for the `count` positions of a phase from `first`, of one part.
 
     The samples of all terms that a strip of positions reads stay in the first-level cache, and the
-    weights stream past them.
+    weights stream past them. What fills no tile is left to one with half the positions; and where
+    these are all the terms, the last tile may begin with results that the one before it had.
+
+    Of rows that lie in the array the samples for the next strip are fetched meanwhile: they are too
+    many for the processor to find that out by itself, and too far apart.
     """
     cdef const cc_tiles *tiles = job.sum.tiles
     cdef const View *out = &job.out
@@ -167,6 +172,9 @@ cdef void correlate_panel(
     cdef Py_ssize_t last_block = (part + 1) * rows.blocks // job.parts
     cdef Py_ssize_t strip = STRIP_BYTES // (size * (job.panel_size // job.positions + 1))
     cdef Py_ssize_t block, row, tile_rows, width, m, last, inside, target_row, m0
+    cdef Py_ssize_t ahead, i
+    cdef cc_correlate tile
+    cdef bint whole = t0 == 0 and t1 == terms
     cdef real *target
     cdef real[CC_ROW_TERMS_MAX] of_row
     cdef bint direct
@@ -188,15 +196,28 @@ cdef void correlate_panel(
                     bias + (row + m) if bias != NULL else NULL)
         return
     strip = max(strip // job.sum.width, 1) * job.sum.width
+    ahead = strip + (phase.terms.per_channel - 1) * phase.terms.g.step
     # strips of positions, blocks of rows, tiles
     for m0 from 0 <= m0 < count by strip:
         last = min(m0 + strip, count)
         for block in range(first_block, last_block):
             row = first_row(rows, block)
             tile_rows = first_row(rows, block + 1) - row
-            width = tiles.correlate_width[tile_rows]
-            for m from m0 <= m < last by width:
+            m = m0
+            while m < last:
+                width, tile = tiles.correlate_width[tile_rows], tiles.correlate[tile_rows]
+                inside = tiles.correlate_half_width[tile_rows]
+                if inside < last - m < width <= last and whole:
+                    m = last - width
+                elif last - m < width:
+                    width, tile = inside, tiles.correlate_half[tile_rows]
+                    if last - m < width <= last and whole:
+                        m = last - width
                 inside = min(width, last - m)
+                if block == first_block:
+                    for i in range(in_place_rows):
+                        cc_prefetch(<const char *> (panel + i * job.row_pitch + (m + ahead)),
+                                    width * size)
                 direct = side_by_side and inside == width
                 if direct:
                     target = <real *> at(out, n, channel + row, first + m)
@@ -206,12 +227,17 @@ cdef void correlate_panel(
                     if t0 > 0:
                         copy_tile[real](job, phase, n, group, row, tile_rows, first + m, inside,
                                         stage, width, False)
-                tiles.correlate[tile_rows](
-                    panel + m, offset, t1 - t0, weights + row * terms + t0 * tile_rows, target,
-                    target_row, bias + row if bias != NULL else NULL, t0 > 0)
+                tile(panel + m, offset, t1 - t0, weights + row * terms + t0 * tile_rows, target,
+                     target_row, bias + row if bias != NULL else NULL, t0 > 0)
                 if not direct:
                     copy_tile[real](job, phase, n, group, row, tile_rows, first + m, inside, stage,
                                     width, True)
+                m += width
+
+
+cdef inline Py_ssize_t in_place_chunk(const Correlation *job, const Terms *terms) noexcept nogil:
+    """Terms of a chunk where samples are read in place, which no panel has to hold."""
+    return min(max(job.most // CC_BLOCK, 1) * CC_BLOCK, terms.channels * terms.per_channel)
 
 
 cdef void correlate_range(
@@ -227,7 +253,9 @@ cdef void correlate_range(
     cdef const Terms *terms = &phase.terms
     cdef Py_ssize_t total = terms.channels * terms.per_channel, t0, t1
     cdef Py_ssize_t count = end - first + (signals - 1) * job.signal_pitch
-    cdef Cut cut = cut_terms(terms, job.positions, job.budget, job.most)
+    cdef Py_ssize_t chunk = in_place_chunk(job, terms) if in_place else (
+        cut_terms(terms, job.positions, job.budget, job.most).chunk)
+    cdef Py_ssize_t fetched = 0, size = sizeof(real)
     cdef const real *samples = panel
     cdef const int32_t *term_offsets = offset
     cdef Py_ssize_t row = first_row(phase.rows, part * phase.rows.blocks // job.parts)
@@ -253,12 +281,14 @@ cdef void correlate_range(
         correlate_long_row[real](job, packed, job.in_place_offsets + phase.first_term, total, n,
                                  group, first, first + lowest_sample(terms), count, stage)
         return
-    for t0 from 0 <= t0 < total by cut.chunk:
-        t1 = min(t0 + cut.chunk, total)
+    for t0 from 0 <= t0 < total by chunk:
+        t1 = min(t0 + chunk, total)
         if in_place:
             term_offsets = job.in_place_offsets + phase.first_term + t0
             samples = <const real *> at(&job.array, n, group * job.sum.channels,
                                         first + lowest_sample(terms))
+            if terms.per_channel * job.row_pitch > FETCHED_BYTES // size // job.sum.channels:
+                fetched = ceiling(t1 - t0, terms.per_channel)
         elif (job.by_rows and job.row_pitch and terms.channels == 1 and share_row(terms)
               and count >= job.sum.tiles.row_least):
             # a panel is one row, as it would lie in the array
@@ -267,9 +297,10 @@ cdef void correlate_range(
             term_offsets = job.in_place_offsets
         else:
             pack_panel[real](&job.array, n, signals, job.signal_pitch, group * job.sum.channels,
-                             terms, t0, t1, first, rounded(count, job.sum.width), panel, offset)
+                             terms, t0, t1, first, rounded(count, job.sum.half), panel, offset)
         correlate_panel[real](target, target_phase, samples, term_offsets, packed, t0, t1,
-                              total, part, target_n, target_group, target_first, count, stage)
+                              total, part, target_n, target_group, target_first, count,
+                              fetched if in_place else 0, stage)
     if job.buffered:
         for t0 in range(signals):
             copy_tile[real](job, phase, n + t0, group, row, last_row - row, first, end - first,
@@ -301,9 +332,13 @@ cdef void correlate_positions(
         ends[1] = ends[2] = ends[3] = min(ends[0] + job.positions, phase.last_position)
         if job.row_pitch:
             # whole tiles that read nothing beyond the ends, or any positions
-            whole, least = job.sum.width, job.sum.width
-            if job.sum.g.taps > 1:
+            whole, least = 1, job.sum.half
+            if in_place_chunk(job, &phase.terms) < phase.terms.channels * phase.terms.per_channel:
+                whole, least = job.sum.width, job.sum.width
+            if job.sum.g.taps > 1:  # there are two ends, which rows of tiles pay for
                 least = IN_PLACE_POSITIONS
+                if job.sum.most_rows > 1:
+                    least *= 2 if job.sum.rows[0].blocks == 1 else 4
             if job.long_row:
                 whole, least = 1, LONG_ROW
             elif job.by_rows:
@@ -363,6 +398,34 @@ cdef void correlate_all(
             recompute_spoiled[real](sum, &job.array, w, bias, &job.out, 0)
 
 
+cdef bint gains_by_joining(
+    const Sum *sum, Py_ssize_t saved, Py_ssize_t longest
+) noexcept nogil:
+    """Whether to compute so many positions less of each signal is worth to buffer the results.
+
+    Where there is a stride these are buffered anyway, or panels take longer to pack for each signal
+    than for several; and samples of a single tap have to be packed then, which are read in place
+    otherwise.
+    """
+    cdef Py_ssize_t terms = sum.terms
+    if sum.g.taps == sum.g.stride == 1 and saved * 4 < longest:
+        return False
+    if saved <= 0 or sum.g.stride > 1:
+        return saved > 0
+    return (saved * sum.most_rows + JOINED_PANEL) * terms > JOIN_COST * longest * sum.most_rows
+
+
+cdef bint reads_in_place(const Correlation *job, const Terms *terms) noexcept nogil:
+    """Whether tiles read the array, between its ends, rather than a panel: see IN_PLACE_TERMS."""
+    cdef bint crowded = job.array.strides[1] % CROWDED_BYTES == 0
+    if terms.in_step != 1:
+        return False
+    if job.sum.g.taps == 1:
+        return job.sum.rows[0].blocks == 1 or not crowded
+    return job.sum.channels <= IN_PLACE_CHANNELS and job.sum.rows[0].blocks == 1 or (
+        job.sum.terms <= IN_PLACE_TERMS and not crowded)
+
+
 cdef bint correlate(
     const Sum *sum, const View *array, const View *w, const View *bias, const View *out,
     Py_ssize_t size
@@ -389,17 +452,17 @@ cdef bint correlate(
         longest = max(longest, phase.last_position - phase.first_position)
         halo = max(halo, (residue_taps(g, phase.residue) - 1) * g.step)
 
-    # A tile wider than the remaining positions wastes lanes. Where that is more than an eighth
-    # of them, several signals share a panel, and each wastes its halo only.
+    # A tile wider than the remaining positions wastes lanes. Several signals may share a panel
+    # instead, where each wastes its halo only.
     job.signal_pitch = longest + halo
-    join_signals = (out.shape[0] > 1 and overlap(g)
-                    and 8 * job.signal_pitch < 7 * rounded(longest, sum.width))
+    join_signals = out.shape[0] > 1 and overlap(g) and gains_by_joining(
+        sum, rounded(longest, sum.half) - job.signal_pitch, longest)
     job.long_row = (sum.most_rows == g.taps == g.stride == 1 and longest >= LONG_ROW
                     and out.half == NULL and not out.pair and out.strides[2] == size
                     and row_pitch_of(&job.array, sum.channels, g.step, size) != 0)
     join_signals = join_signals and not job.long_row
     # Or nothing, if each tap has a row of its own: which is as many copies of each sample.
-    lanes = rounded(longest, sum.width) * out.shape[0]
+    lanes = rounded(longest, sum.half) * out.shape[0]
     if join_signals:
         lanes = min(lanes, job.signal_pitch * out.shape[0])
     idle = lanes - longest * out.shape[0]
@@ -459,10 +522,7 @@ cdef bint correlate(
         job.sums_size = row * row_size(job.positions)
     job.threads = <int> min(job.threads, units * job.parts)
 
-    # If one tile has all rows, it reads each sample no more often from the array than from a panel.
-    if (sum.rows[0].blocks == 1 and phase.terms.in_step == 1
-            and (g.taps == 1 or sum.channels <= IN_PLACE_CHANNELS)
-            and job.signals_per_panel == 1):
+    if job.signals_per_panel == 1 and reads_in_place(&job, &phase.terms):
         job.row_pitch = row_pitch_of(&job.array, sum.channels, g.taps * g.step, size)
 
     start = arena_open(&arena, carve_correlation(&job, 0))

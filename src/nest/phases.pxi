@@ -13,6 +13,7 @@ cdef struct Rows:
     # of a tile, each block has all lanes, some of them idle in the last one.
     Py_ssize_t count, blocks
     Py_ssize_t width  # a number of positions that is whole tiles of every block
+    Py_ssize_t half   # the same, of the tiles that take the last positions
     Py_ssize_t lanes  # of a block, or 0 if rows are shared out evenly
 
 
@@ -29,9 +30,10 @@ cdef Rows share_rows(const cc_tiles *tiles, Py_ssize_t count) noexcept nogil:
     rows.count, rows.lanes = count, 0
     rows.blocks = (count + tiles.correlate_rows - 1) // tiles.correlate_rows
     cdef Py_ssize_t fewest = count // rows.blocks
-    rows.width = tiles.correlate_width[fewest]
+    rows.width, rows.half = tiles.correlate_width[fewest], tiles.correlate_half_width[fewest]
     if fewest * rows.blocks < count:  # some blocks have one more
         rows.width = common_multiple(rows.width, tiles.correlate_width[fewest + 1])
+        rows.half = common_multiple(rows.half, tiles.correlate_half_width[fewest + 1])
     return rows
 
 
@@ -62,7 +64,7 @@ cdef struct Sum:
     bint depthwise           # groups of one channel have become the rows of a single group
     Py_ssize_t phases
     Rows[2] rows             # of a phase: [0] of all of them, or one of each merged one
-    Py_ssize_t width         # a number of positions that is whole tiles of all rows
+    Py_ssize_t width, half   # numbers of positions that are whole tiles of all rows: see Rows
     Py_ssize_t most_rows     # of any phase
     bint ordered             # the terms have an order of their own: see order_taps
     const int32_t *order     # [phase][term] tap of its residue, or NULL: as they come
@@ -158,8 +160,11 @@ cdef void plan_sum(
         row = sum.outs * (phase.end - phase.residue)
         sum.rows[number] = share_rows(tiles, row)
         sum.most_rows = max(sum.most_rows, row)
-        sum.width = (common_multiple(sum.width, sum.rows[number].width) if number
-                     else sum.rows[0].width)
+        if number == 0:
+            sum.width, sum.half = sum.rows[0].width, sum.rows[0].half
+        else:
+            sum.width = common_multiple(sum.width, sum.rows[number].width)
+            sum.half = common_multiple(sum.half, sum.rows[number].half)
     sum.terms = sum.channels * g.taps
     sum.size = groups * sum.outs * sum.terms
 
@@ -216,9 +221,9 @@ cdef inline Py_ssize_t tiled_positions(
     const Sum *sum, Py_ssize_t signals, Py_ssize_t positions
 ) noexcept nogil:
     """The positions that panels compute, by whole tiles: of each signal, or of joined ones."""
-    cdef Py_ssize_t alone = signals * rounded(positions, sum.width)
+    cdef Py_ssize_t alone = signals * rounded(positions, sum.half)
     cdef Py_ssize_t halo = (residue_taps(sum.g, 0) - 1) * sum.g.step
-    return min(alone, rounded(signals * (positions + halo), sum.width))
+    return min(alone, rounded(signals * (positions + halo), sum.half))
 
 
 cdef bint gains_along_lanes(const Sum *sum, bint halves, double waste) noexcept nogil:

@@ -42,16 +42,26 @@ cdef enum: CHUNK_TERMS = 32 * 128
 # Positions in a panel: as many as the budget allows between these.
 cdef enum: MIN_PANEL_POSITIONS = 256, MAX_PANEL_POSITIONS = 4096
 # Tiles read the array in place, without a panel, for at least IN_PLACE_POSITIONS between its ends,
-# which then pay for the two panels at the ends; and for at most IN_PLACE_CHANNELS, as each lies in
-# a page of its own. Together with the order of taps for single rows, 1.3 to 1.6 times as fast.
-# correlate.pxi reads samples of a single tap in place whatever their number: each is used once for
-# all rows of a tile, and has no end that needs a panel. 64 to 714 channels to 2 to 8: 1.3 to 1.7.
+# which then pay for the two panels at the ends, or a few times as many if they have rows; the
+# gradient of a weight for at most IN_PLACE_CHANNELS, as each lies in a page of its own. Together
+# with the order of taps for single rows, 1.3 to 1.6 times as fast.
 cdef enum: IN_PLACE_POSITIONS = 384, IN_PLACE_CHANNELS = 32
+# correlate.pxi reads samples of a single tap in place whatever their number, whose ends need no
+# panel: 1.1 to 1.35 times as fast, 3.2 with 268 channels of 123 samples to 7; and those of several
+# taps up to IN_PLACE_TERMS terms: 1.05 to 1.25. Not where rows lie a multiple of CROWDED_BYTES
+# apart, so that they share few sets of the caches: .9. If all channels' samples, once for each tap,
+# are FETCHED_BYTES, they are fetched ahead: 160 channels of 20000 samples and 9 taps are 1.06 times
+# as fast as by panels, .25 without (Zen 5).
+cdef enum: IN_PLACE_TERMS = 2048, FETCHED_BYTES = 16 * 1024 * 1024, CROWDED_BYTES = 4096
 # Positions from which on one row of results with one tap is computed in place.
 cdef enum: LONG_ROW = 32
 # Where several rows of results have so few terms each, a row is computed for all positions at once:
 # .65 to .75 of the time with two; tiles of rows are faster from four terms on (1.3 to 1.8).
 cdef enum: FEW_ROW_TERMS = 2
+# Short signals share a panel where that saves more products than JOIN_COST for each result, which
+# is copied once more then; a panel takes as long as JOINED_PANEL products for each of its terms.
+# 140 layers with signals of 20 to 180 samples take .86 of the time that signals alone take.
+cdef enum: JOIN_COST = 12, JOINED_PANEL = 16
 # Where joined signals leave lanes idle, taps have rows of their own if the products that these
 # lanes take, one for each row of results, take longer than to copy the rows: for each signal and
 # tap so many products, and 16 for each sample. Rows are no longer than APART_SAMPLES.
@@ -187,9 +197,9 @@ cdef enum: FEW_ROWS = 8
 # Output channels whose gradients are summed in one pass over dy and x.
 cdef enum: CHANNELS_PER_PASS = 512
 # Positions of a strip, for which the chains along channels are loaded and stored once; but only
-# CC_LANES where samples are read in place and a multiple of CROWDED_BYTES apart, so that they share
-# few sets of the caches: 5.7 ms instead of 9.5 with 1024 channels and 4 taps on Zen 3.
-cdef enum: DEPTHWISE_WEIGHT_STRIP = 64, CROWDED_BYTES = 4096
+# CC_LANES where samples are read in place and a multiple of CROWDED_BYTES apart: 5.7 ms instead of
+# 9.5 with 1024 channels and 4 taps on Zen 3.
+cdef enum: DEPTHWISE_WEIGHT_STRIP = 64
 # Positions of a sum by lanes: a chain of CC_BLOCK in each of CC_LANES lanes.
 cdef enum: FOLD_POSITIONS = 2048
 

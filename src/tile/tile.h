@@ -31,6 +31,23 @@
  * Zen 3).
  */
 
+/* How many rows and vectors fill the registers: R·V accumulators beside the smaller of R and V
+ * and one more. Eight would do for two multiply-adds in a cycle that take four, if nothing else
+ * ever came between; ten or twelve are up to 25 % faster. */
+#if REGISTERS == 32
+#define ROWS 12
+#define FOR_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+#define VECTORS(R) ((R) <= 3 ? 8 : (R) <= 6 ? 4 : 2)
+#define FOR_DEPTHWISE_TERMS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
+#define DEPTHWISE_TERMS 8
+#else
+#define ROWS 6
+#define FOR_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#define VECTORS(R) ((R) <= 1 ? 8 : (R) <= 2 ? 6 : (R) <= 3 ? 4 : (R) <= 4 ? 3 : 2)
+#define FOR_DEPTHWISE_TERMS(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#define DEPTHWISE_TERMS 6
+#endif
+
 #define MOST_RUN (CC_SHIFT / LANES > 4 ? 1 : 4) /* what is gained by more is small */
 
 /* M terms of a single row whose samples are CC_SHIFT from each other: what one of them reads, the
@@ -70,6 +87,36 @@ INLINE void TILE(close_block)(const int EACH, const int R, const int V, VEC sum[
             V_STORE(out + r * out_row + v * LANES, sum[r][v]);
 }
 
+/* One multiply-add for each accumulator of a tile. */
+INLINE void TILE(correlate_term)(const int R, const int V, const REAL *x, const REAL *w,
+                                 VEC sum[CC_ROWS][8])
+{
+    if (R >= V) { /* fewer vectors of x than rows: they are what stays in registers */
+        VEC xs[8];
+        UNROLL for (int v = 0; v < V; v++) {
+            xs[v] = V_LOAD(x + v * LANES);
+            V_PIN(xs[v]);
+        }
+        UNROLL for (int r = 0; r < R; r++) {
+            V_HERE(w);
+            const VEC ws = V_SET1(w[r]);
+            UNROLL for (int v = 0; v < V; v++)
+                sum[r][v] = V_FMA(ws, xs[v], sum[r][v]);
+        }
+    } else {
+        VEC ws[CC_ROWS];
+        UNROLL for (int r = 0; r < R; r++)
+            ws[r] = V_SET1(w[r]);
+        UNROLL for (int v = 0; v < V; v++) {
+            V_HERE(x);
+            VEC xs = V_LOAD(x + v * LANES);
+            V_PIN(xs);
+            UNROLL for (int r = 0; r < R; r++)
+                sum[r][v] = V_FMA(ws[r], xs, sum[r][v]);
+        }
+    }
+}
+
 INLINE void TILE(correlate_rows)(const int R, const int V, const REAL *panel,
                                  const int32_t *offset, ptrdiff_t terms, const REAL *w,
                                  REAL *out, ptrdiff_t out_row, const REAL *bias, int resume)
@@ -105,34 +152,12 @@ INLINE void TILE(correlate_rows)(const int R, const int V, const REAL *panel,
                 t += run;
             }
         } else {
-            UNROLL_4 for (ptrdiff_t t = first; t < last; t++) {
-                const REAL *x = panel + offset[t];
-                if (R >= V) { /* fewer vectors of x than rows: they are what stays in registers */
-                    VEC xs[8];
-                    UNROLL for (int v = 0; v < V; v++) {
-                        xs[v] = V_LOAD(x + v * LANES);
-                        V_PIN(xs[v]);
-                    }
-                    const REAL *wt = w + t * R;
-                    UNROLL for (int r = 0; r < R; r++) {
-                        V_HERE(wt);
-                        const VEC ws = V_SET1(wt[r]);
-                        UNROLL for (int v = 0; v < V; v++)
-                            sum[r][v] = V_FMA(ws, xs[v], sum[r][v]);
-                    }
-                } else {
-                    VEC ws[CC_ROWS];
-                    UNROLL for (int r = 0; r < R; r++)
-                        ws[r] = V_SET1(w[t * R + r]);
-                    UNROLL for (int v = 0; v < V; v++) {
-                        V_HERE(x);
-                        VEC xs = V_LOAD(x + v * LANES);
-                        V_PIN(xs);
-                        UNROLL for (int r = 0; r < R; r++)
-                            sum[r][v] = V_FMA(ws[r], xs, sum[r][v]);
-                    }
-                }
-            }
+            if (V > VECTORS(R) / 2)
+                UNROLL_4 for (ptrdiff_t t = first; t < last; t++)
+                    TILE(correlate_term)(R, V, panel + offset[t], w + t * R, sum);
+            else
+                for (ptrdiff_t t = first; t < last; t++)
+                    TILE(correlate_term)(R, V, panel + offset[t], w + t * R, sum);
         }
 
         TILE(close_block)(0, R, V, sum, out, out_row, last == terms ? bias : NULL,
@@ -917,6 +942,14 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
         TILE(correlate_rows)(R, VECTORS(R), (const REAL *)panel, offset, terms,                \
                              (const REAL *)w, (REAL *)out, out_row, (const REAL *)bias,        \
                              resume);                                                          \
+    }                                                                                          \
+    static void TILE(correlate_half_##R)(                                                      \
+        const void *panel, const int32_t *offset, ptrdiff_t terms, const void *w, void *out,   \
+        ptrdiff_t out_row, const void *bias, int resume)                                       \
+    {                                                                                          \
+        TILE(correlate_rows)(R, VECTORS(R) / 2, (const REAL *)panel, offset, terms,            \
+                             (const REAL *)w, (REAL *)out, out_row, (const REAL *)bias,        \
+                             resume);                                                          \
     }
 #define ROW(T)                                                                                 \
     static void TILE(row_##T)(const void *panel, const int32_t *offset, ptrdiff_t terms,       \
@@ -1038,23 +1071,6 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
                                  positions, (REAL *)chains, (REAL *)sums, chains_row, resume); \
     }
 
-/* How many rows and vectors fill the registers: R·V accumulators beside the smaller of R and V
- * and one more. Eight would do for two multiply-adds in a cycle that take four, if nothing else
- * ever came between; ten or twelve are up to 25 % faster. */
-#if REGISTERS == 32
-#define ROWS 12
-#define FOR_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
-#define VECTORS(R) ((R) <= 3 ? 8 : (R) <= 6 ? 4 : 2)
-#define FOR_DEPTHWISE_TERMS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
-#define DEPTHWISE_TERMS 8
-#else
-#define ROWS 6
-#define FOR_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
-#define VECTORS(R) ((R) <= 1 ? 8 : (R) <= 2 ? 6 : (R) <= 3 ? 4 : (R) <= 4 ? 3 : 2)
-#define FOR_DEPTHWISE_TERMS(X) X(1) X(2) X(3) X(4) X(5) X(6)
-#define DEPTHWISE_TERMS 6
-#endif
-
 /* dw_dot: rows of dy and terms of a tile, and how many vectors of lanes go together. */
 #define FOR_PAIRS(X)                                                                           \
     X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8)                            \
@@ -1081,7 +1097,9 @@ FOR_PAIRS(DW_DOT)
 FOR_DEPTHWISE_TERMS(DW_DEPTHWISE)
 
 #define WIDTH_ENTRY(R) [R] = VECTORS(R) * LANES,
+#define HALF_WIDTH_ENTRY(R) [R] = VECTORS(R) / 2 * LANES,
 #define CORRELATE_ENTRY(R) [R] = TILE(correlate_##R),
+#define CORRELATE_HALF_ENTRY(R) [R] = TILE(correlate_half_##R),
 #define ROW_ENTRY(T) [T] = TILE(row_##T),
 #define GEMM_ENTRY(R) [R] = TILE(gemm_##R),
 #define GEMM_WIDE_ENTRY(R) [R] = TILE(gemm_wide_##R),
@@ -1102,6 +1120,8 @@ static const cc_tiles TILE(tiles) = {
     .correlate_rows = ROWS,
     .correlate_width = {FOR_ROWS(WIDTH_ENTRY)},
     .correlate = {FOR_ROWS(CORRELATE_ENTRY)},
+    .correlate_half_width = {FOR_ROWS(HALF_WIDTH_ENTRY)},
+    .correlate_half = {FOR_ROWS(CORRELATE_HALF_ENTRY)},
     .row_least = LANES,
     .row = {ROW_ENTRY(0) FOR_ROW_TERMS(ROW_ENTRY)},
     .row_chain = TILE(row_chain),
@@ -1173,7 +1193,9 @@ static const cc_tiles TILE(tiles) = {
 #undef FOR_DEPTHWISE_TERMS
 #undef DEPTHWISE_TERMS
 #undef WIDTH_ENTRY
+#undef HALF_WIDTH_ENTRY
 #undef CORRELATE_ENTRY
+#undef CORRELATE_HALF_ENTRY
 #undef DW_OUTER_ENTRY
 #undef DW_DEPTHWISE_ENTRY
 #undef DW_DOT_ENTRY

@@ -135,6 +135,8 @@ typedef struct cc_tiles {
     ptrdiff_t correlate_rows;
     ptrdiff_t correlate_width[CC_ROWS + 1]; /* positions in a tile */
     cc_correlate correlate[CC_ROWS + 1];
+    ptrdiff_t correlate_half_width[CC_ROWS + 1]; /* for the last positions: half as many, or less */
+    cc_correlate correlate_half[CC_ROWS + 1];
     ptrdiff_t row_least; /* positions that a row has at least */
     cc_row row[CC_ROW_TERMS_IN_REGISTERS + 1]; /* indexed by the number of terms; [0] takes any */
     cc_row_chain row_chain; /* of row_least positions or more */
