@@ -117,8 +117,8 @@ FAULTS = [
     Fault(
         "results of two tiles are summed twice, of terms that come in chunks",
         "src/nest/correlate.pxi",
-        "if inside < last - m < width <= last and whole:",
-        "if inside < last - m < width <= last:",
+        "if inside < width <= last and whole:",
+        "if inside < width <= last:",
         "last_tiles",
     ),
     Fault(

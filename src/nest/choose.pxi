@@ -40,8 +40,9 @@ cdef bint has_few_positions(
         where lanes of the tiles here have no channel;
         where sums are short, because results are stored a few positions at a time;
         in double, which takes twice as long to multiply, but not to pack.
-    If weights have been packed, panels are as good but where a good part of their tiles would be
-    beyond the ends. Complex weights have to lie in long rows, or to load them takes too long.
+    If weights have been packed, panels are as good but where tiles of theirs would be beyond the
+    ends, and more of them than lanes here have no channel. Complex weights have to lie in long
+    rows, or to load them takes too long.
     """
     cdef Py_ssize_t positions = out.shape[0] * out.shape[2], lanes = sum.tiles.gemm_lanes
     cdef Py_ssize_t limit = few_positions
@@ -68,7 +69,8 @@ cdef bint has_few_positions(
         return False
     return (overlapped or sum.terms * sum.outs <= FEW_POSITIONS_WEIGHTS
             or packed_for(w, sum) == NULL
-            or 8 * positions < 7 * tiled_positions(sum, out.shape[0], out.shape[2]))
+            or 20 * positions * lanes < 19 * sum.outs * tiled_positions(
+                sum, out.shape[0], out.shape[2]))
 
 
 cdef bint has_few_input_positions(

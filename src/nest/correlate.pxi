@@ -172,7 +172,7 @@ cdef void correlate_panel(
     cdef Py_ssize_t last_block = (part + 1) * rows.blocks // job.parts
     cdef Py_ssize_t strip = STRIP_BYTES // (size * (job.panel_size // job.positions + 1))
     cdef Py_ssize_t block, row, tile_rows, width, m, last, inside, target_row, m0
-    cdef Py_ssize_t ahead, i
+    cdef Py_ssize_t ahead, half, i
     cdef cc_correlate tile
     cdef bint whole = t0 == 0 and t1 == terms
     cdef real *target
@@ -206,13 +206,11 @@ cdef void correlate_panel(
             m = m0
             while m < last:
                 width, tile = tiles.correlate_width[tile_rows], tiles.correlate[tile_rows]
-                inside = tiles.correlate_half_width[tile_rows]
-                if inside < last - m < width <= last and whole:
+                half, inside = tiles.correlate_half_width[tile_rows], last - m
+                if inside <= half or inside <= width - half and not (whole and width <= last):
+                    width, tile = half, tiles.correlate_half[tile_rows]
+                if inside < width <= last and whole:
                     m = last - width
-                elif last - m < width:
-                    width, tile = inside, tiles.correlate_half[tile_rows]
-                    if last - m < width <= last and whole:
-                        m = last - width
                 inside = min(width, last - m)
                 if block == first_block:
                     for i in range(in_place_rows):
@@ -332,7 +330,7 @@ cdef void correlate_positions(
         ends[1] = ends[2] = ends[3] = min(ends[0] + job.positions, phase.last_position)
         if job.row_pitch:
             # whole tiles that read nothing beyond the ends, or any positions
-            whole, least = 1, job.sum.half
+            whole, least = 1, job.sum.width
             if in_place_chunk(job, &phase.terms) < phase.terms.channels * phase.terms.per_channel:
                 whole, least = job.sum.width, job.sum.width
             if job.sum.g.taps > 1:  # there are two ends, which rows of tiles pay for

@@ -23,6 +23,7 @@ cdef struct LivingTaps:
     Py_ssize_t run, runs        # positions of a signal in a strip, such strips of a signal
     Py_ssize_t signals          # in a strip
     Py_ssize_t lanes            # of a strip, whole tiles of every block of rows
+    bint halves                 # which are those with half the positions
     Py_ssize_t taps, most_taps  # of all strips of a signal together, and of one at most
     Py_ssize_t parts            # of the blocks of rows
     Py_ssize_t span             # terms in a span, whole blocks
@@ -188,6 +189,7 @@ cdef void sum_strip(
     cdef const real *weights
     cdef const real *bias
     cdef const Block *terms
+    cdef cc_correlate tile
     cdef real *sums
     cdef bint resume = False
     carve_own_living(job, &own, job.workers + worker * job.worker_size)
@@ -212,7 +214,10 @@ cdef void sum_strip(
         for block in range(first_block, last_block):
             row = first_row(rows, block)
             tile_rows = first_row(rows, block + 1) - row
-            width = tiles.correlate_width[tile_rows]
+            width, tile = tiles.correlate_width[tile_rows], tiles.correlate[tile_rows]
+            if job.halves:
+                width = tiles.correlate_half_width[tile_rows]
+                tile = tiles.correlate_half[tile_rows]
             resume = t0 > taps.first
             for i in range((t1 - t0 + CC_BLOCK - 1) // CC_BLOCK):
                 terms = own.blocks + i
@@ -224,9 +229,8 @@ cdef void sum_strip(
                 if biases != NULL and last_term < t0 + (i + 1) * CC_BLOCK:
                     bias = biases + row
                 for m from 0 <= m < job.lanes by width:
-                    tiles.correlate[tile_rows](
-                        <real *> own.panel + m, own.offset + i * CC_BLOCK, terms.terms, weights,
-                        sums + (row - first) * job.lanes + m, job.lanes, bias, resume)
+                    tile(<real *> own.panel + m, own.offset + i * CC_BLOCK, terms.terms, weights,
+                         sums + (row - first) * job.lanes + m, job.lanes, bias, resume)
                 resume = True
     for row in range(first, last):
         for signal in range(signals):
@@ -244,11 +248,12 @@ cdef void living_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nog
                           worker)
 
 
-cdef void cut_positions(LivingTaps *job, Py_ssize_t run) noexcept nogil:
+cdef void cut_positions(LivingTaps *job, Py_ssize_t run, bint halves) noexcept nogil:
     """Plan strips of `run` positions of a signal, and count the taps that they meet."""
     cdef const Geometry *g = job.sum.g
     cdef Py_ssize_t outputs = job.out.shape[2], position
     cdef Taps taps
+    job.halves, job.lanes = halves, job.sum.half if halves else job.sum.width
     job.run, job.runs = run, (outputs + run - 1) // run
     job.signals = min(max(job.lanes // run, 1), job.out.shape[0])
     job.shared = job.signals == 1 and g.period == 1 and overlap(g)
@@ -269,7 +274,8 @@ cdef double living_cost(const LivingTaps *job) noexcept nogil:
         cost += samples * job.runs * (COPIED_ROW + job.lanes + job.most_taps * sum.g.step)
     else:
         cost += samples * job.taps * (COPIED_ROW / 2 + job.run)
-    return 1.25 * strips * job.taps * job.lanes + cost / sum.outs
+    # half a tile takes 5/8 of the time of a whole one
+    return 1.25 * strips * job.taps * job.lanes * (1.25 if job.halves else 1) + cost / sum.outs
 
 
 cdef bint plan_living_taps(
@@ -279,8 +285,10 @@ cdef bint plan_living_taps(
     """Plan a sum for this nest; whether it saves enough of the products that another one takes, for
     each channel of samples and of results: see living_gain."""
     cdef const Geometry *g = sum.g
-    cdef Py_ssize_t length = array.shape[2], outputs = out.shape[2], lanes = sum.width
-    cdef Py_ssize_t run, best, units, budget = PANEL_BYTES // size
+    cdef Py_ssize_t length = array.shape[2], outputs = out.shape[2], lanes
+    cdef Py_ssize_t run, longest, best = 1, units, budget = PANEL_BYTES // size
+    cdef int halves, best_halves = 0
+    cdef bint many_rows
     cdef double cost, least = -1
     if (sum.transposed or sum.ordered or array.mode != CCONV1D_ZEROS or sum.terms == 0
             or length == 0):
@@ -290,21 +298,27 @@ cdef bint plan_living_taps(
             or living_share(g, length, outputs) * living_gain > 8):
         return False
     job.sum, job.array, job.out, job.size = sum, array[0], out[0], size
-    job.lanes = lanes
-    # Strips of short signals may be shorter still: that meets fewer taps, and copies more often.
-    job.runs = (outputs + lanes - 1) // lanes
-    run = best = (outputs + job.runs - 1) // job.runs
-    while True:
-        cut_positions(job, run)
-        cost = living_cost(job)
-        if least < 0 or cost < least:
-            best, least = run, cost
-        if run == 1 or outputs >= lanes:
-            break
-        run = (run + 1) // 2
+    # Strips may be shorter than their lanes, which several signals fill then: that meets fewer
+    # taps, and copies more often. Of longer signals, and with half tiles, it gains for sure where
+    # it saves a third and many rows share the copies.
+    many_rows = sum.outs >= LIVING_ROWS and g.dilation == 1
+    for halves in range(2 if many_rows else 1):
+        lanes = sum.half if halves else sum.width
+        run = longest = ceiling(outputs, ceiling(outputs, lanes))
+        while run > 0:
+            cut_positions(job, run, halves)
+            cost = living_cost(job)
+            if halves or outputs >= lanes and run < longest:
+                cost *= 1.5
+            if least < 0 or cost < least:
+                best, best_halves, least = run, halves, cost
+            if run == 1 or outputs >= lanes and not many_rows:
+                break
+            run = (run + 1) // 2
     if least * living_gain > other * 8:
         return False
-    cut_positions(job, best)
+    cut_positions(job, best, best_halves)
+    lanes = job.lanes
     job.span = rounded(sum.terms, CC_BLOCK)
     while True:
         job.rows = min(job.span, (job.span // g.taps + 2) * job.most_taps)

@@ -217,13 +217,21 @@ cdef bint fills_lanes(const Sum *sum, bint halves) noexcept nogil:
     return has_lanes(sum, halves) and sum.outs * 4 >= lanes * 3
 
 
+cdef inline Py_ssize_t in_tiles(const Sum *sum, Py_ssize_t positions) noexcept nogil:
+    """The positions of a panel, by whole tiles; a last one with half of them takes 5/8 of another.
+    """
+    cdef Py_ssize_t rest = positions % sum.width
+    if 0 < rest <= sum.half:
+        return positions - rest + ceiling(5 * sum.width, 8)
+    return rounded(positions, sum.width)
+
+
 cdef inline Py_ssize_t tiled_positions(
     const Sum *sum, Py_ssize_t signals, Py_ssize_t positions
 ) noexcept nogil:
-    """The positions that panels compute, by whole tiles: of each signal, or of joined ones."""
-    cdef Py_ssize_t alone = signals * rounded(positions, sum.half)
+    """The positions that panels compute: of each signal, or of joined ones."""
     cdef Py_ssize_t halo = (residue_taps(sum.g, 0) - 1) * sum.g.step
-    return min(alone, rounded(signals * (positions + halo), sum.half))
+    return min(signals * in_tiles(sum, positions), in_tiles(sum, signals * (positions + halo)))
 
 
 cdef bint gains_along_lanes(const Sum *sum, bint halves, double waste) noexcept nogil:
