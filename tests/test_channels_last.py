@@ -194,6 +194,7 @@ ANY = {
     "depthwise": depthwise(35, 200, 5, batch=2),
     "depthwise, stride": depthwise(35, 200, 20, 3),
     "depthwise, few samples": depthwise(35, 6, 9, padding=4),
+    "depthwise, far apart": depthwise(48, 900, 3, dilation=200),
     "dense": Case(2, 1, 67, 34, 150, 3, 1, 1, 1),
     "few results": Case(2, 1, 67, 2, 150, 3, 2, 1, 1),
     "few channels": Case(2, 1, 2, 34, 150, 3, 2, 1, 1),

@@ -88,7 +88,7 @@ cdef void add_depthwise_strip(
         copy_samples[real](&job.x, n, channel, channels, sample_of(g, p, tap), 1,
                            (count - 1) * g.stride + (taps - 1) * g.dilation + 1,
                            <real *> own.panel, job.lanes)
-    elif inside and whole:
+    elif inside and whole and job.x.half == NULL:
         x = <const real *> at(&job.x, n, channel, sample_of(g, p, tap))
     else:
         x_row, offset = job.lanes, NULL
