@@ -210,6 +210,8 @@ cdef extern from "tiles.h" nogil:
         cc_dw_dot dw_dot[CC_DOT_ROWS + 1][CC_DOT_TERMS + 1]
         Py_ssize_t dw_depthwise_terms
         const cc_dw_depthwise *dw_depthwise
+        Py_ssize_t dw_spread_terms
+        const cc_dw_depthwise *dw_spread
         cc_fold_lanes fold_lanes
         cc_sum_row sum_row
         cc_load_strided load_strided

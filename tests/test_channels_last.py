@@ -163,6 +163,9 @@ DENSE = {
     "panels of some chunks": Case(1, 1, 300, 33, 900, 40, 12, 19, 1),
     "short signals of groups": Case(5, 4, 19, 1, 140, 3, 1, 1, 3),
     "one sample": Case(1, 1, 33, 9, 1, 64, 1, "same", 1),
+    # taps of one row of results have an order of their own, and another where blocks of terms part
+    **{f"one channel, {k} taps": Case(2, 1, 1, 70, 300, k, 1, 0, 1) for k in (2, 3, 5, 9, 12)},
+    **{f"one result, {k} taps": Case(2, 1, 70, 1, 300, k, 1, 0, 1) for k in (2, 3, 5, 9, 12)},
     "few channels, stride": Case(1, 1, 1, 96, 2000, 10, 5, 0, 1),
     "few channels, stride, padded": Case(2, 1, 2, 64, 900, 9, 2, 4, 1),
     "few results": Case(2, 1, 70, 3, 300, 5, 1, 2, 1),
@@ -174,6 +177,35 @@ DENSE = {
     "far apart": Case(1, 1, 65, 4, 700, 3, 1, 300, 300),
     **{m: Case(2, 1, 65, 20, 70, 9, 2, 7, 1, m) for m in PADDING_MODES if m != "zeros"},
 }
+
+
+# Gradients of a weight with few terms for each row of it.
+FEW_TERMS = {
+    # either side of a block of lanes of every level
+    **{
+        f"rows {k}": Case(2, 1, 2, k, 90, 3, 1, 1, 1)
+        for k in (3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100)
+    },
+    # either side of a tile, and of those that other loops sum
+    **{f"{t} taps": Case(1, 1, 1, 70, 300, t, 1, 0, 1) for t in range(1, 10)},
+    **{f"{c} channels": Case(1, 1, c, 70, 300, 1, 1, 0, 1) for c in range(2, 10)},
+    # either side of the logical lanes, of strips, of a range
+    **{
+        f"length {n}": Case(2, 1, 3, 40, n, 2, 1, 1, 1)
+        for n in (300, 399, 401, 1023, 1025, 2047, 2048, 2049, 2100, 4200)
+    },
+    "stride": Case(2, 1, 2, 40, 900, 3, 2, 1, 1),
+    "dilation": Case(2, 1, 2, 40, 900, 3, 1, 40, 40),
+    "far apart": Case(1, 1, 2, 40, 2000, 3, 1, 700, 700),
+    "groups": Case(2, 3, 2, 40, 500, 3, 1, 1, 1),
+    "reflect": Case(2, 1, 2, 40, 500, 3, 1, 1, 1, "reflect"),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("case", FEW_TERMS.values(), ids=FEW_TERMS)
+def test_few_terms(native, case, name):
+    check(case, dtype_of(name), spoil=dtype_of(name).kind != "c")
 
 
 @pytest.mark.parametrize("dtype", REAL, ids=str)

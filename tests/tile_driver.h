@@ -186,10 +186,11 @@ static void NAME(dw_dot)(const cc_tiles *tiles, int a, int b, int skew, int posi
     NAME(compare)(a * row * CC_LANES + 64);
 }
 
-static void NAME(dw_depthwise)(const cc_tiles *tiles, int terms, int positions, int resume,
-                               int ends)
+static void NAME(dw_depthwise)(const cc_tiles *tiles, int spread, int terms, int positions,
+                               int resume, int ends)
 {
     static REAL sums[2][RESULTS];
+    const cc_dw_depthwise tile = (spread ? tiles->dw_spread : tiles->dw_depthwise)[terms];
     const int lanes = (int)tiles->gemm_lanes, row = terms * lanes + 3;
     NAME(start)();
     NAME(fill)(sums[0], RESULTS);
@@ -201,14 +202,15 @@ static void NAME(dw_depthwise)(const cc_tiles *tiles, int terms, int positions, 
                 REAL *result = NAME(expected) + lane * row + t * lanes + l;
                 REAL chain = resume ? *result : 0;
                 for (int p = lane; p < positions; p += CC_LANES)
-                    chain = FMA(NAME(dy)[p * 37 + l], NAME(panel)[p * 7 + offset[t] + l], chain);
+                    chain = FMA(NAME(dy)[p * 37 + l],
+                                NAME(panel)[p * 7 + offset[t] + (spread ? 0 : l)], chain);
                 if (ends)
                     sums[1][lane * row + t * lanes + l] += chain;
                 else
                     *result = chain;
             }
-    tiles->dw_depthwise[terms](NAME(panel), 7, offset, NAME(dy), 37, positions, NAME(got),
-                               ends ? sums[0] : NULL, row, resume);
+    tile(NAME(panel), 7, offset, NAME(dy), 37, positions, NAME(got), ends ? sums[0] : NULL, row,
+         resume);
     NAME(compare)(CC_LANES * row);
     for (int i = 0; i < CC_LANES * row; i++, compared++)
         wrong += ((BITS *)sums[0])[i] != ((BITS *)sums[1])[i];
@@ -393,7 +395,10 @@ static void NAME(check)(const cc_tiles *tiles)
                 NAME(gemm)(tiles, i % 2, 1, rows, terms[i / 2], i / 2 % 2, (i + rows) % 3 == 0);
         for (int t = 1; t <= tiles->dw_depthwise_terms; t++)
             for (int positions = 1; positions < 70; positions += 1 + positions % 16)
-                NAME(dw_depthwise)(tiles, t, positions, positions / 2 % 2, positions / 4 % 2);
+                NAME(dw_depthwise)(tiles, 0, t, positions, positions / 2 % 2, positions / 4 % 2);
+        for (int t = 1; t <= tiles->dw_spread_terms; t++)
+            for (int positions = 1; positions < 70; positions += 1 + positions % 16)
+                NAME(dw_depthwise)(tiles, 1, t, positions, positions / 2 % 2, positions / 4 % 2);
         for (int rows = 1; rows <= CC_WIDE_ROWS; rows++)
             for (int i = 0; i < 8; i++) /* which reach as far as the weights do */
                 NAME(gemm_wide)(tiles, rows, terms[i], i % 2, (i + rows) % 3 == 0);

@@ -208,18 +208,19 @@ cdef bint sum_finite_positions(
 ) noexcept nogil:
     """backward_weight where no zero of the padding meets what is not finite.
 
-    Depthwise signals that have their channels last are summed along channels.
+    Depthwise signals that have their channels last are summed along channels, and those of few
+    terms along the rows of dw.
     """
     cdef DepthwiseGradient few_depthwise
-    cdef DepthwiseWeight depthwise
+    cdef ChannelsLastWeight last
     if g.method == FFT and dy.shape[0] > 0 and dw.shape[0] > 0 and dw.shape[1] > 0:
         return overlap_save_weight(tiles, dy, x, dw, g, groups, size)
     if takes_depthwise(&few_depthwise, tiles, dy, x, dw, g, groups, size):
         return depthwise_gradient(&few_depthwise, False)
     if takes_few_positions(dy, dw, g, groups):
         return few_positions_weight(tiles, dy, x, dw, g, groups, size)
-    if plan_depthwise_weight(&depthwise, tiles, dy, x, dw, g, groups, size):
-        return depthwise_weight(&depthwise)
+    if plan_channels_last_weight(&last, tiles, dy, x, dw, g, groups, size):
+        return channels_last_weight(&last)
     return backward_weight(tiles, dy, x, dw, g, groups, size)
 
 

@@ -202,8 +202,11 @@ cdef bint has_lanes(const Sum *sum, bint halves) noexcept nogil:
 
     They leave out phases that meet no tap, whose results are the bias. Half precision is stored
     when it is summed, so it must be one block of terms; and only depthwise layers gain by it, whose
-    samples would be gathered channel by channel otherwise.
+    samples would be gathered channel by channel otherwise. Taps that have an order of their own
+    have another one in a channel that two blocks of terms share, which these tiles do not know.
     """
+    if sum.ordered and sum.channels > 1:
+        return False
     if halves and not (sum.depthwise and sum.g.taps <= CC_BLOCK):
         return False
     return sum.terms > 0 and not (sum.transposed and sum.g.residues < sum.g.stride)

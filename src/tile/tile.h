@@ -18,6 +18,7 @@
  *                                                                          lanes along p
  *   dw_depthwise    chains[p % CC_LANES][b][l] += dy[p·dy_row + l] · x[p·x_row + offset[b] + l]
  *                                                                          lanes along l
+ *   dw_spread       the same with x[p·x_row + offset[b]]                    lanes along l
  *   transpose       transposed_panel[p][l] = rows[offset[l] + p]
  *   transpose_blocks  the same for many small blocks whose rows are evenly spaced
  *   load_strided    row[i] = first[i·step]                                 lanes along i
@@ -823,11 +824,11 @@ INLINE void TILE(dw_dot_tile)(const int A, const int B, const int H, const REAL 
 }
 
 /* The logical lanes are positions, as in dw_dot, and are taken one after another: each has a vector
- * of sums for every term. */
-INLINE void TILE(dw_depthwise_terms)(const int B, const REAL *x, ptrdiff_t x_row,
-                                     const int32_t *offset, const REAL *dy, ptrdiff_t dy_row,
-                                     ptrdiff_t positions, REAL *chains, REAL *sums,
-                                     ptrdiff_t chains_row, int resume)
+ * of sums for every term. A sample goes to all lanes or, if DEPTHWISE, there is one for each. */
+INLINE void TILE(dw_depthwise_terms)(const int DEPTHWISE, const int B, const REAL *x,
+                                     ptrdiff_t x_row, const int32_t *offset, const REAL *dy,
+                                     ptrdiff_t dy_row, ptrdiff_t positions, REAL *chains,
+                                     REAL *sums, ptrdiff_t chains_row, int resume)
 {
     enum { V = LANE_VECTORS, SIZE = V * LANES * (int)sizeof(REAL), AHEAD = SIZE + 63 };
     for (int lane = 0; lane < CC_LANES; lane++) {
@@ -848,10 +849,14 @@ INLINE void TILE(dw_depthwise_terms)(const int B, const REAL *x, ptrdiff_t x_row
             /* the nest goes on to the channels that lie behind these, up to the last of a tile:
              * if rows begin within a line of the cache, that is in the line not yet read */
             cc_prefetch((const char *)(dy + p * dy_row) + AHEAD, SIZE);
-            cc_prefetch((const char *)(xs[0] + at) + AHEAD, SIZE);
+            if (DEPTHWISE)
+                cc_prefetch((const char *)(xs[0] + at) + AHEAD, SIZE);
             UNROLL for (int b = 0; b < B; b++)
                 UNROLL for (int v = 0; v < V; v++)
-                    sum[b][v] = V_FMA(dys[v], V_LOAD(xs[b] + at + v * LANES), sum[b][v]);
+                    sum[b][v] = V_FMA(dys[v],
+                                      DEPTHWISE ? V_LOAD(xs[b] + at + v * LANES)
+                                                : V_SET1(xs[b][at]),
+                                      sum[b][v]);
         }
         UNROLL for (int b = 0; b < B; b++)
             UNROLL for (int v = 0; v < V; v++) {
@@ -1067,8 +1072,19 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
         ptrdiff_t dy_row, ptrdiff_t positions, void *chains, void *sums, ptrdiff_t chains_row, \
         int resume)                                                                            \
     {                                                                                          \
-        TILE(dw_depthwise_terms)(B, (const REAL *)x, x_row, offset, (const REAL *)dy, dy_row,  \
-                                 positions, (REAL *)chains, (REAL *)sums, chains_row, resume); \
+        TILE(dw_depthwise_terms)(1, B, (const REAL *)x, x_row, offset, (const REAL *)dy,       \
+                                 dy_row, positions, (REAL *)chains, (REAL *)sums, chains_row,  \
+                                 resume);                                                      \
+    }
+#define DW_SPREAD(B)                                                                           \
+    static void TILE(dw_spread_##B)(                                                           \
+        const void *x, ptrdiff_t x_row, const int32_t *offset, const void *dy,                 \
+        ptrdiff_t dy_row, ptrdiff_t positions, void *chains, void *sums, ptrdiff_t chains_row, \
+        int resume)                                                                            \
+    {                                                                                          \
+        TILE(dw_depthwise_terms)(0, B, (const REAL *)x, x_row, offset, (const REAL *)dy,       \
+                                 dy_row, positions, (REAL *)chains, (REAL *)sums, chains_row,  \
+                                 resume);                                                      \
     }
 
 /* dw_dot: rows of dy and terms of a tile, and how many vectors of lanes go together. */
@@ -1083,6 +1099,10 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
 #define FOR_WIDE_ROWS(X) X(1) X(2)
 #define WIDE_BLOCKS(R) ((R) == 1 && sizeof(VEC) <= 32 ? 4 : 2)
 
+/* dw_spread has as many accumulators as two multiply-adds in a cycle that take four. */
+#define SPREAD_TERMS 4
+#define FOR_SPREAD_TERMS(X) X(1) X(2) X(3) X(4)
+
 #define FOR_ROW_TERMS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
 
 FOR_ROWS(CORRELATE)
@@ -1095,6 +1115,7 @@ FOR_ROWS(CHAINS)
 FOR_ROWS(DW_OUTER)
 FOR_PAIRS(DW_DOT)
 FOR_DEPTHWISE_TERMS(DW_DEPTHWISE)
+FOR_SPREAD_TERMS(DW_SPREAD)
 
 #define WIDTH_ENTRY(R) [R] = VECTORS(R) * LANES,
 #define HALF_WIDTH_ENTRY(R) [R] = VECTORS(R) / 2 * LANES,
@@ -1113,6 +1134,7 @@ FOR_DEPTHWISE_TERMS(DW_DEPTHWISE)
 #define HALF_CHAINS_ENTRY(R) [R] = TILE(half_chains_##R),
 #define DW_OUTER_ENTRY(R) [R] = TILE(dw_outer_##R),
 #define DW_DEPTHWISE_ENTRY(B) [B] = TILE(dw_depthwise_##B),
+#define DW_SPREAD_ENTRY(B) [B] = TILE(dw_spread_##B),
 #define DW_DOT_ENTRY(A, B) [A][B] = TILE(dw_dot_##A##_##B),
 
 static const cc_tiles TILE(tiles) = {
@@ -1146,6 +1168,8 @@ static const cc_tiles TILE(tiles) = {
     .dw_dot = {FOR_PAIRS(DW_DOT_ENTRY)},
     .dw_depthwise_terms = DEPTHWISE_TERMS,
     .dw_depthwise = {FOR_DEPTHWISE_TERMS(DW_DEPTHWISE_ENTRY)},
+    .dw_spread_terms = SPREAD_TERMS,
+    .dw_spread = {FOR_SPREAD_TERMS(DW_SPREAD_ENTRY)},
     .fold_lanes = TILE(fold_lanes),
     .swap_axes = TILE(swap_axes),
     .transpose = TILE(transpose),
@@ -1190,6 +1214,9 @@ static const cc_tiles TILE(tiles) = {
 #undef DW_OUTER
 #undef DW_DOT
 #undef DW_DEPTHWISE
+#undef DW_SPREAD
+#undef FOR_SPREAD_TERMS
+#undef SPREAD_TERMS
 #undef FOR_DEPTHWISE_TERMS
 #undef DEPTHWISE_TERMS
 #undef WIDTH_ENTRY
@@ -1198,4 +1225,5 @@ static const cc_tiles TILE(tiles) = {
 #undef CORRELATE_HALF_ENTRY
 #undef DW_OUTER_ENTRY
 #undef DW_DEPTHWISE_ENTRY
+#undef DW_SPREAD_ENTRY
 #undef DW_DOT_ENTRY

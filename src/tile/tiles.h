@@ -164,6 +164,8 @@ typedef struct cc_tiles {
     cc_dw_dot dw_dot[CC_DOT_ROWS + 1][CC_DOT_TERMS + 1];
     ptrdiff_t dw_depthwise_terms; /* b at most */
     cc_dw_depthwise dw_depthwise[CC_DOT_TERMS + 1];
+    ptrdiff_t dw_spread_terms; /* b at most, where a sample x[p·x_row + offset[b]] goes to all l */
+    cc_dw_depthwise dw_spread[CC_DOT_TERMS + 1];
     cc_fold_lanes fold_lanes;
     cc_sum_row sum_row;
     cc_load_strided load_strided;
