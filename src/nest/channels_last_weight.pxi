@@ -249,6 +249,8 @@ cdef bint plan_channels_last_weight(
         job.part_terms = min(g.taps, SUMS_BYTES // 2 // (CC_LANES * row))
     job.term_parts = (job.terms + job.part_terms - 1) // job.part_terms
     job.threads = threads_for(dw.shape[0] * job.terms, job.dy.shape[0] * job.dy.shape[2])
+    if job.spread and 2 * job.blocks < job.threads:  # dw_dot shares out single rows
+        return False
     job.part_blocks = max(1, CHAINS_BYTES // (CC_LANES * row * job.part_terms))
     job.part_blocks = min(job.part_blocks, max(1, job.blocks * job.term_parts // job.threads))
     job.block_parts = (job.blocks + job.part_blocks - 1) // job.part_blocks
@@ -256,7 +258,8 @@ cdef bint plan_channels_last_weight(
     # a panel of all samples where that pays, or where they are converted
     row = job.channels * size
     reach = ((g.taps if job.spread else job.part_terms) - 1) * g.dilation + 1
-    strip = rounded(min(job.ranges.positions, DEPTHWISE_WEIGHT_STRIP), CC_LANES)
+    strip = LANES_WEIGHT_STRIP * (2 if job.spread else 1)
+    strip = rounded(min(job.ranges.positions, strip), CC_LANES)
     job.strip, job.reach = strip, 0
     while strip > CC_LANES and ((strip - 1) * g.stride + reach) * row > STRIP_BYTES:
         strip -= CC_LANES

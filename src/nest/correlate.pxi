@@ -298,7 +298,7 @@ cdef void correlate_range(
                              terms, t0, t1, first, rounded(count, job.sum.half), panel, offset)
         correlate_panel[real](target, target_phase, samples, term_offsets, packed, t0, t1,
                               total, part, target_n, target_group, target_first, count,
-                              fetched if in_place else 0, stage)
+                              fetched, stage)
     if job.buffered:
         for t0 in range(signals):
             copy_tile[real](job, phase, n + t0, group, row, last_row - row, first, end - first,
