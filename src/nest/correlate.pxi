@@ -151,17 +151,17 @@ cdef void correlate_long_row(
 cdef void correlate_panel(
     const Correlation *job, const Phase *phase, const real *panel, const int32_t *offset,
     const real *weights, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t terms, Py_ssize_t part,
-    Py_ssize_t n, Py_ssize_t group, Py_ssize_t first, Py_ssize_t count, Py_ssize_t in_place_rows,
-    real *stage
+    Py_ssize_t n, Py_ssize_t group, Py_ssize_t first, Py_ssize_t count, bint in_place, real *stage
 ) noexcept nogil:
     """The terms t0 .. t1 of `terms` for the `count` positions of a phase from `first`, of one part.
 
     The samples of all terms that a strip of positions reads stay in the first-level cache, and the
     weights stream past them. What fills no tile is left to one with half the positions; and where
-    these are all the terms, the last tile may begin with results that the one before it had.
+    these are all the terms, the last tile may begin with results that the one before it had: but
+    not of a single row, which is as fast as samples are loaded, and those are aligned in a panel.
 
-    Of rows that lie in the array the samples for the next strip are fetched meanwhile: they are too
-    many for the processor to find that out by itself, and too far apart.
+    Of long rows that lie in the array the samples for the next strip are fetched meanwhile: they
+    are too many for the processor to find that out by itself, and too far apart.
     """
     cdef const cc_tiles *tiles = job.sum.tiles
     cdef const View *out = &job.out
@@ -172,9 +172,9 @@ cdef void correlate_panel(
     cdef Py_ssize_t last_block = (part + 1) * rows.blocks // job.parts
     cdef Py_ssize_t strip = STRIP_BYTES // (size * (job.panel_size // job.positions + 1))
     cdef Py_ssize_t block, row, tile_rows, width, m, last, inside, target_row, m0
-    cdef Py_ssize_t ahead, half, i
+    cdef Py_ssize_t ahead, half, i, fetched = 0
     cdef cc_correlate tile
-    cdef bint whole = t0 == 0 and t1 == terms
+    cdef bint whole = t0 == 0 and t1 == terms and (in_place or rows.count > 1)
     cdef real *target
     cdef real[CC_ROW_TERMS_MAX] of_row
     cdef bint direct
@@ -197,6 +197,9 @@ cdef void correlate_panel(
         return
     strip = max(strip // job.sum.width, 1) * job.sum.width
     ahead = strip + (phase.terms.per_channel - 1) * phase.terms.g.step
+    if in_place and (phase.terms.per_channel * job.row_pitch
+                     > FETCHED_BYTES // size // job.sum.channels):
+        fetched = ceiling(t1 - t0, phase.terms.per_channel)
     # strips of positions, blocks of rows, tiles
     for m0 from 0 <= m0 < count by strip:
         last = min(m0 + strip, count)
@@ -213,7 +216,7 @@ cdef void correlate_panel(
                     m = last - width
                 inside = min(width, last - m)
                 if block == first_block:
-                    for i in range(in_place_rows):
+                    for i in range(fetched):
                         cc_prefetch(<const char *> (panel + i * job.row_pitch + (m + ahead)),
                                     width * size)
                 direct = side_by_side and inside == width
@@ -253,7 +256,6 @@ cdef void correlate_range(
     cdef Py_ssize_t count = end - first + (signals - 1) * job.signal_pitch
     cdef Py_ssize_t chunk = in_place_chunk(job, terms) if in_place else (
         cut_terms(terms, job.positions, job.budget, job.most).chunk)
-    cdef Py_ssize_t fetched = 0, size = sizeof(real)
     cdef const real *samples = panel
     cdef const int32_t *term_offsets = offset
     cdef Py_ssize_t row = first_row(phase.rows, part * phase.rows.blocks // job.parts)
@@ -285,8 +287,6 @@ cdef void correlate_range(
             term_offsets = job.in_place_offsets + phase.first_term + t0
             samples = <const real *> at(&job.array, n, group * job.sum.channels,
                                         first + lowest_sample(terms))
-            if terms.per_channel * job.row_pitch > FETCHED_BYTES // size // job.sum.channels:
-                fetched = ceiling(t1 - t0, terms.per_channel)
         elif (job.by_rows and job.row_pitch and terms.channels == 1 and share_row(terms)
               and count >= job.sum.tiles.row_least):
             # a panel is one row, as it would lie in the array
@@ -298,7 +298,7 @@ cdef void correlate_range(
                              terms, t0, t1, first, rounded(count, job.sum.half), panel, offset)
         correlate_panel[real](target, target_phase, samples, term_offsets, packed, t0, t1,
                               total, part, target_n, target_group, target_first, count,
-                              fetched, stage)
+                              in_place, stage)
     if job.buffered:
         for t0 in range(signals):
             copy_tile[real](job, phase, n + t0, group, row, last_row - row, first, end - first,
@@ -401,16 +401,14 @@ cdef bint gains_by_joining(
 ) noexcept nogil:
     """Whether to compute so many positions less of each signal is worth to buffer the results.
 
-    Where there is a stride these are buffered anyway, or panels take longer to pack for each signal
-    than for several; and samples of a single tap have to be packed then, which are read in place
-    otherwise.
+    A panel for each takes longer to pack than one for several, with a stride most of all. Samples
+    of a single tap have to be packed then, which are read in place otherwise.
     """
-    cdef Py_ssize_t terms = sum.terms
-    if sum.g.taps == sum.g.stride == 1 and saved * 4 < longest:
+    cdef double panels = 4 if sum.g.stride > 1 else 1
+    if saved <= 0 or sum.g.taps == sum.g.stride == 1 and sum.terms > 4 and saved * 4 < longest:
         return False
-    if saved <= 0 or sum.g.stride > 1:
-        return saved > 0
-    return (saved * sum.most_rows + JOINED_PANEL) * terms > JOIN_COST * longest * sum.most_rows
+    return ((saved * sum.most_rows + panels * JOINED_TERM) * sum.terms + panels * JOINED_PANEL
+            > JOIN_COST * longest * <double> sum.most_rows)
 
 
 cdef bint reads_in_place(const Correlation *job, const Terms *terms) noexcept nogil:
@@ -434,7 +432,7 @@ cdef bint correlate(
     cdef const Geometry *g = sum.g
     cdef Py_ssize_t groups = sum.groups
     cdef Py_ssize_t longest = 1, halo = 0, number, row, units, narrow, most
-    cdef Py_ssize_t lanes, idle
+    cdef Py_ssize_t lanes, idle, buffered
     cdef Phase phase
     cdef Cut cut
     cdef Arena arena
@@ -454,18 +452,19 @@ cdef bint correlate(
     # instead, where each wastes its halo only.
     job.signal_pitch = longest + halo
     join_signals = out.shape[0] > 1 and overlap(g) and gains_by_joining(
-        sum, rounded(longest, sum.half) - job.signal_pitch, longest)
+        sum, in_tiles(sum, longest) - job.signal_pitch, longest)
     job.long_row = (sum.most_rows == g.taps == g.stride == 1 and longest >= LONG_ROW
                     and out.half == NULL and not out.pair and out.strides[2] == size
                     and row_pitch_of(&job.array, sum.channels, g.step, size) != 0)
     join_signals = join_signals and not job.long_row
     # Or nothing, if each tap has a row of its own: which is as many copies of each sample.
-    lanes = rounded(longest, sum.half) * out.shape[0]
+    lanes = in_tiles(sum, longest) * out.shape[0]
     if join_signals:
         lanes = min(lanes, job.signal_pitch * out.shape[0])
     idle = lanes - longest * out.shape[0]
+    buffered = 0 if join_signals else JOIN_COST * longest * sum.most_rows // max(sum.terms, 1)
     if (out.shape[0] > 1 and g.taps > 1 and job.signal_pitch <= APART_SAMPLES
-            and idle * sum.most_rows > (APART_COST + 16 * longest) * out.shape[0]):
+            and idle * sum.most_rows > (APART_COST + 16 * longest + buffered) * out.shape[0]):
         join_signals = job.sum.apart = True
         job.signal_pitch = longest
     # Results that are not contiguous are buffered, or each chunk of terms would gather and scatter

@@ -59,9 +59,10 @@ cdef enum: LONG_ROW = 32
 # .65 to .75 of the time with two; tiles of rows are faster from four terms on (1.3 to 1.8).
 cdef enum: FEW_ROW_TERMS = 2
 # Short signals share a panel where that saves more products than JOIN_COST for each result, which
-# is copied once more then; a panel takes as long as JOINED_PANEL products for each of its terms.
-# 140 layers with signals of 20 to 180 samples take .86 of the time that signals alone take.
-cdef enum: JOIN_COST = 12, JOINED_PANEL = 16
+# is copied once more then. A panel takes as long as JOINED_PANEL products, and as JOINED_TERM for
+# each of its terms. 140 layers with signals of 20 to 180 samples take .86 of the time that signals
+# alone take.
+cdef enum: JOIN_COST = 12, JOINED_PANEL = 4000, JOINED_TERM = 16
 # Where joined signals leave lanes idle, taps have rows of their own if the products that these
 # lanes take, one for each row of results, take longer than to copy the rows: for each signal and
 # tap so many products, and 16 for each sample. Rows are no longer than APART_SAMPLES.
