@@ -113,8 +113,8 @@ INLINE double silu_slope(double given, int wide)
     return s * (1 + v * t);
 }
 
-/* The same in float32 throughout, which is off by less than 2 units in the last place: less than 1 is
- * the exponential's, and half of one each what is rounded for the sum and the quotient. */
+/* The same in float32 throughout, which is off by less than 2 units in the last place: less than 1
+ * is the exponential's, and half of one each what is rounded for the sum and the quotient. */
 INLINE float power_of_2f(float rounded) /* ROUND_F + an integer from -126 to 127 */
 {
     uint32_t bits;
@@ -151,8 +151,8 @@ INLINE float silu_f(float given)
     return given == -INFINITY ? NAN : result;
 }
 
-/* So many numbers at once, by one loop of that length: of a loop of any length compilers make three,
- * and each has all of an exponential in it. */
+/* So many numbers at once, by one loop of that length: of a loop of any length compilers make
+ * three, and each has all of an exponential in it. */
 #define BLOCK 16
 
 #define FOR_BLOCKS(real, count, values, statement)                                               \
@@ -194,8 +194,8 @@ INLINE void take(void *to, const void *from, size_t size, size_t whole)
     }
 
 #define LEVEL(name, target)                                                                      \
-    VALUES(target, name##_f32, float, silu_f(v[i]))                                                         \
-    VALUES(target, name##_f64, double, silu(v[i]))                                                        \
+    VALUES(target, name##_f32, float, silu_f(v[i]))                                              \
+    VALUES(target, name##_f64, double, silu(v[i]))                                               \
     GRADIENTS(target, name##_backward_f32, float, 0)                                             \
     GRADIENTS(target, name##_backward_f64, double, 1)
 
