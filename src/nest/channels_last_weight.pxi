@@ -98,18 +98,17 @@ cdef void add_strip(
         block // job.group_blocks * job.channels if job.spread else rows.first)
     cdef Py_ssize_t channels = job.channels if job.spread else rows.count
     cdef Py_ssize_t lanes = 1 if job.spread else job.lanes  # that a term's sample is copied to
-    cdef Py_ssize_t tap = 0 if job.spread else term, last_tap = g.taps - 1, tiles, tile, t, i
-    cdef Py_ssize_t row = job.part_terms * job.lanes, next_t = 0
+    cdef Py_ssize_t tap = 0 if job.spread else term
+    cdef Py_ssize_t last_tap = (g.taps if job.spread else term + terms) - 1
+    cdef Py_ssize_t row = job.part_terms * job.lanes, tiles, tile, t, next_t = 0, i
     cdef Py_ssize_t x_row = job.x.strides[2] // <Py_ssize_t> sizeof(real) * g.stride
     cdef Py_ssize_t dy_row = job.dy.strides[2] // <Py_ssize_t> sizeof(real)
-    cdef bint whole = rows.count == job.lanes, inside
+    cdef bint whole = rows.count == job.lanes
+    cdef bint inside = (sample_of(g, p, tap) >= 0
+                        and sample_of(g, p + count - 1, last_tap) < job.x.shape[2])
     cdef const int32_t *offset = own.in_place
     cdef const real *x = <const real *> own.panel
     cdef const real *dy = <const real *> own.dy_copies
-    if not job.spread:
-        last_tap = term + terms - 1
-    inside = (sample_of(g, p, tap) >= 0
-              and sample_of(g, p + count - 1, last_tap) < job.x.shape[2])
     if whole and job.dy.half == NULL:
         dy = <const real *> at(&job.dy, n, rows.first, p)
     else:

@@ -330,9 +330,9 @@ cdef void correlate_positions(
         ends[1] = ends[2] = ends[3] = min(ends[0] + job.positions, phase.last_position)
         if job.row_pitch:
             # whole tiles that read nothing beyond the ends, or any positions
-            whole, least = 1, job.sum.width
-            if in_place_chunk(job, &phase.terms) < phase.terms.channels * phase.terms.per_channel:
-                whole, least = job.sum.width, job.sum.width
+            whole = least = job.sum.width
+            if in_place_chunk(job, &phase.terms) == phase.terms.channels * phase.terms.per_channel:
+                whole = 1
             if job.sum.g.taps > 1:  # there are two ends, which rows of tiles pay for
                 least = IN_PLACE_POSITIONS
                 if job.sum.most_rows > 1:

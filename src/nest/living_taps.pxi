@@ -270,12 +270,12 @@ cdef double living_cost(const LivingTaps *job) noexcept nogil:
     cdef double samples = job.out.shape[0]
     cdef double strips = (job.out.shape[0] + job.signals - 1) // job.signals
     cdef double cost = strips * job.runs * LIVING_STRIP / sum.channels
+    cdef double lanes = job.lanes * (HALF_TILE / 4. if job.halves else 1)
     if job.shared:
         cost += samples * job.runs * (COPIED_ROW + job.lanes + job.most_taps * sum.g.step)
     else:
         cost += samples * job.taps * (COPIED_ROW / 2 + job.run)
-    # half a tile takes 5/8 of the time of a whole one
-    return 1.25 * strips * job.taps * job.lanes * (1.25 if job.halves else 1) + cost / sum.outs
+    return 1.25 * strips * job.taps * lanes + cost / sum.outs
 
 
 cdef bint plan_living_taps(

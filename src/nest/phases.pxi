@@ -221,11 +221,10 @@ cdef bint fills_lanes(const Sum *sum, bint halves) noexcept nogil:
 
 
 cdef inline Py_ssize_t in_tiles(const Sum *sum, Py_ssize_t positions) noexcept nogil:
-    """The positions of a panel, by whole tiles; a last one with half of them takes 5/8 of another.
-    """
+    """The positions of a panel, by the time of whole tiles: see HALF_TILE."""
     cdef Py_ssize_t rest = positions % sum.width
     if 0 < rest <= sum.half:
-        return positions - rest + ceiling(5 * sum.width, 8)
+        return positions - rest + ceiling(HALF_TILE * sum.width, 8)
     return rounded(positions, sum.width)
 
 

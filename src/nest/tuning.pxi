@@ -58,6 +58,8 @@ cdef enum: LONG_ROW = 32
 # Where several rows of results have so few terms each, a row is computed for all positions at once:
 # .65 to .75 of the time with two; tiles of rows are faster from four terms on (1.3 to 1.8).
 cdef enum: FEW_ROW_TERMS = 2
+# Eighths of a tile's time that one with half the positions takes.
+cdef enum: HALF_TILE = 5
 # Short signals share a panel where that saves more products than JOIN_COST for each result, which
 # is copied once more then. A panel takes as long as JOINED_PANEL products, and as JOINED_TERM for
 # each of its terms. 140 layers with signals of 20 to 180 samples take .86 of the time that signals

@@ -1066,26 +1066,18 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
                           sums_row);                                                           \
     }
 
-#define DW_DEPTHWISE(B)                                                                        \
-    static void TILE(dw_depthwise_##B)(                                                        \
+#define DW_ALONG_ROWS(NAME, DEPTHWISE, B)                                                      \
+    static void TILE(NAME##_##B)(                                                              \
         const void *x, ptrdiff_t x_row, const int32_t *offset, const void *dy,                 \
         ptrdiff_t dy_row, ptrdiff_t positions, void *chains, void *sums, ptrdiff_t chains_row, \
         int resume)                                                                            \
     {                                                                                          \
-        TILE(dw_depthwise_terms)(1, B, (const REAL *)x, x_row, offset, (const REAL *)dy,       \
-                                 dy_row, positions, (REAL *)chains, (REAL *)sums, chains_row,  \
-                                 resume);                                                      \
+        TILE(dw_depthwise_terms)(DEPTHWISE, B, (const REAL *)x, x_row, offset,                 \
+                                 (const REAL *)dy, dy_row, positions, (REAL *)chains,          \
+                                 (REAL *)sums, chains_row, resume);                            \
     }
-#define DW_SPREAD(B)                                                                           \
-    static void TILE(dw_spread_##B)(                                                           \
-        const void *x, ptrdiff_t x_row, const int32_t *offset, const void *dy,                 \
-        ptrdiff_t dy_row, ptrdiff_t positions, void *chains, void *sums, ptrdiff_t chains_row, \
-        int resume)                                                                            \
-    {                                                                                          \
-        TILE(dw_depthwise_terms)(0, B, (const REAL *)x, x_row, offset, (const REAL *)dy,       \
-                                 dy_row, positions, (REAL *)chains, (REAL *)sums, chains_row,  \
-                                 resume);                                                      \
-    }
+#define DW_DEPTHWISE(B) DW_ALONG_ROWS(dw_depthwise, 1, B)
+#define DW_SPREAD(B) DW_ALONG_ROWS(dw_spread, 0, B)
 
 /* dw_dot: rows of dy and terms of a tile, and how many vectors of lanes go together. */
 #define FOR_PAIRS(X)                                                                           \
@@ -1215,6 +1207,7 @@ static const cc_tiles TILE(tiles) = {
 #undef DW_DOT
 #undef DW_DEPTHWISE
 #undef DW_SPREAD
+#undef DW_ALONG_ROWS
 #undef FOR_SPREAD_TERMS
 #undef SPREAD_TERMS
 #undef FOR_DEPTHWISE_TERMS
