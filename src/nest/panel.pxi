@@ -186,7 +186,7 @@ cdef struct Span:
     Py_ssize_t left, inside, right
 
 
-cdef Span span_of(
+cdef inline Span span_of(
     const View *array, Py_ssize_t first, Py_ssize_t step, Py_ssize_t count
 ) noexcept nogil:
     """Samples first, first + step, ..., `count` of them."""
@@ -204,7 +204,7 @@ cdef Span span_of(
     return span
 
 
-cdef void copy_spans(
+cdef inline void copy_spans(
     const View *array, Py_ssize_t n, Py_ssize_t channel, const Py_ssize_t *apart, Py_ssize_t lines,
     Py_ssize_t first, Py_ssize_t step, Py_ssize_t count, real *rows, Py_ssize_t pitch
 ) noexcept nogil:
@@ -261,7 +261,7 @@ cdef inline void copy_runs(
             copy_numbers[real](to + r * run, first + r * pitch, run)
 
 
-cdef void copy_row(
+cdef inline void copy_row(
     const View *array, Py_ssize_t n, Py_ssize_t channel, Py_ssize_t first, Py_ssize_t step,
     Py_ssize_t count, real *row
 ) noexcept nogil:
