@@ -30,22 +30,27 @@ __all__ = ["MethodChoice", "choose_method"]
 
 # --- what things cost ---------------------------------------------------------------------------
 #
-# In multiply-adds of a dense direct sum at avx512 (.0125 ns in float32 on an Emerald Rapids), where
-# direct gains a little more than transforms: what pays by these numbers pays at avx2, too. Fitted
-# to 2880 random layers at stride 1 (1 to 360 channels, dense, in groups and depthwise; 3 to 2000
-# taps, up to 10^6 positions, dilations, both layouts, float32 and float64, one thread), of which
-# they leave 122 at avx2 and 145 at avx512 to transforms. With layout "NCL" the least gain of a map
-# of one of these is 1.58 at avx2 and 1.18 at avx512. Of 70 random layers with "NLC" on a Zen 5 it
-# is 1.78 and 1.34. The choice cannot know the layout, as bits do not depend on it.
+# In multiply-adds of a dense direct sum at avx512 (.0085 ns in float32 on a Zen 5), where direct
+# gains a little more than transforms: what pays by these numbers pays at avx2, too. Fitted to 350
+# random layers of one sample at avx512 and 250 at avx2 (1 to 360 channels, dense, in groups and
+# depthwise; 3 to 2000 taps, up to 500,000 positions, strides, dilations, both layouts, float32, one
+# thread), of which they leave 90 and 68 to transforms, where 123 and 111 gain a fifth in all maps;
+# the least gain of a map of one of these is 1.16 and 1.68. The choice cannot know the layout, as
+# bits do not depend on it.
 
 #: A complex number of a block of one channel, on either side, there and back, for each bit of M.
-TRANSFORM_COST = 14
-#: The product of two at one root.
-PRODUCT_COST = 7
-#: A complex number of the weights of a pair of channels.
-WEIGHT_COST = 250
-#: The same where the spectra of a group have more numbers than the caches hold.
-LARGE_WEIGHT_COST, LARGE_SPECTRA = 800, 2**20
+TRANSFORM_COST = 11
+#: The same where samples and results do not lie side by side, whatever M.
+APART_COST = 10
+#: The product of two at one root; with lanes along roots, by no packets that all lanes meet.
+PRODUCT_COST, PRODUCT_INSIDE_COST = 6, 9
+#: What blocks as lanes cost more than channels, in fifths: see channel_lanes of tuning.pxi.
+BLOCK_LANES = 6
+#: A complex number of the weights of a pair of channels; with lanes along roots; both times as much
+#: with taps of a stride, and one and a half where the spectra have more numbers than caches hold.
+WEIGHT_COST, WEIGHT_INSIDE_COST, LARGE_SPECTRA = 40, 64, 2**20
+#: A call.
+FFT_COST = 250_000
 #: What transforms must gain to be taken.
 LEAST_GAIN = 1.2
 
@@ -86,21 +91,33 @@ def direct_products(taps: int, channels: int, outs: int, g: Geometry) -> int:
     return min(-(-g.input_length // g.stride), g.output_length) * channels * outs * taps
 
 
-def fft_products(taps: int, channels: int, outs: int, g: Geometry) -> int:
+def fft_products(taps: int, channels: int, outs: int, g: Geometry) -> float:
     """As many as take the time of the transforms, in the map that has the most blocks."""
     residues, taps, dilation = without_stride(taps, g.stride, g.dilation)
-    points = block_points(taps, residues * channels, outs)
+    channels *= residues
+    points = block_points(taps, channels, outs)
+    bits = points.bit_length() - 1
     positions = max(-(-g.input_length // g.stride), g.output_length)
     of_residue = -(-positions // dilation)
     blocks = min(dilation, positions) * -(-of_residue // (2 * points - taps + 1))
     if points < LANES_INSIDE:
-        blocks, outs = rounded(blocks, LANES), rounded(outs, LANES)
-    pairs = residues * channels * outs
-    transform = TRANSFORM_COST * (points.bit_length() - 1)
-    # the gradient of the input transforms all channels of the output for each residue
-    samples = transform * residues * (channels + outs) + PRODUCT_COST * pairs
-    large = 2 * points * pairs > LARGE_SPECTRA
-    return points * (blocks * samples + (LARGE_WEIGHT_COST if large else WEIGHT_COST) * pairs)
+        wide_channels, wide_outs = rounded(channels, LANES), rounded(outs, LANES)
+        pairs = max(channels * wide_outs, outs * wide_channels)  # as lanes are rows of either map
+        of_channels = TRANSFORM_COST * bits * (wide_channels + wide_outs) + PRODUCT_COST * pairs
+        of_blocks = TRANSFORM_COST * bits * (channels + outs) + PRODUCT_COST * channels * outs
+        samples = min(blocks * of_channels, rounded(blocks, LANES) * of_blocks * BLOCK_LANES / 5)
+        weights = WEIGHT_COST * pairs
+    else:
+        pairs = channels * outs
+        samples = blocks * (TRANSFORM_COST * bits * (channels + outs) + PRODUCT_INSIDE_COST * pairs)
+        weights = WEIGHT_INSIDE_COST * pairs
+    if g.stride > 1 or g.dilation > 1:
+        samples += APART_COST * blocks * (channels + outs)
+    if g.stride > 1:
+        weights *= 2
+    if 2 * points * channels * outs > LARGE_SPECTRA:
+        weights *= 3 / 2
+    return points * (samples + weights)
 
 
 def fast_products(taps: int, channels: int, outs: int, g: Geometry) -> float:
@@ -172,7 +189,7 @@ def choose(
             "direct",
             "direct sums of less than 2**20 multiply-adds take no time that transforms could save",
         )
-    fft = groups * fft_products(taps, channels, outs, g)
+    fft = groups * fft_products(taps, channels, outs, g) + FFT_COST
     fast = groups * fast_products(taps, channels, outs, g)
     if fast < fft and LEAST_FAST_GAIN * fast <= direct:
         return MethodChoice(

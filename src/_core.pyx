@@ -77,11 +77,11 @@ cdef extern from "fft/transforms.h" nogil:
         const cc_packets *a, Py_ssize_t a_rows, const cc_packets *b, Py_ssize_t b_rows,
         Py_ssize_t summands, const cc_packets *out, Py_ssize_t packets, bint resume) noexcept
     ctypedef void (*cc_forward_across)(
-        const void *roots, int log_points, const void *signals, void *numbers, void *spectra,
-        Py_ssize_t stride) noexcept
+        const void *roots, int log_points, const void *signals, Py_ssize_t count, void *numbers,
+        void *spectra, Py_ssize_t stride) noexcept
     ctypedef void (*cc_inverse_across)(
-        const void *roots, int log_points, const void *spectra, Py_ssize_t stride, void *numbers,
-        void *signals) noexcept
+        const void *roots, int log_points, const void *spectra, Py_ssize_t stride,
+        void *numbers) noexcept
     ctypedef void (*cc_filter_samples)(
         const void *samples, Py_ssize_t apart, Py_ssize_t pairs, Py_ssize_t whole, void *planes,
         Py_ssize_t plane) noexcept
@@ -92,6 +92,8 @@ cdef extern from "fft/transforms.h" nogil:
         const void *taps, Py_ssize_t step, Py_ssize_t count, Py_ssize_t rows, Py_ssize_t next,
         Py_ssize_t channels, void *planes, Py_ssize_t plane, Py_ssize_t planes_next) noexcept
     ctypedef bint (*cc_finish)(void *signal, Py_ssize_t count, const void *bias) noexcept
+    ctypedef void (*cc_finish_lanes)(
+        void *signals, Py_ssize_t count, const void *biases, void *spoiled) noexcept
     ctypedef struct cc_transforms:
         Py_ssize_t lanes
         cc_forward_transform forward
@@ -99,11 +101,13 @@ cdef extern from "fft/transforms.h" nogil:
         cc_multiply multiply
         cc_forward_across forward_across
         cc_inverse_across inverse_across
-        cc_multiply multiply_each
+        cc_multiply multiply_each_row
+        cc_multiply multiply_each_summand
         cc_filter_samples filter_samples
         cc_filter_results filter_results
         cc_filter_taps filter_taps
         cc_finish finish
+        cc_finish_lanes finish_lanes
     const void *cc_roots(int log_points, size_t size)
 
 cdef extern from "tiles.h" nogil:
@@ -716,6 +720,8 @@ def thread_host():
 
 
 cdef Py_ssize_t *tunable(str name) except NULL:
+    if name == "channel_lanes":
+        return &channel_lanes
     if name == "depthwise_positions":
         return &depthwise_positions
     if name == "few_input_gain":

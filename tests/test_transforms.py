@@ -315,6 +315,28 @@ def test_bits_do_not_depend_on_the_batch(method, case, native):
         assert_same_bits(alone[:2], (y[n : n + 1], dx[n : n + 1]))
 
 
+@pytest.mark.parametrize("layout", [*LAYOUTS, "NLC"])
+@pytest.mark.parametrize("dtype", [np.dtype("f"), np.dtype("D"), np.dtype("e")], ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_bits_do_not_depend_on_what_lanes_are(case, dtype, layout, native):
+    """Blocks, or channels and rows: both compute all cases whose lanes run across signals."""
+    x, w, b, dy = (array.astype(dtype) for array in numbers(case, np.dtype("d")))
+    x[-1, -1, -1] = np.nan
+    more = {}
+    if layout == "NLC":
+        more["layout"] = layout
+        x, dy = (np.ascontiguousarray(array.swapaxes(1, 2)) for array in (x, dy))
+    else:
+        x, w, b, dy = (LAYOUTS[layout](array) for array in (x, w, b, dy))
+    results = []
+    for fifths in (0, 10**6):
+        with tuned(channel_lanes=fifths):
+            results.append(maps("fft", case, x, w, b, dy, **more))
+            kept = cconv1d.PreparedConv1d(w, b, **case.options, method="fft", **more)
+            np.testing.assert_array_equal(kept(x), results[-1][0])
+    assert_same_bits(*results)
+
+
 @pytest.mark.parametrize("dilation", [1, 3])
 @pytest.mark.parametrize("channels", [(1, 1), (3, 5), (16, 16)])
 def test_bits_do_not_depend_on_padding(channels, dilation, native):

@@ -62,9 +62,16 @@ int main(void)
             products_f64(cc_levels[i].f64_transforms, fuses);
             each_f32(cc_levels[i].f32_transforms);
             each_f64(cc_levels[i].f64_transforms);
+            each_summand_f32(cc_levels[i].f32_transforms);
+            each_summand_f64(cc_levels[i].f64_transforms);
+            lanes_f32(cc_levels[i].f32_transforms);
+            lanes_f64(cc_levels[i].f64_transforms);
             for (int log_points = CC_MIN_LOG_POINTS_ACROSS; log_points <= 10; log_points++) {
-                across_f32(cc_levels[i].f32_transforms, log_points);
-                across_f64(cc_levels[i].f64_transforms, log_points);
+                const ptrdiff_t points = (ptrdiff_t)1 << log_points;
+                for (ptrdiff_t count = 2 * points; count > 0; count -= 1 + points * 3 / 8) {
+                    across_f32(cc_levels[i].f32_transforms, log_points, count);
+                    across_f64(cc_levels[i].f64_transforms, log_points, count);
+                }
             }
         }
     puts(wrong ? "FAILED" : "all transforms right");

@@ -83,21 +83,30 @@ static void NAME(products)(const cc_transforms *t, int fuses)
 }
 
 /* With lanes across signals: a spectrum has the bits that it has with lanes inside, and what is too
- * short for that comes back. */
-static void NAME(across)(const cc_transforms *t, int log_points)
+ * short for that comes back; of signals with zeros from `count` on. */
+static void NAME(across)(const cc_transforms *t, int log_points, ptrdiff_t count)
 {
     const ptrdiff_t points = (ptrdiff_t)1 << log_points, size = 2 * points;
     const ptrdiff_t lanes = t->lanes, stride = 2 * lanes + 16;
     const void *roots = cc_roots(log_points, sizeof(REAL));
     REAL *signals = malloc(lanes * size * sizeof(REAL)), *back = malloc(lanes * size * sizeof(REAL));
-    REAL *numbers = malloc(lanes * size * sizeof(REAL)), *one = malloc(size * sizeof(REAL));
+    REAL *swapped = malloc(lanes * size * sizeof(REAL)), *one = malloc(size * sizeof(REAL));
     REAL *spectra = malloc(points * stride * sizeof(REAL));
     REAL *alone = malloc(points * stride * sizeof(REAL)), *sorted = malloc(size * sizeof(REAL));
     double worst = 0;
     for (ptrdiff_t i = 0; i < lanes * size; i++)
         signals[i] = (REAL)number();
-    t->forward_across(roots, log_points, signals, numbers, spectra, stride);
-    t->inverse_across(roots, log_points, spectra, stride, numbers, back);
+    for (ptrdiff_t lane = 0; lane < lanes; lane++)
+        for (ptrdiff_t n = 0; n < size; n++) {
+            if (n >= count)
+                signals[lane * size + n] = 0;
+            swapped[n * lanes + lane] = n < count ? signals[lane * size + n] : (REAL)NAN;
+        }
+    t->forward_across(roots, log_points, swapped, count, swapped, spectra, stride);
+    t->inverse_across(roots, log_points, spectra, stride, swapped);
+    for (ptrdiff_t lane = 0; lane < lanes; lane++)
+        for (ptrdiff_t n = 0; n < size; n++)
+            back[lane * size + n] = swapped[n * lanes + lane];
     for (ptrdiff_t i = 0; i < lanes * size; i++)
         worst = fmax(worst, NAME(off)(back[i], signals[i], 1));
     wrong += !(worst < log_points);
@@ -129,7 +138,7 @@ static void NAME(across)(const cc_transforms *t, int log_points)
             wrong += !(NAME(off)(spectra[f * stride + lanes + lane], im, norm) < log_points);
         }
     }
-    free(signals), free(back), free(numbers), free(one), free(spectra), free(alone), free(sorted);
+    free(signals), free(back), free(swapped), free(one), free(spectra), free(alone), free(sorted);
 }
 
 /* Each number of packets against all lanes of others, as where these are in packets of their own. */
@@ -159,10 +168,68 @@ static void NAME(each)(const cc_transforms *t)
                             a[f * as.next + s * as.step + i / lanes * as.row + i % lanes
                               + lane / lanes * lanes];
         memset(got, 0, sizeof got), memset(expected, 0, sizeof expected);
-        t->multiply_each(&as, rows, &bs, COLUMNS, MOST, &os, PACKETS, rows % 2);
+        t->multiply_each_row(&as, rows, &bs, COLUMNS, MOST, &os, PACKETS, rows % 2);
         t->multiply(&ws, rows, &bs, COLUMNS, MOST, &es, PACKETS, rows % 2);
         wrong += memcmp(got, expected, sizeof got) != 0;
     }
+}
+
+/* The same where the lanes of a are summands: the bits of b · conj(a) in the other order. */
+static void NAME(each_summand)(const cc_transforms *t)
+{
+    enum { ROWS = 7, MOST = CC_CHAIN + 19, WIDE = 32, PACKETS = 2, COLUMNS = 3 };
+    static REAL a[PACKETS * ROWS * (MOST + 16) * 2], wide[PACKETS * MOST * ROWS * WIDE];
+    static REAL b[PACKETS * MOST * COLUMNS * WIDE];
+    static REAL got[PACKETS * ROWS * COLUMNS * WIDE], expected[PACKETS * ROWS * COLUMNS * WIDE];
+    const ptrdiff_t lanes = t->lanes, packet = 2 * lanes, blocks = (MOST + lanes - 1) / lanes;
+    for (size_t i = 0; i < sizeof a / sizeof *a; i++)
+        a[i] = (REAL)number();
+    for (size_t i = 0; i < sizeof b / sizeof *b; i++)
+        b[i] = (REAL)number();
+    for (int rows = 1; rows <= ROWS; rows++)
+        for (int columns = 1; columns <= COLUMNS; columns++)
+            for (int summands = MOST - 20; summands <= MOST; summands += 5) {
+                const cc_packets as = {a, rows * blocks * packet, blocks * packet, packet};
+                const cc_packets ws = {wide, MOST * rows * packet, packet, rows * packet};
+                const cc_packets bs = {b, MOST * COLUMNS * packet, packet, COLUMNS * packet};
+                const cc_packets os = {got, rows * COLUMNS * packet, packet, rows * packet};
+                const cc_packets es = {expected, rows * COLUMNS * packet, rows * packet, packet};
+                for (int f = 0; f < PACKETS; f++)
+                    for (int s = 0; s < MOST; s++)
+                        for (int i = 0; i < rows; i++)
+                            for (int lane = 0; lane < packet; lane++)
+                                wide[f * ws.next + s * ws.step + i * ws.row + lane] =
+                                    a[f * as.next + i * as.row + s / lanes * as.step + s % lanes
+                                      + lane / lanes * lanes];
+                memset(got, 0, sizeof got), memset(expected, 0, sizeof expected);
+                t->multiply_each_summand(&as, rows, &bs, columns, summands, &os, PACKETS, rows % 2);
+                t->multiply(&bs, columns, &ws, rows, summands, &es, PACKETS, rows % 2);
+                wrong += memcmp(got, expected, sizeof got) != 0;
+            }
+}
+
+/* Biases of lanes, and which of their signals are not finite. */
+static void NAME(lanes)(const cc_transforms *t)
+{
+    enum { MOST = 40, WIDE = 16 };
+    REAL signals[MOST * WIDE], before[MOST * WIDE], biases[WIDE], spoiled[WIDE];
+    const ptrdiff_t lanes = t->lanes;
+    for (ptrdiff_t count = 0; count < MOST; count++)
+        for (ptrdiff_t bad = 0; bad < MOST * lanes; bad += 7) {
+            for (ptrdiff_t i = 0; i < MOST * lanes; i++)
+                signals[i] = (REAL)number();
+            for (ptrdiff_t lane = 0; lane < lanes; lane++)
+                biases[lane] = (REAL)number();
+            signals[bad] = (REAL)(bad % 2 ? INFINITY : NAN);
+            memcpy(before, signals, sizeof before);
+            t->finish_lanes(signals, count, bad % 3 ? biases : NULL, spoiled);
+            for (ptrdiff_t lane = 0; lane < lanes; lane++)
+                wrong += (spoiled[lane] != 0) != (bad % lanes == lane && bad < count * lanes);
+            for (ptrdiff_t i = 0; i < MOST * lanes; i++) {
+                const REAL bias = bad % 3 && i < count * lanes ? biases[i % lanes] : 0;
+                wrong += i != bad && signals[i] != before[i] + bias;
+            }
+        }
 }
 
 static void NAME(check)(int log_points)

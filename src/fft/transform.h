@@ -342,12 +342,15 @@ static void TILE(inverse_transform)(const void *roots, int log_points, const voi
 
 /* --- the same with lanes across signals ------------------------------------------------------ */
 
-/* All nodes of a depth, which split into 4 or 2 ways of m numbers. A number is a packet. */
+/* All nodes of a depth, which split into 4 or 2 ways of m numbers: number n has its real parts at
+ * from + n·step and its imaginary ones `im` later, and so has what becomes of it. */
 INLINE void TILE(depth_across)(const int INVERSE, const int WAYS, const REAL *roots, int depth,
-                               int depths, ptrdiff_t m, REAL *numbers, const REAL *scale)
+                               int depths, ptrdiff_t m, const REAL *from, ptrdiff_t from_im,
+                               ptrdiff_t from_step, REAL *to, ptrdiff_t to_im, ptrdiff_t to_step,
+                               const REAL *scale)
 {
     const int below = depth > depths - 2 ? 2 * (depth - (depths - 2)) : 0;
-    const ptrdiff_t nodes = (ptrdiff_t)1 << 2 * depth, packet = 2 * LANES;
+    const ptrdiff_t nodes = (ptrdiff_t)1 << 2 * depth;
     const REAL *all = TILE(roots_of)(roots, depth);
     const VEC factor = V_SET1(scale ? *scale : 1);
     for (ptrdiff_t node = 0; node < nodes; node++) {
@@ -356,11 +359,11 @@ INLINE void TILE(depth_across)(const int INVERSE, const int WAYS, const REAL *ro
         VEC w[6];
         UNROLL for (int i = 0; i < 2 * WAYS - 2; i++)
             w[i] = V_SET1(scale ? root[i * nodes] * *scale : root[i * nodes]);
-        for (ptrdiff_t j = 0; j < m; j++, numbers += packet) {
+        for (ptrdiff_t j = 0; j < m; j++, from += from_step, to += to_step) {
             VEC r[4], i[4];
             UNROLL for (int q = 0; q < WAYS; q++) {
-                r[q] = V_LOAD(numbers + q * m * packet);
-                i[q] = V_LOAD(numbers + q * m * packet + LANES);
+                r[q] = V_LOAD(from + q * m * from_step);
+                i[q] = V_LOAD(from + q * m * from_step + from_im);
             }
             if (WAYS == 2 && !INVERSE)
                 TILE(split_2)(r, i, w);
@@ -371,73 +374,84 @@ INLINE void TILE(depth_across)(const int INVERSE, const int WAYS, const REAL *ro
             else
                 TILE(join_4)(r, i, 1, w, scale ? &factor : NULL);
             UNROLL for (int q = 0; q < WAYS; q++) {
-                V_STORE(numbers + q * m * packet, r[q]);
-                V_STORE(numbers + q * m * packet + LANES, i[q]);
+                V_STORE(to + q * m * to_step, r[q]);
+                V_STORE(to + q * m * to_step + to_im, i[q]);
             }
         }
-        numbers += (WAYS - 1) * m * packet;
+        from += (WAYS - 1) * m * from_step;
+        to += (WAYS - 1) * m * to_step;
     }
 }
 
-static void TILE(forward_across)(const void *roots_, int log_points, const void *signals_,
-                                 void *numbers_, void *spectra_, ptrdiff_t stride)
+/* The first of them, of signals with zeros from `count` on. */
+INLINE void TILE(first_across)(const REAL *roots, ptrdiff_t points, const REAL *signals,
+                               ptrdiff_t count, REAL *numbers)
 {
-    const ptrdiff_t points = (ptrdiff_t)1 << log_points, packet = 2 * LANES;
-    const REAL *roots = (const REAL *)roots_, *signals = (const REAL *)signals_;
+    const ptrdiff_t m = points / 4;
+    const VEC zero = V_SET1(0);
+    VEC w[6];
+    UNROLL for (int i = 0; i < 6; i++)
+        w[i] = V_SET1(roots[i]);
+    for (ptrdiff_t j = 0; j < m; j++) {
+        VEC r[4], i[4];
+        UNROLL for (int q = 0; q < 4; q++) {
+            const ptrdiff_t n = j + q * m;
+            r[q] = n < count ? V_LOAD(signals + n * LANES) : zero;
+            i[q] = n + points < count ? V_LOAD(signals + (n + points) * LANES) : zero;
+        }
+        TILE(split_4)(r, i, 1, w);
+        UNROLL for (int q = 0; q < 4; q++) {
+            V_STORE(numbers + (j + q * m) * LANES, r[q]);
+            V_STORE(numbers + (j + q * m + points) * LANES, i[q]);
+        }
+    }
+}
+
+static void TILE(forward_across)(const void *roots_, int log_points, const void *signals,
+                                 ptrdiff_t count, void *numbers_, void *spectra_, ptrdiff_t stride)
+{
+    const ptrdiff_t points = (ptrdiff_t)1 << log_points;
+    const REAL *roots = (const REAL *)roots_;
     REAL *numbers = (REAL *)numbers_, *spectra = (REAL *)spectra_;
     const int depths = log_points / 2;
-    for (ptrdiff_t j = 0; j < points; j += LANES)
-        for (int part = 0; part < 2; part++) {
-            VEC rows[LANES];
-            UNROLL for (int lane = 0; lane < LANES; lane++)
-                rows[lane] = V_LOAD(signals + (2 * lane + part) * points + j);
-            TILE(transpose_square)(rows);
-            UNROLL for (int t = 0; t < LANES; t++)
-                V_STORE(numbers + (j + t) * packet + part * LANES, rows[t]);
-        }
-    for (int depth = 0; depth < depths; depth++)
-        TILE(depth_across)(0, 4, roots, depth, depths, points >> 2 * (depth + 1), numbers, NULL);
-    if (log_points % 2)
-        TILE(depth_across)(0, 2, roots, depths, depths, 1, numbers, NULL);
-    for (ptrdiff_t f = 0; f < points; f++, spectra += stride, numbers += packet) {
-        V_STORE(spectra, V_LOAD(numbers));
-        V_STORE(spectra + LANES, V_LOAD(numbers + LANES));
+    TILE(first_across)(roots, points, (const REAL *)signals, count, numbers);
+    for (int depth = 1; depth < depths; depth++) {
+        const int last = depth == depths - 1 && log_points % 2 == 0;
+        TILE(depth_across)(0, 4, roots, depth, depths, points >> 2 * (depth + 1), numbers,
+                           points * LANES, LANES, last ? spectra : numbers,
+                           last ? LANES : points * LANES, last ? stride : LANES, NULL);
     }
+    if (log_points % 2)
+        TILE(depth_across)(0, 2, roots, depths, depths, 1, numbers, points * LANES, LANES, spectra,
+                           LANES, stride, NULL);
 }
 
 static void TILE(inverse_across)(const void *roots_, int log_points, const void *spectra_,
-                                 ptrdiff_t stride, void *numbers_, void *signals_)
+                                 ptrdiff_t stride, void *signals)
 {
-    const ptrdiff_t points = (ptrdiff_t)1 << log_points, packet = 2 * LANES;
+    const ptrdiff_t points = (ptrdiff_t)1 << log_points;
     const REAL *roots = (const REAL *)roots_, *spectra = (const REAL *)spectra_;
     const REAL scale = (REAL)1 / (REAL)points;
-    REAL *numbers = (REAL *)numbers_, *signals = (REAL *)signals_;
+    REAL *numbers = (REAL *)signals;
     const int depths = log_points / 2;
-    for (ptrdiff_t f = 0; f < points; f++, spectra += stride) {
-        V_STORE(numbers + f * packet, V_LOAD(spectra));
-        V_STORE(numbers + f * packet + LANES, V_LOAD(spectra + LANES));
-    }
     if (log_points % 2)
-        TILE(depth_across)(1, 2, roots, depths, depths, 1, numbers, NULL);
-    for (int depth = depths - 1; depth >= 0; depth--)
-        TILE(depth_across)(1, 4, roots, depth, depths, points >> 2 * (depth + 1), numbers,
+        TILE(depth_across)(1, 2, roots, depths, depths, 1, spectra, LANES, stride, numbers,
+                           points * LANES, LANES, NULL);
+    for (int depth = depths - 1; depth >= 0; depth--) {
+        const int first = depth == depths - 1 && log_points % 2 == 0;
+        TILE(depth_across)(1, 4, roots, depth, depths, points >> 2 * (depth + 1),
+                           first ? spectra : numbers, first ? LANES : points * LANES,
+                           first ? stride : LANES, numbers, points * LANES, LANES,
                            depth ? NULL : &scale);
-    for (ptrdiff_t j = 0; j < points; j += LANES)
-        for (int part = 0; part < 2; part++) {
-            VEC rows[LANES];
-            UNROLL for (int t = 0; t < LANES; t++)
-                rows[t] = V_LOAD(numbers + (j + t) * packet + part * LANES);
-            TILE(transpose_square)(rows);
-            UNROLL for (int lane = 0; lane < LANES; lane++)
-                V_STORE(signals + (2 * lane + part) * points + j, rows[lane]);
-        }
+    }
 }
 
 /* --- products ---------------------------------------------------------------------------------- */
 
-/* A tile of A × B packets, of at most CC_CHAIN products each. With EACH the rows of a are single
- * numbers of a packet, which all lanes of b meet. */
-INLINE void TILE(multiply_tile)(const int EACH, const int A, const int B, const REAL *a,
+/* A tile of A × B packets, of at most CC_CHAIN products each. What the lanes of a are, if not the
+ * roots that those of b are, meets all lanes of b. Where they are summands, b is what is conjugated:
+ * the same products in the same order, so that it does not matter which of two factors is a. */
+INLINE void TILE(multiply_tile)(const cc_lanes OF_A, const int A, const int B, const REAL *a,
                                 const cc_packets *as, const REAL *b, const cc_packets *bs,
                                 ptrdiff_t summands, REAL *out, const cc_packets *outs, int add)
 {
@@ -454,20 +468,26 @@ INLINE void TILE(multiply_tile)(const int EACH, const int A, const int B, const 
             V_PIN(bi[j]);
         }
         UNROLL for (int i = 0; i < A; i++) {
-            VEC ar = EACH ? V_SET1(a[i]) : V_LOAD(a + i * as->row);
-            VEC ai = EACH ? V_SET1(a[i + LANES]) : V_LOAD(a + i * as->row + LANES);
+            const REAL *number = OF_A == CC_ROWS_OF_A ? a + i : a + i * as->row;
+            VEC ar = OF_A == CC_ROOTS ? V_LOAD(number) : V_SET1(number[0]);
+            VEC ai = OF_A == CC_ROOTS ? V_LOAD(number + LANES) : V_SET1(number[LANES]);
             V_PIN(ar);
             V_PIN(ai);
             UNROLL for (int j = 0; j < B; j++) {
                 re[i][j] = V_FMA(ar, br[j], re[i][j]);
-                im[i][j] = V_FMA(ar, bi[j], im[i][j]);
+                im[i][j] = OF_A == CC_SUMMANDS ? V_FMA(ai, br[j], im[i][j])
+                                               : V_FMA(ar, bi[j], im[i][j]);
             }
             UNROLL for (int j = 0; j < B; j++) {
                 re[i][j] = V_FMA(ai, bi[j], re[i][j]);
-                im[i][j] = V_FNMA(ai, br[j], im[i][j]);
+                im[i][j] = OF_A == CC_SUMMANDS ? V_FNMA(ar, bi[j], im[i][j])
+                                               : V_FNMA(ai, br[j], im[i][j]);
             }
         }
-        a += as->step;
+        if (OF_A != CC_SUMMANDS)
+            a += as->step;
+        else
+            a += s % LANES < LANES - 1 ? 1 : as->step - (LANES - 1);
         b += bs->step;
     }
     UNROLL for (int i = 0; i < A; i++)
@@ -478,47 +498,49 @@ INLINE void TILE(multiply_tile)(const int EACH, const int A, const int B, const 
         }
 }
 
-/* All columns of some rows of one packet. */
-INLINE void TILE(multiply_rows)(const int EACH, const int A, const REAL *a, const cc_packets *as,
-                                const REAL *b, const cc_packets *bs, ptrdiff_t b_rows,
-                                ptrdiff_t summands, REAL *out, const cc_packets *outs, int add)
+/* All rows of some columns of one packet: what lies nearest are the columns, as vectors are longer than
+ * single numbers. */
+INLINE void TILE(multiply_columns)(const cc_lanes OF_A, const int B, const REAL *a,
+                                   const cc_packets *as, ptrdiff_t a_rows, const REAL *b,
+                                   const cc_packets *bs, ptrdiff_t summands, REAL *out,
+                                   const cc_packets *outs, int add)
 {
-    ptrdiff_t j = 0;
-    for (; j + 2 <= b_rows; j += 2)
-        TILE(multiply_tile)(EACH, A, 2, a, as, b + j * bs->row, bs, summands, out + j * outs->step,
-                            outs, add);
-    if (j < b_rows)
-        TILE(multiply_tile)(EACH, A, 1, a, as, b + j * bs->row, bs, summands, out + j * outs->step,
-                            outs, add);
+    enum { A = LANES == 1 ? 1 : LANES == 2 || REGISTERS < 32 ? 2 : 4 };
+    for (ptrdiff_t i = 0, rows; i < a_rows; i += rows) {
+        const REAL *row = a + (OF_A == CC_ROWS_OF_A ? i / LANES * as->row + i % LANES
+                                                    : i * as->row);
+        REAL *to = out + i * outs->row;
+        rows = i + A <= a_rows ? A : A == 4 && i + 2 <= a_rows ? 2 : 1;
+        if (rows == A)
+            TILE(multiply_tile)(OF_A, A, B, row, as, b, bs, summands, to, outs, add);
+        else if (A == 4 && rows == 2)
+            TILE(multiply_tile)(OF_A, 2, B, row, as, b, bs, summands, to, outs, add);
+        else
+            TILE(multiply_tile)(OF_A, 1, B, row, as, b, bs, summands, to, outs, add);
+    }
 }
 
-/* Where row i of a begins. */
-INLINE ptrdiff_t TILE(row_of)(const int EACH, const cc_packets *as, ptrdiff_t i)
-{
-    return EACH ? i / LANES * as->row + i % LANES : i * as->row;
-}
-
-INLINE void TILE(multiply_any)(const int EACH, const cc_packets *as_, ptrdiff_t a_rows,
+INLINE void TILE(multiply_any)(const cc_lanes OF_A, const cc_packets *as_, ptrdiff_t a_rows,
                                const cc_packets *bs_, ptrdiff_t b_rows, ptrdiff_t summands,
                                const cc_packets *outs_, ptrdiff_t packets, int resume)
 {
-    enum { A = LANES == 1 ? 1 : LANES == 2 || REGISTERS < 32 ? 2 : 4 };
     const cc_packets copies[3] = {*as_, *bs_, *outs_}; /* which no store may change */
     const cc_packets *as = copies, *bs = copies + 1, *outs = copies + 2;
     for (ptrdiff_t f = 0; f < packets; f++)
         for (ptrdiff_t s = 0; s < summands; s += CC_CHAIN) {
             const ptrdiff_t chain = summands - s < CC_CHAIN ? summands - s : CC_CHAIN;
-            const REAL *a = (const REAL *)as->numbers + f * as->next + s * as->step;
+            const REAL *a = (const REAL *)as->numbers + f * as->next
+                            + (OF_A == CC_SUMMANDS ? s / LANES : s) * as->step;
             const REAL *b = (const REAL *)bs->numbers + f * bs->next + s * bs->step;
             REAL *out = (REAL *)outs->numbers + f * outs->next;
             const int add = resume || s > 0;
-            ptrdiff_t i = 0;
-            for (; i + A <= a_rows; i += A)
-                TILE(multiply_rows)(EACH, A, a + TILE(row_of)(EACH, as, i), as, b, bs, b_rows,
-                                    chain, out + i * outs->row, outs, add);
-            for (; i < a_rows; i++)
-                TILE(multiply_rows)(EACH, 1, a + TILE(row_of)(EACH, as, i), as, b, bs, b_rows,
-                                    chain, out + i * outs->row, outs, add);
+            ptrdiff_t j = 0;
+            for (; j + 2 <= b_rows; j += 2)
+                TILE(multiply_columns)(OF_A, 2, a, as, a_rows, b + j * bs->row, bs, chain,
+                                       out + j * outs->step, outs, add);
+            if (j < b_rows)
+                TILE(multiply_columns)(OF_A, 1, a, as, a_rows, b + j * bs->row, bs, chain,
+                                       out + j * outs->step, outs, add);
         }
 }
 
@@ -526,14 +548,22 @@ static void TILE(multiply)(const cc_packets *as, ptrdiff_t a_rows, const cc_pack
                            ptrdiff_t b_rows, ptrdiff_t summands, const cc_packets *outs,
                            ptrdiff_t packets, int resume)
 {
-    TILE(multiply_any)(0, as, a_rows, bs, b_rows, summands, outs, packets, resume);
+    TILE(multiply_any)(CC_ROOTS, as, a_rows, bs, b_rows, summands, outs, packets, resume);
 }
 
-static void TILE(multiply_each)(const cc_packets *as, ptrdiff_t a_rows, const cc_packets *bs,
-                                ptrdiff_t b_rows, ptrdiff_t summands, const cc_packets *outs,
-                                ptrdiff_t packets, int resume)
+static void TILE(multiply_each_row)(const cc_packets *as, ptrdiff_t a_rows, const cc_packets *bs,
+                                    ptrdiff_t b_rows, ptrdiff_t summands, const cc_packets *outs,
+                                    ptrdiff_t packets, int resume)
 {
-    TILE(multiply_any)(1, as, a_rows, bs, b_rows, summands, outs, packets, resume);
+    TILE(multiply_any)(CC_ROWS_OF_A, as, a_rows, bs, b_rows, summands, outs, packets, resume);
+}
+
+static void TILE(multiply_each_summand)(const cc_packets *as, ptrdiff_t a_rows,
+                                        const cc_packets *bs, ptrdiff_t b_rows,
+                                        ptrdiff_t summands, const cc_packets *outs,
+                                        ptrdiff_t packets, int resume)
+{
+    TILE(multiply_any)(CC_SUMMANDS, as, a_rows, bs, b_rows, summands, outs, packets, resume);
 }
 
 #include "minimal.h"
@@ -543,28 +573,40 @@ static int TILE(finish)(void *signal_, ptrdiff_t count, const void *bias)
     REAL *signal = (REAL *)signal_;
     const REAL b = bias ? *(const REAL *)bias : 0;
     const VEC bs = V_SET1(b), zero = V_SET1(0);
-    VEC check = V_SET1(0), other = V_SET1(0); /* 0 as long as all are finite */
-    REAL lanes[LANES], all = 0;
+    VEC check[2] = {zero, zero}; /* 0 as long as all are finite */
+    REAL lanes[2 * LANES], rest = 0;
+    int finite = 1;
     ptrdiff_t p = 0;
-    for (; p + 2 * LANES <= count; p += 2 * LANES) {
-        const VEC y = V_LOAD(signal + p), z = V_LOAD(signal + p + LANES);
-        check = V_FMA(y, zero, check);
-        other = V_FMA(z, zero, other);
-        if (bias) {
+    for (int i = 0; p + LANES <= count; p += LANES, i ^= 1) {
+        const VEC y = V_LOAD(signal + p);
+        check[i] = V_FMA(y, zero, check[i]);
+        if (bias)
             V_STORE(signal + p, V_ADD(y, bs));
-            V_STORE(signal + p + LANES, V_ADD(z, bs));
-        }
     }
-    check = V_ADD(check, other);
-    V_STORE(lanes, check);
-    for (int lane = 0; lane < LANES; lane++)
-        all += lanes[lane];
     for (; p < count; p++) {
-        all += signal[p] * 0;
+        rest += signal[p] * 0;
         if (bias)
             signal[p] += b;
     }
-    return all == 0;
+    V_STORE(lanes, check[0]);
+    V_STORE(lanes + LANES, check[1]);
+    for (int lane = 0; lane < 2 * LANES; lane++)
+        finite &= lanes[lane] == 0;
+    return finite & (rest == 0);
+}
+
+static void TILE(finish_lanes)(void *signals_, ptrdiff_t count, const void *biases, void *spoiled)
+{
+    REAL *signals = (REAL *)signals_;
+    const VEC zero = V_SET1(0), bs = biases ? V_LOAD((const REAL *)biases) : zero;
+    VEC check = zero;
+    for (ptrdiff_t p = 0; p < count; p++) {
+        const VEC y = V_LOAD(signals + p * LANES);
+        check = V_FMA(y, zero, check);
+        if (biases)
+            V_STORE(signals + p * LANES, V_ADD(y, bs));
+    }
+    V_STORE((REAL *)spoiled, check);
 }
 
 static const cc_transforms TILE(transforms) = {
@@ -574,11 +616,13 @@ static const cc_transforms TILE(transforms) = {
     TILE(multiply),
     TILE(forward_across),
     TILE(inverse_across),
-    TILE(multiply_each),
+    TILE(multiply_each_row),
+    TILE(multiply_each_summand),
     TILE(filter_samples),
     TILE(filter_results),
     TILE(filter_taps),
     TILE(finish),
+    TILE(finish_lanes),
 };
 
 #undef SUBTREE

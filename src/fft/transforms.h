@@ -48,16 +48,20 @@ typedef void (*cc_multiply)(const cc_packets *a, ptrdiff_t a_rows, const cc_pack
                             ptrdiff_t b_rows, ptrdiff_t summands, const cc_packets *out,
                             ptrdiff_t packets, int resume);
 
-/* The same for as many signals as there are lanes, which follow each other, 2·M numbers each: a packet
- * holds the numbers of all signals at one root, so there are M packets. Of any points from
- * 2^CC_MIN_LOG_POINTS_ACROSS on. `numbers` is room for as many as the signals have. */
+/* The same for as many signals as there are lanes: a packet holds the numbers of all signals at one
+ * root, so there are M packets. Of any points from 2^CC_MIN_LOG_POINTS_ACROSS on.
+ *
+ * `signals` has number n of all signals at n·lanes, for all n < count; the others are zero. `numbers`
+ * is room for all 2·M of them, and may be `signals`; to it the inverse returns. */
 typedef void (*cc_forward_across)(const void *roots, int log_points, const void *signals,
-                                  void *numbers, void *spectra, ptrdiff_t stride);
+                                  ptrdiff_t count, void *numbers, void *spectra, ptrdiff_t stride);
 typedef void (*cc_inverse_across)(const void *roots, int log_points, const void *spectra,
-                                  ptrdiff_t stride, void *numbers, void *signals);
+                                  ptrdiff_t stride, void *numbers);
 
-/* cc_multiply for a whose rows are the lanes of packets, `row` from one packet to the next: each
- * number of them meets all lanes of b. */
+/* cc_multiply where the lanes of a are rows, `row` from one packet to the next, or summands, `step`
+ * from one packet to the next: each number of them meets all lanes of b. With summands it is
+ * a[i, s] · conj(b[j, s]) that is summed, in the order in which the other has b · conj(a). */
+typedef enum { CC_ROOTS, CC_ROWS_OF_A, CC_SUMMANDS } cc_lanes;
 
 /* Planes of minimal filtering: see minimal.h. A plane has a number for each pair of results that lie
  * `apart`: of places 0 .. apart - 1, 2·apart .. 3·apart - 1 and so on, in that order if they are not
@@ -77,6 +81,9 @@ typedef void (*cc_filter_taps)(const void *taps, ptrdiff_t step, ptrdiff_t count
 
 /* signal[i] += bias for all i < count; returns whether all are finite. */
 typedef int (*cc_finish)(void *signal, ptrdiff_t count, const void *bias);
+/* The same for signals across the lanes, number n of all of them at n·lanes, and as many biases, or
+ * NULL. spoiled[lane] is 0 if all of a signal are finite, else NaN. */
+typedef void (*cc_finish_lanes)(void *signals, ptrdiff_t count, const void *biases, void *spoiled);
 
 typedef struct {
     ptrdiff_t lanes;
@@ -85,11 +92,13 @@ typedef struct {
     cc_multiply multiply;
     cc_forward_across forward_across;
     cc_inverse_across inverse_across;
-    cc_multiply multiply_each;
+    cc_multiply multiply_each_row;
+    cc_multiply multiply_each_summand;
     cc_filter_samples filter_samples;
     cc_filter_results filter_results;
     cc_filter_taps filter_taps;
     cc_finish finish;
+    cc_finish_lanes finish_lanes;
 } cc_transforms;
 
 /* The roots for 2^log_points points and numbers of `size` bytes, computed once and kept for all

@@ -131,6 +131,46 @@ cdef inline void copy_signals(
                             g.residues * pitch)
 
 
+cdef void copy_signals_across(
+    const View *array, Py_ssize_t n, Py_ssize_t signal, Py_ssize_t some, Py_ssize_t first,
+    Py_ssize_t residues, Py_ssize_t apart, Py_ssize_t step, Py_ssize_t count, Py_ssize_t lanes,
+    real *rows, real *numbers
+) noexcept nogil:
+    """numbers[i·lanes + l] = number i of signal l of some, 0 of lanes without a signal.
+
+    Each channel is taken for `residues` signals, which begin `apart` samples after each other, the
+    first at sample `first`. `rows` is room for as many numbers.
+    """
+    cdef Py_ssize_t stride = array.strides[2] * step, pitch = array.strides[1] // sizeof(real)
+    cdef Span span
+    cdef const real *samples
+    cdef Py_ssize_t lane, channel, i
+    cdef bint adjacent = array.strides[1] == sizeof(real)
+    if some < lanes:
+        memset(numbers, 0, count * lanes * sizeof(real))
+    if (residues == 1 and array.half == NULL and not array.pair
+            and (adjacent or stride == sizeof(real)
+                 and pitch * <Py_ssize_t> sizeof(real) == array.strides[1])):
+        span = span_of(array, first, step, count)
+        if span.inside == count or array.mode == CCONV1D_ZEROS:
+            memset(numbers, 0, span.left * lanes * sizeof(real))
+            memset(numbers + (count - span.right) * lanes, 0, span.right * lanes * sizeof(real))
+            numbers += span.left * lanes
+            samples = <const real *> at(array, n, signal, first + span.left * step)
+            if not adjacent:
+                swap_axes[real](samples, pitch, some, span.inside, numbers, lanes)
+                return
+            for i in range(span.inside):
+                copy_numbers[real](numbers + i * lanes, samples, some)
+                samples = <const real *> (<const char *> samples + stride)
+            return
+    for lane in range(some):
+        channel = (signal + lane) // residues
+        copy_row[real](array, n, channel, first + (signal + lane - channel * residues) * apart,
+                       step, count, rows + lane * count)
+    swap_axes[real](rows, count, some, count, numbers, lanes)
+
+
 cdef inline Py_ssize_t odd_lines(Py_ssize_t numbers, Py_ssize_t size) noexcept nogil:
     """An odd number of cache lines, so that neighbours in a column share no set of the cache."""
     return ((numbers * size + 63) // 64 | 1) * (64 // size)
@@ -175,8 +215,9 @@ cdef struct OverlapSave:
     int32_t *offsets            # of the channels of a plane
     const void *roots           # or transforms, which add these
     int log_points
-    bint across                 # lanes are blocks, or rows of weights
+    bint across                 # lanes are signals, those of weights are rows
     Py_ssize_t lanes            # that signals are taken by: 1 unless across
+    bint by_blocks              # lanes of samples and of results are blocks, not channels and rows
     Py_ssize_t packet, packets  # numbers in a packet, packets in a spectrum
     Blocks blocks
     Py_ssize_t units            # blocks of all residues and samples
@@ -191,7 +232,8 @@ cdef struct OverlapSave:
     bint kept                   # of all groups, from a call before
     Py_ssize_t group_size       # numbers of these
     Py_ssize_t weight_chunks    # of the pool, for these
-    Py_ssize_t input_next, result_next
+    Py_ssize_t input_row                # and result_row: from a unit, or a lane of each, to the next
+    Py_ssize_t input_next, result_next  # from a packet to the next
     void *biases                # [row] of all groups
     unsigned char *spoiled      # [row] of all groups[unit]: computed, but not finite
     uintptr_t workers           # the threads' own scratch
@@ -203,6 +245,7 @@ cdef struct OverlapSaveScratch:
     void *numbers  # of transforms with lanes across signals; taps of a block of rows
     void *inputs   # [packet][unit][channel], or [plane][channel][pair of results]
     void *results  # [packet][unit][row], or [plane][row][pair of results], of some rows
+    # where lanes are channels and rows, [packet] is [root], and a channel or row some of them
 
 
 cdef uintptr_t carve_own_overlap_save(
@@ -281,13 +324,13 @@ cdef inline Py_ssize_t residues_beside(
 
 cdef inline void store_results(
     const OverlapSave *job, Py_ssize_t row, Py_ssize_t rows, const Py_ssize_t *units,
-    const SignalBlock *blocks, Py_ssize_t first, Py_ssize_t count, real *signals
+    const SignalBlock *blocks, Py_ssize_t first, Py_ssize_t count, real *signals, Py_ssize_t pitch
 ) noexcept nogil:
-    """Some rows of some blocks from the first of them on.
+    """Some rows of some blocks from the first of them on; several, if they lie side by side.
 
-    The signals of a row's blocks follow each other, and those of the next row.
+    The signals of a row's blocks follow each other, and those of the next row after `pitch`.
     """
-    cdef Py_ssize_t pitch = job.pitch, per_sample = job.blocks.residues * job.blocks.most
+    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most
     cdef Py_ssize_t stride = job.out.strides[2] * job.blocks.dilation, i, r, some = 1
     cdef const SignalBlock *block
     cdef const real *bias = NULL

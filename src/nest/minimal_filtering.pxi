@@ -128,7 +128,7 @@ cdef void filter_blocks(
                                           signals + signal * job.pitch)
             if signal == job.rows_beside - 1 or row + i == job.outs - 1:
                 store_results[real](job, group * job.outs + row + i - signal, signal + 1,
-                                    &units[0], &blocks[0], 0, count, signals)
+                                    &units[0], &blocks[0], 0, count, signals, job.pitch)
 
 
 cdef void point_at_channels(const OverlapSave *job) noexcept nogil:

@@ -17,9 +17,10 @@
 # convolved. M follows from taps and channels of a group alone. So the bits of a result depend on
 # nothing but the samples of its block and the weights.
 #
-# Lanes run along roots where M is large enough (CC_MIN_LOG_POINTS), and across blocks where it is
-# not: then the weights of as many rows as there are lanes are a packet, each number of which meets
-# all lanes of blocks.
+# Lanes run along roots where M is large enough (CC_MIN_LOG_POINTS), and across signals where it is
+# not: then the weights of as many rows as there are lanes are a packet. Either the same channel of
+# as many blocks is one, too, each of which meets each number of weights; or as many channels of one
+# block, each number of which meets the rows of weights. Bits are the same.
 #
 # Loops, outermost first: sets of groups whose spectra of weights fit a budget; chunks of the pool
 # (group, some blocks); for these all channels of `in` to spectra; for some rows of results the sums
@@ -29,6 +30,10 @@
 # Spectra that one thread has of samples and results. They stay in the second-level cache, unless
 # the weights' do not, which then must be read for several blocks at once.
 cdef enum: SPECTRA_BYTES = 192 * 1024, MANY_SPECTRA_BYTES = 2 * 1024 * 1024
+# Lanes of the widest level.
+cdef enum: MOST_LANES = 16
+# A bit of M of a transform, in products of a channel and a row at as many roots.
+cdef enum: TRANSFORM_TIME = 2
 # Rows of results whose spectra are summed before they go back; a multiple of all numbers of lanes.
 cdef enum: ROWS_AT_ONCE = 32
 
@@ -73,7 +78,7 @@ cdef int block_points(Py_ssize_t taps, Py_ssize_t channels, Py_ssize_t outs) noe
 cdef void load_taps(
     const OverlapSave *job, Py_ssize_t row, Py_ssize_t channel, real *signal
 ) noexcept nogil:
-    """The taps from one signal of the array to a row of results, with zeros after them."""
+    """The taps from one signal of the array to a row of results."""
     cdef const View *w = &job.w
     cdef Py_ssize_t i = row, j = channel // job.g.residues, residue = channel % job.g.residues
     cdef Py_ssize_t group = row // job.outs, taps = residue_taps(job.g, residue), tap
@@ -88,7 +93,33 @@ cdef void load_taps(
     if negated(w, i, j):
         for tap in range(taps):
             signal[tap] = -signal[tap]
-    memset(signal + taps, 0, (((<Py_ssize_t> 2) << job.log_points) - taps) * sizeof(real))
+
+
+cdef void load_taps_of_rows(
+    const OverlapSave *job, Py_ssize_t row, Py_ssize_t rows, Py_ssize_t channel, real *signals,
+    real *numbers
+) noexcept nogil:
+    """The taps from one signal to some rows of a group: numbers[tap·lanes + row]."""
+    cdef const View *w = &job.w
+    cdef Py_ssize_t residue = channel % job.g.residues, taps = residue_taps(job.g, residue), lane
+    cdef Py_ssize_t group = row // job.outs, lanes = job.lanes
+    cdef Py_ssize_t stride = w.strides[1] if job.transposed else w.strides[0]
+    if rows < lanes:
+        memset(numbers, 0, taps * lanes * sizeof(real))
+    if (w.half == NULL and not w.pair and w.strides[2] * job.g.period == sizeof(real)
+            and stride % <Py_ssize_t> sizeof(real) == 0):
+        if job.transposed:
+            swap_axes[real](<const real *> weight_at(w, group * job.channels + channel,
+                                                     row - group * job.outs, residue),
+                            stride // sizeof(real), rows, taps, numbers + (taps - 1) * lanes,
+                            -lanes)
+        else:
+            swap_axes[real](<const real *> weight_at(w, row, channel // job.g.residues, residue),
+                            stride // sizeof(real), rows, taps, numbers, lanes)
+        return
+    for lane in range(rows):
+        load_taps[real](job, row + lane, channel, signals + lane * taps)
+    swap_axes[real](signals, taps, rows, taps, numbers, lanes)
 
 
 cdef void transform_weights(
@@ -97,8 +128,7 @@ cdef void transform_weights(
     """The weights of one row of results; or of one channel, with lanes across rows."""
     cdef OverlapSaveScratch own
     cdef Py_ssize_t chunks = job.channels if job.across else job.outs
-    cdef Py_ssize_t group = chunk // chunks, one = chunk % chunks, other, first, lane
-    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points
+    cdef Py_ssize_t group = chunk // chunks, one = chunk % chunks, other, first, taps
     cdef real *spectra = <real *> job.weights.numbers + group * job.group_size
     cdef real *signal
     group = (job.group + group) * job.outs
@@ -107,19 +137,156 @@ cdef void transform_weights(
     if not job.across:
         for other in range(job.channels):
             load_taps[real](job, group + one, other, signal)
+            taps = residue_taps(job.g, other % job.g.residues)
+            memset(signal + taps, 0, (((<Py_ssize_t> 2) << job.log_points) - taps) * sizeof(real))
             job.transforms.forward(job.roots, job.log_points, signal, spectra
                                    + one * job.weights.row + other * job.weights.step,
                                    job.weights.next)
         return
+    taps = residue_taps(job.g, one % job.g.residues)
     for first from 0 <= first < job.outs by job.lanes:
-        for lane in range(job.lanes):
-            if first + lane < job.outs:
-                load_taps[real](job, group + first + lane, one, signal + lane * length)
-            else:
-                memset(signal + lane * length, 0, length * sizeof(real))
-        job.transforms.forward_across(job.roots, job.log_points, signal, own.numbers, spectra
-                                      + one * job.weights.step + first // job.lanes
+        load_taps_of_rows[real](job, group + first, min(job.lanes, job.outs - first), one, signal,
+                                <real *> own.numbers)
+        job.transforms.forward_across(job.roots, job.log_points, own.numbers, taps, own.numbers,
+                                      spectra + one * job.weights.step + first // job.lanes
                                       * job.weights.row, job.weights.next)
+
+
+cdef void transform_channels_of_blocks(
+    const OverlapSave *job, const OverlapSaveScratch *own, Py_ssize_t group, Py_ssize_t groups,
+    const Py_ssize_t *units, const SignalBlock *blocks, Py_ssize_t count, const cc_packets *inputs,
+    real *unused
+) noexcept nogil:
+    """All channels of some groups in some blocks to spectra, with lanes along roots or blocks."""
+    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most, pitch = job.pitch
+    cdef Py_ssize_t channels = groups * (job.channels // job.g.residues), length = job.length
+    cdef Py_ssize_t column, inside, channel, some, lane, i, signal
+    cdef real *signals = <real *> own.signal
+    cdef real *spectrum
+    for column in range((count + job.lanes - 1) // job.lanes):
+        inside = min(job.lanes, count - column * job.lanes)
+        for channel from 0 <= channel < channels by job.channels_beside:
+            some = min(job.channels_beside, channels - channel)
+            for lane in range(inside):
+                i = column * job.lanes + lane
+                copy_signals[real](&job.array, job.g, units[i] // per_sample,
+                                   (job.group + group) * (job.channels // job.g.residues)
+                                   + channel, some, blocks[i].sample, length,
+                                   signals + lane * length, pitch)
+            for signal in range(some * job.g.residues):
+                spectrum = (<real *> inputs.numbers + column * inputs.row
+                            + (channel * job.g.residues + signal) * inputs.step)
+                if not job.across:
+                    job.transforms.forward(job.roots, job.log_points, signals + signal * pitch,
+                                           spectrum, inputs.next)
+                    continue
+                if inside < job.lanes:
+                    memset(own.numbers, 0, job.lanes * length * sizeof(real))
+                swap_axes[real](signals + signal * pitch, length, inside, length,
+                                <real *> own.numbers, job.lanes)
+                job.transforms.forward_across(job.roots, job.log_points, own.numbers, length,
+                                              own.numbers, spectrum, inputs.next)
+
+
+cdef void transform_packets_of_channels(
+    const OverlapSave *job, const OverlapSaveScratch *own, Py_ssize_t group, Py_ssize_t groups,
+    const Py_ssize_t *units, const SignalBlock *blocks, Py_ssize_t count, const cc_packets *inputs,
+    real *unused
+) noexcept nogil:
+    """The same with lanes along channels."""
+    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most, unit, i, first
+    cdef real *spectrum
+    for unit in range(count):
+        spectrum = <real *> inputs.numbers + unit * inputs.row
+        for i in range(group, group + groups):
+            for first from 0 <= first < job.channels by job.lanes:
+                copy_signals_across[real](&job.array, units[unit] // per_sample,
+                                 (job.group + i) * job.channels + first,
+                                 min(job.lanes, job.channels - first),
+                                 sample_of_signal(job.g, blocks[unit].sample, 0), job.g.residues,
+                                 job.g.dilation, job.g.stride * job.g.step, job.length, job.lanes,
+                                 <real *> own.signal, <real *> own.numbers)
+                job.transforms.forward_across(job.roots, job.log_points, own.numbers, job.length,
+                                              own.numbers, spectrum, inputs.next)
+                spectrum += inputs.step
+
+
+cdef void invert_rows_of_blocks(
+    const OverlapSave *job, const OverlapSaveScratch *own, Py_ssize_t row, Py_ssize_t rows,
+    const Py_ssize_t *units, const SignalBlock *blocks, Py_ssize_t count, const cc_packets *results,
+    real *unused
+) noexcept nogil:
+    """The spectra of some rows from this one on, back and to where results are stored."""
+    cdef Py_ssize_t column, inside, i, beside, pitch = job.pitch
+    cdef real *signals = <real *> own.signal
+    cdef real *spectrum
+    for column in range((count + job.lanes - 1) // job.lanes):
+        inside = min(job.lanes, count - column * job.lanes)
+        for i in range(rows):
+            spectrum = <real *> results.numbers + column * results.step + i * results.row
+            beside = i % job.rows_beside
+            if job.across:
+                job.transforms.inverse_across(job.roots, job.log_points, spectrum, results.next,
+                                              own.numbers)
+                swap_axes[real](<real *> own.numbers, job.lanes, job.length, inside,
+                                signals + beside * pitch, job.length)
+            else:
+                job.transforms.inverse(job.roots, job.log_points, spectrum, results.next,
+                                       signals + beside * pitch)
+            if beside == job.rows_beside - 1 or i == rows - 1:
+                store_results[real](job, row + i - beside, beside + 1, units, blocks,
+                                    column * job.lanes, inside, signals, pitch)
+
+
+cdef void invert_packets_of_rows(
+    const OverlapSave *job, const OverlapSaveScratch *own, Py_ssize_t row, Py_ssize_t rows,
+    const Py_ssize_t *units, const SignalBlock *blocks, Py_ssize_t count, const cc_packets *results,
+    real *unused
+) noexcept nogil:
+    """The same, of rows of one group, with lanes along rows."""
+    cdef Py_ssize_t unit, first, some, i
+    cdef const real *biases = NULL
+    cdef real[MOST_LANES] lanes, spoiled
+    cdef real *numbers
+    for first from 0 <= first < rows by job.lanes:
+        some = min(job.lanes, rows - first)
+        if job.biased:
+            biases = &lanes[0]
+            memset(&lanes[0], 0, sizeof(lanes))
+            memcpy(&lanes[0], <const real *> job.biases + row + first, some * sizeof(real))
+        for unit in range(count):
+            job.transforms.inverse_across(
+                job.roots, job.log_points, <real *> results.numbers + unit * results.row
+                + first // job.lanes * results.step, results.next, own.numbers)
+            numbers = <real *> own.numbers + blocks[unit].first * job.lanes
+            job.transforms.finish_lanes(numbers, blocks[unit].count, biases, &spoiled[0])
+            for i in range(some):
+                job.spoiled[(row + first + i) * job.units + units[unit]] = spoiled[i] != 0
+            store_results_across[real](job, units[unit], row + first, some, blocks + unit, numbers,
+                              <real *> own.signal)
+
+
+cdef void store_results_across(
+    const OverlapSave *job, Py_ssize_t unit, Py_ssize_t row, Py_ssize_t rows,
+    const SignalBlock *block, const real *numbers, real *stage
+) noexcept nogil:
+    """The results of some rows in a block: numbers[i·lanes + row]."""
+    cdef const View *out = &job.out
+    cdef Py_ssize_t n = unit // (job.blocks.residues * job.blocks.most), i
+    cdef Py_ssize_t stride = out.strides[2] * job.blocks.dilation, pitch = out.strides[1] // job.size
+    cdef char *result = at(out, n, row, block.output)
+    if has_adjacent_channels(out, job.size):
+        for i in range(block.count):
+            store_row[real](out, result, stored_size(out, job.size), rows, numbers + i * job.lanes)
+            result += stride
+    elif (out.half == NULL and not out.pair and stride == job.size
+          and pitch * job.size == out.strides[1]):
+        swap_axes[real](numbers, job.lanes, block.count, rows, <real *> result, pitch)
+    else:
+        swap_axes[real](numbers, job.lanes, block.count, rows, stage, block.count)
+        for i in range(rows):
+            store_row[real](out, at(out, n, row + i, block.output), stride, block.count,
+                            stage + i * block.count)
 
 
 cdef void transform_blocks(
@@ -131,76 +298,54 @@ cdef void transform_blocks(
     cdef Py_ssize_t sets = group_sets(job)
     cdef Py_ssize_t group = chunk % sets * job.groups_at_once
     cdef Py_ssize_t groups = min(job.groups_at_once, job.some - group)
-    cdef Py_ssize_t first = chunk // sets * job.at_once
-    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most
-    cdef Py_ssize_t length = job.length, pitch = job.pitch, count, i, channel
-    cdef Py_ssize_t channels = groups * (job.channels // job.g.residues), some, signal
-    cdef Py_ssize_t columns, column, lane, inside, first_row, rows
+    cdef Py_ssize_t first_row, rows, packets = 0, count, i
     cdef Py_ssize_t[MOST_BLOCKS_AT_ONCE] units
     cdef SignalBlock[MOST_BLOCKS_AT_ONCE] blocks
     cdef cc_packets weights = job.weights, inputs, results
-    cdef real *spectrum
     carve_own_overlap_save(job, &own, job.workers + worker * job.worker_size)
-    inputs.next, inputs.step = job.input_next, job.packet
-    inputs.row = job.groups_at_once * job.channels * job.packet
-    results.next, results.row = job.result_next, job.packet
-    results.step = job.groups_at_once * job.rows_at_once * job.packet
-    count = blocks_from(job, first, &units[0], &blocks[0])
+    count = blocks_from(job, chunk // sets * job.at_once, &units[0], &blocks[0])
     if count == 0:
         return
-    columns = (count + job.lanes - 1) // job.lanes
-    for column in range(columns):
-        inside = min(job.lanes, count - column * job.lanes)
-        for channel from 0 <= channel < channels by job.channels_beside:
-            some = min(job.channels_beside, channels - channel)
-            for lane in range(inside):
-                i = column * job.lanes + lane
-                copy_signals[real](&job.array, job.g, units[i] // per_sample,
-                                   (job.group + group) * (job.channels // job.g.residues)
-                                   + channel, some, blocks[i].sample, length,
-                                   <real *> own.signal + lane * length, pitch)
-            for signal in range(some * job.g.residues):
-                spectrum = (<real *> own.inputs + column * inputs.row
-                            + (channel * job.g.residues + signal) * inputs.step)
-                if job.across:
-                    memset(<real *> own.signal + signal * pitch + inside * length, 0,
-                           (job.lanes - inside) * length * sizeof(real))
-                    transforms.forward_across(job.roots, job.log_points,
-                                              <real *> own.signal + signal * pitch, own.numbers,
-                                              spectrum, inputs.next)
-                else:
-                    transforms.forward(job.roots, job.log_points,
-                                       <real *> own.signal + signal * pitch, spectrum,
-                                       inputs.next)
+    inputs.next, inputs.step, inputs.row = job.input_next, job.packet, job.input_row
+    results.next, results.row, results.step = job.result_next, job.packet, job.result_row
+    inputs.numbers = own.inputs
+    if job.by_blocks:
+        transform_channels_of_blocks[real](job, &own, group, groups, &units[0], &blocks[0], count,
+                                           &inputs, NULL)
+    else:
+        results.row, results.step = job.result_row, job.packet
+        transform_packets_of_channels[real](job, &own, group, groups, &units[0], &blocks[0], count,
+                                            &inputs, NULL)
     for first_row from 0 <= first_row < job.outs by job.rows_at_once:
         rows = min(job.rows_at_once, job.outs - first_row)
+        if not job.by_blocks:
+            packets = (rows + job.lanes - 1) // job.lanes
         for i in range(groups):
             weights.numbers = (<real *> job.weights.numbers + (group + i) * job.group_size
                                + first_row // job.lanes * weights.row)
+            if not job.by_blocks:
+                inputs.numbers = (<real *> own.inputs + i * job.input_row // job.groups_at_once)
+                results.numbers = <real *> own.results + i * packets * job.packet
+                transforms.multiply_each_summand(&inputs, count, &weights, packets, job.channels,
+                                                 &results, job.packets, False)
+                invert_packets_of_rows[real](
+                    job, &own, (job.group + group + i) * job.outs + first_row, rows, &units[0],
+                    &blocks[0], count, &results, NULL)
+                continue
             inputs.numbers = <real *> own.inputs + i * job.channels * job.packet
             results.numbers = <real *> own.results + i * rows * job.packet
             if job.across:
-                transforms.multiply_each(&weights, rows, &inputs, columns, job.channels, &results,
-                                         job.packets, False)
+                transforms.multiply_each_row(&weights, rows, &inputs,
+                                             (count + job.lanes - 1) // job.lanes, job.channels,
+                                             &results, job.packets, False)
             else:
-                transforms.multiply(&weights, rows, &inputs, columns, job.channels, &results,
+                transforms.multiply(&weights, rows, &inputs, count, job.channels, &results,
                                     job.packets, False)
-        for column in range(columns):
-            for i in range(groups * rows):
-                spectrum = <real *> own.results + column * results.step + i * results.row
-                signal = i % job.rows_beside
-                if job.across:
-                    transforms.inverse_across(job.roots, job.log_points, spectrum, results.next,
-                                              own.numbers, <real *> own.signal + signal * pitch)
-                else:
-                    transforms.inverse(job.roots, job.log_points, spectrum, results.next,
-                                       <real *> own.signal + signal * pitch)
-                if signal == job.rows_beside - 1 or i == groups * rows - 1:
-                    store_results[real](job, (job.group + group) * job.outs + first_row + i
-                                        - signal, signal + 1, &units[0], &blocks[0],
-                                        column * job.lanes,
-                                        min(job.lanes, count - column * job.lanes),
-                                        <real *> own.signal)
+        if job.by_blocks:
+            results.numbers = own.results
+            invert_rows_of_blocks[real](job, &own, (job.group + group) * job.outs + first_row,
+                                        groups * rows, &units[0], &blocks[0], count, &results,
+                                        NULL)
 
 
 cdef inline Py_ssize_t group_sets(const OverlapSave *job) noexcept nogil:
@@ -370,6 +515,19 @@ cdef inline bint has_spectra(
             and kept.taps == g.taps and kept.stride == g.stride and kept.dilation == g.dilation)
 
 
+cdef bint lanes_are_blocks(const OverlapSave *job) noexcept nogil:
+    """Whether lanes that run across signals are blocks, or else channels and rows.
+
+    What is left over of the lanes is lost: of blocks in all, or of channels and rows in each block.
+    """
+    cdef Py_ssize_t columns = (job.units + job.lanes - 1) // job.lanes
+    cdef Py_ssize_t channels = (job.channels + job.lanes - 1) // job.lanes
+    cdef Py_ssize_t rows = (job.outs + job.lanes - 1) // job.lanes
+    cdef Py_ssize_t transform = TRANSFORM_TIME * job.log_points
+    return (5 * columns * (transform * (job.channels + job.outs) + job.channels * job.outs)
+            <= channel_lanes * job.units * (transform * (channels + rows) + job.channels * rows))
+
+
 cdef bint plan_overlap_save(
     OverlapSave *job, const cc_tiles *tiles, const View *array, const Part *part, bint biased,
     const Geometry *g, Py_ssize_t groups, bint transposed, Py_ssize_t size
@@ -415,6 +573,13 @@ cdef bint plan_overlap_save(
 
     job.threads = threads_for(out.shape[0] * out.shape[1] * out.shape[2],
                               16 * (job.channels + job.outs))
+    job.by_blocks = not job.across or lanes_are_blocks(job)
+    job.input_row, job.result_row = job.channels, job.rows_at_once
+    if not job.by_blocks:
+        job.input_row = (job.channels + job.lanes - 1) // job.lanes
+        job.result_row = (job.rows_at_once + job.lanes - 1) // job.lanes
+    job.input_row *= job.groups_at_once * job.packet
+    job.result_row *= job.groups_at_once * job.packet
     bytes = job.groups_at_once * (job.channels + job.rows_at_once) * (2 * size << job.log_points)
     job.at_once = SPECTRA_BYTES // bytes
     if job.channels * job.outs * (2 * size << job.log_points) > SPECTRA_BYTES:
@@ -424,10 +589,12 @@ cdef bint plan_overlap_save(
     while (job.at_once > 1 and job.most_groups // job.groups_at_once * (job.units // job.at_once)
             < BLOCK_CHUNKS_PER_THREAD * job.threads and job.threads > 1):
         job.at_once -= 1
-    job.at_once = rounded(job.at_once, job.lanes)
-    rows = job.at_once // job.lanes * job.groups_at_once
-    job.input_next = odd_lines(rows * job.channels * job.packet, size)
-    job.result_next = odd_lines(rows * job.rows_at_once * job.packet, size)
+    rows = job.at_once
+    if job.by_blocks:
+        job.at_once = rounded(job.at_once, job.lanes)
+        rows = job.at_once // job.lanes
+    job.input_next = odd_lines(rows * job.input_row, size)
+    job.result_next = odd_lines(rows * job.result_row, size)
     job.blocks_of_group = (job.units + job.at_once - 1) // job.at_once
     job.threads = <int> max(1, min(job.threads,
                                    job.most_groups * max(job.blocks_of_group, job.outs)))

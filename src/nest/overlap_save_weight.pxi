@@ -99,8 +99,8 @@ cdef void transform_packet(
     """A packet of channels of dy, or of the signals of x, in all blocks of the batch."""
     cdef Py_ssize_t row = chunk % (job.dy_rows + job.x_rows)
     cdef Py_ssize_t group = chunk // (job.dy_rows + job.x_rows)
-    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, residues = job.g.residues
-    cdef Py_ssize_t i, n, first, some, lane, residue
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, i, n, first, some, count, number
+    cdef real *rows = signals + job.lanes * length
     cdef bint of_dy = row < job.dy_rows
     cdef const cc_packets *spectra = &job.dys if of_dy else &job.xs
     cdef real *numbers = <real *> spectra.numbers + group * (job.dys_size if of_dy
@@ -113,21 +113,16 @@ cdef void transform_packet(
     group += job.group
     for i in range(job.some_units):
         block = block_of_batch(job, i, &n)
-        memset(signals + some * length, 0, (job.lanes - some) * length * sizeof(real))
-        if of_dy or residues == 1:
-            copy_signals_of_block[real](
-                job, of_dy, n, &block,
-                group * (job.outs if of_dy else job.channels) + first, some, signals, length)
-        else:  # a packet may begin within the signals of a channel
-            for lane in range(some):
-                residue = (first + lane) % residues
-                copy_row[real](&job.x, n, group * (job.channels // residues)
-                               + (first + lane) // residues,
-                               sample_of_signal(job.g, block.sample - floor_division(
-                                   job.g.pad_left, job.g.stride), residue),
-                               job.g.stride * job.g.step, length, signals + lane * length)
-        job.transforms.forward_across(job.roots, job.log_points, signals,
-                                      signals + job.lanes * length, numbers
+        count = max(block.count, 0) if of_dy else length
+        if of_dy:
+            copy_signals_across[real](&job.dy, n, group * job.outs + first, some, block.sample, 1, 0,
+                             job.blocks.dilation, count, job.lanes, rows, signals)
+        else:
+            number = block.sample - floor_division(job.g.pad_left, job.g.stride)
+            copy_signals_across[real](&job.x, n, group * job.channels + first, some,
+                             sample_of_signal(job.g, number, 0), job.g.residues, job.g.dilation,
+                             job.g.stride * job.g.step, count, job.lanes, rows, signals)
+        job.transforms.forward_across(job.roots, job.log_points, signals, count, signals, numbers
                                       + row * spectra.row + i * spectra.step, spectra.next)
 
 
@@ -191,8 +186,8 @@ cdef void add_products_chunk(void *context, Py_ssize_t chunk, int worker) noexce
     xs.numbers = <char *> xs.numbers + (group * job.xs_size + first * xs.next) * size
     sums.numbers = <char *> sums.numbers + (group * job.sums_size + first * sums.next) * size
     if job.across:
-        job.transforms.multiply_each(&xs, job.channels, &dys, job.dy_rows, job.some_units, &sums,
-                                     end - first, job.first_unit > 0)
+        job.transforms.multiply_each_row(&xs, job.channels, &dys, job.dy_rows, job.some_units,
+                                         &sums, end - first, job.first_unit > 0)
     else:
         job.transforms.multiply(&dys, job.outs, &xs, job.channels, job.some_units, &sums,
                                 end - first, job.first_unit > 0)
@@ -203,35 +198,50 @@ cdef void invert_row(
 ) noexcept nogil:
     """The gradients of one row of weights, or of a packet of rows."""
     cdef Py_ssize_t first = chunk % job.dy_rows * job.lanes, group = chunk // job.dy_rows
-    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, taps
-    cdef Py_ssize_t residues = job.g.residues, channel, row, pair, lane, tap, residue
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points
+    cdef Py_ssize_t rows = min(job.lanes, job.outs - first)
+    cdef Py_ssize_t residues = job.g.residues, channels = job.channels // residues
+    cdef Py_ssize_t row = (job.group + group) * job.outs + first, size = channels * job.g.taps
+    cdef Py_ssize_t channel, taps, lane, tap, step = job.g.period
     cdef const real *spectra = <const real *> job.sums.numbers + group * job.sums_size
-    cdef real *signal
-    cdef real *gradients
-    group += job.group
+    cdef real *gradients = <real *> job.gradients + row * size
+    cdef real *reversed_taps = signals + job.lanes * length
+    cdef real *to
     for channel in range(job.channels):
-        if job.across:
-            job.transforms.inverse_across(
-                job.roots, job.log_points, spectra + channel * job.sums.row
-                + first // job.lanes * job.sums.step, job.sums.next, signals
-                + job.lanes * length, signals)
-        else:
-            job.transforms.inverse(
-                job.roots, job.log_points, spectra + first * job.sums.row
-                + channel * job.sums.step, job.sums.next, signals)
-        for lane in range(min(job.lanes, job.outs - first)):
-            row = group * job.outs + first + lane
-            pair = row * (job.channels // residues) + channel // residues
-            signal = signals + lane * length
-            gradients = <real *> job.gradients + pair * job.g.taps
-            residue = channel % residues
-            taps = residue_taps(job.g, residue)
-            gradients[residue] = signal[0]
+        taps = residue_taps(job.g, channel % residues)
+        to = gradients + channel // residues * job.g.taps + channel % residues
+        if not job.across:
+            job.transforms.inverse(job.roots, job.log_points, spectra + first * job.sums.row
+                                   + channel * job.sums.step, job.sums.next, signals)
+            for tap in range(taps):
+                to[tap * step] = signals[tap]
+            continue
+        job.transforms.inverse_across(
+            job.roots, job.log_points, spectra + channel * job.sums.row
+            + first // job.lanes * job.sums.step, job.sums.next, signals)
+        # the first tap, and what wrapped round, which came in reverse and with the other sign
+        swap_axes[real](signals + (length - 1) * job.lanes, -job.lanes, taps - 1, rows,
+                        reversed_taps, taps)
+        for lane in range(rows):
+            to[0] = signals[lane]
             for tap in range(1, taps):
-                gradients[residue + tap * job.g.period] = (
-                    -signal[length - tap] if job.across else signal[tap])
-            if residue == residues - 1:
-                job.spoiled[pair] = not job.transforms.finish(gradients, job.g.taps, NULL)
+                to[tap * step] = -reversed_taps[lane * taps + tap - 1]
+            to += size
+    for lane in range(rows):
+        find_spoiled_gradients[real](job, row + lane, gradients + lane * size)
+
+
+cdef void find_spoiled_gradients(
+    const OverlapSaveWeight *job, Py_ssize_t row, real *gradients
+) noexcept nogil:
+    """Which pairs of a row have gradients that are not finite; seldom is there any."""
+    cdef Py_ssize_t channels = job.channels // job.g.residues, channel
+    memset(job.spoiled + row * channels, 0, channels)
+    if job.transforms.finish(gradients, channels * job.g.taps, NULL):
+        return
+    for channel in range(channels):
+        job.spoiled[row * channels + channel] = not job.transforms.finish(
+            gradients + channel * job.g.taps, job.g.taps, NULL)
 
 
 cdef void invert_row_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nogil:

@@ -103,6 +103,13 @@ cdef enum: WORTH_COPYING = 12, COPY_BYTES = 32
 # of 1.1 (Zen 5); with 3 as much for many channels, but a third more for 64.
 cdef enum: ROWS_IN_PLACE = 8
 
+# --- transforms ---
+
+# Fifths of a transform and of products with lanes along blocks that those with lanes along channels
+# take, whose samples change places with the lanes where they lie: .7 to .95 of the time of 16 layers
+# where no lane is left over (Zen 5, avx512). Not a constant, because the tests set it.
+cdef Py_ssize_t channel_lanes = 4
+
 # --- few positions ---
 
 # Positions up to which weights are read as they lie, where all lanes have a channel: measured
