@@ -35,7 +35,7 @@ __all__ = ["MethodChoice", "choose_method"]
 # random layers of one sample at avx512 and 250 at avx2 (1 to 360 channels, dense, in groups and
 # depthwise; 3 to 2000 taps, up to 500,000 positions, strides, dilations, both layouts, float32, one
 # thread), of which they leave 90 and 68 to transforms, where 123 and 111 gain a fifth in all maps;
-# the least gain of a map of one of these is 1.16 and 1.68. The choice cannot know the layout, as
+# the least gain of a map of one of these is 1.16 and 1.68; of 120 in float64, 1.49. The choice cannot know the layout, as
 # bits do not depend on it.
 
 #: A complex number of a block of one channel, on either side, there and back, for each bit of M.
@@ -91,7 +91,7 @@ def direct_products(taps: int, channels: int, outs: int, g: Geometry) -> int:
     return min(-(-g.input_length // g.stride), g.output_length) * channels * outs * taps
 
 
-def fft_products(taps: int, channels: int, outs: int, g: Geometry) -> float:
+def fft_products(taps: int, channels: int, outs: int, g: Geometry) -> int:
     """As many as take the time of the transforms, in the map that has the most blocks."""
     residues, taps, dilation = without_stride(taps, g.stride, g.dilation)
     channels *= residues
@@ -105,7 +105,7 @@ def fft_products(taps: int, channels: int, outs: int, g: Geometry) -> float:
         pairs = max(channels * wide_outs, outs * wide_channels)  # as lanes are rows of either map
         of_channels = TRANSFORM_COST * bits * (wide_channels + wide_outs) + PRODUCT_COST * pairs
         of_blocks = TRANSFORM_COST * bits * (channels + outs) + PRODUCT_COST * channels * outs
-        samples = min(blocks * of_channels, rounded(blocks, LANES) * of_blocks * BLOCK_LANES / 5)
+        samples = min(blocks * of_channels, rounded(blocks, LANES) * of_blocks * BLOCK_LANES // 5)
         weights = WEIGHT_COST * pairs
     else:
         pairs = channels * outs
@@ -116,7 +116,7 @@ def fft_products(taps: int, channels: int, outs: int, g: Geometry) -> float:
     if g.stride > 1:
         weights *= 2
     if 2 * points * channels * outs > LARGE_SPECTRA:
-        weights *= 3 / 2
+        weights += weights // 2
     return points * (samples + weights)
 
 

@@ -168,7 +168,7 @@ INLINE const REAL *TILE(roots_of)(const REAL *roots, int depth)
 }
 
 /* One node of 4·m numbers, m a multiple of the lanes. */
-INLINE void TILE(node)(const int INVERSE, const REAL *roots, int depth, ptrdiff_t node,
+ONCE void TILE(node)(const int INVERSE, const REAL *roots, int depth, ptrdiff_t node,
                        ptrdiff_t m, REAL *re, REAL *im, const REAL *scale)
 {
     const ptrdiff_t nodes = (ptrdiff_t)1 << 2 * depth;
@@ -573,24 +573,33 @@ static int TILE(finish)(void *signal_, ptrdiff_t count, const void *bias)
     REAL *signal = (REAL *)signal_;
     const REAL b = bias ? *(const REAL *)bias : 0;
     const VEC bs = V_SET1(b), zero = V_SET1(0);
-    VEC check[2] = {zero, zero}; /* 0 as long as all are finite */
-    REAL lanes[2 * LANES], rest = 0;
+    VEC check = zero, other = zero; /* 0 as long as all are finite */
+    REAL lanes[LANES], rest = 0;
     int finite = 1;
     ptrdiff_t p = 0;
-    for (int i = 0; p + LANES <= count; p += LANES, i ^= 1) {
+    for (; p + 2 * LANES <= count; p += 2 * LANES) {
+        const VEC y = V_LOAD(signal + p), z = V_LOAD(signal + p + LANES);
+        check = V_FMA(y, zero, check);
+        other = V_FMA(z, zero, other);
+        if (bias) {
+            V_STORE(signal + p, V_ADD(y, bs));
+            V_STORE(signal + p + LANES, V_ADD(z, bs));
+        }
+    }
+    if (p + LANES <= count) {
         const VEC y = V_LOAD(signal + p);
-        check[i] = V_FMA(y, zero, check[i]);
+        check = V_FMA(y, zero, check);
         if (bias)
             V_STORE(signal + p, V_ADD(y, bs));
+        p += LANES;
     }
     for (; p < count; p++) {
         rest += signal[p] * 0;
         if (bias)
             signal[p] += b;
     }
-    V_STORE(lanes, check[0]);
-    V_STORE(lanes + LANES, check[1]);
-    for (int lane = 0; lane < 2 * LANES; lane++)
+    V_STORE(lanes, V_ADD(check, other));
+    for (int lane = 0; lane < LANES; lane++)
         finite &= lanes[lane] == 0;
     return finite & (rest == 0);
 }

@@ -232,7 +232,7 @@ cdef struct OverlapSave:
     bint kept                   # of all groups, from a call before
     Py_ssize_t group_size       # numbers of these
     Py_ssize_t weight_chunks    # of the pool, for these
-    Py_ssize_t input_row                # and result_row: from a unit, or a lane of each, to the next
+    Py_ssize_t input_row                # and result_row: from a unit, or lanes of them, to the next
     Py_ssize_t input_next, result_next  # from a packet to the next
     void *biases                # [row] of all groups
     unsigned char *spoiled      # [row] of all groups[unit]: computed, but not finite

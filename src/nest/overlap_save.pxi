@@ -200,12 +200,12 @@ cdef void transform_packets_of_channels(
         spectrum = <real *> inputs.numbers + unit * inputs.row
         for i in range(group, group + groups):
             for first from 0 <= first < job.channels by job.lanes:
-                copy_signals_across[real](&job.array, units[unit] // per_sample,
-                                 (job.group + i) * job.channels + first,
-                                 min(job.lanes, job.channels - first),
-                                 sample_of_signal(job.g, blocks[unit].sample, 0), job.g.residues,
-                                 job.g.dilation, job.g.stride * job.g.step, job.length, job.lanes,
-                                 <real *> own.signal, <real *> own.numbers)
+                copy_signals_across[real](
+                    &job.array, units[unit] // per_sample, (job.group + i) * job.channels + first,
+                    min(job.lanes, job.channels - first),
+                    sample_of_signal(job.g, blocks[unit].sample, 0), job.g.residues, job.g.dilation,
+                    job.g.stride * job.g.step, job.length, job.lanes, <real *> own.signal,
+                    <real *> own.numbers)
                 job.transforms.forward_across(job.roots, job.log_points, own.numbers, job.length,
                                               own.numbers, spectrum, inputs.next)
                 spectrum += inputs.step
@@ -263,7 +263,7 @@ cdef void invert_packets_of_rows(
             for i in range(some):
                 job.spoiled[(row + first + i) * job.units + units[unit]] = spoiled[i] != 0
             store_results_across[real](job, units[unit], row + first, some, blocks + unit, numbers,
-                              <real *> own.signal)
+                                       <real *> own.signal)
 
 
 cdef void store_results_across(
@@ -273,7 +273,8 @@ cdef void store_results_across(
     """The results of some rows in a block: numbers[i·lanes + row]."""
     cdef const View *out = &job.out
     cdef Py_ssize_t n = unit // (job.blocks.residues * job.blocks.most), i
-    cdef Py_ssize_t stride = out.strides[2] * job.blocks.dilation, pitch = out.strides[1] // job.size
+    cdef Py_ssize_t stride = out.strides[2] * job.blocks.dilation
+    cdef Py_ssize_t pitch = out.strides[1] // job.size
     cdef char *result = at(out, n, row, block.output)
     if has_adjacent_channels(out, job.size):
         for i in range(block.count):

@@ -115,13 +115,15 @@ cdef void transform_packet(
         block = block_of_batch(job, i, &n)
         count = max(block.count, 0) if of_dy else length
         if of_dy:
-            copy_signals_across[real](&job.dy, n, group * job.outs + first, some, block.sample, 1, 0,
-                             job.blocks.dilation, count, job.lanes, rows, signals)
+            copy_signals_across[real](
+                &job.dy, n, group * job.outs + first, some, block.sample, 1, 0, job.blocks.dilation,
+                count, job.lanes, rows, signals)
         else:
             number = block.sample - floor_division(job.g.pad_left, job.g.stride)
-            copy_signals_across[real](&job.x, n, group * job.channels + first, some,
-                             sample_of_signal(job.g, number, 0), job.g.residues, job.g.dilation,
-                             job.g.stride * job.g.step, count, job.lanes, rows, signals)
+            copy_signals_across[real](
+                &job.x, n, group * job.channels + first, some, sample_of_signal(job.g, number, 0),
+                job.g.residues, job.g.dilation, job.g.stride * job.g.step, count, job.lanes, rows,
+                signals)
         job.transforms.forward_across(job.roots, job.log_points, signals, count, signals, numbers
                                       + row * spectra.row + i * spectra.step, spectra.next)
 

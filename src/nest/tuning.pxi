@@ -105,8 +105,8 @@ cdef enum: ROWS_IN_PLACE = 8
 
 # --- transforms ---
 
-# Fifths of a transform and of products with lanes along blocks that those with lanes along channels
-# take, whose samples change places with the lanes where they lie: .7 to .95 of the time of 16 layers
+# Fifths of the time of transforms and products with lanes along blocks that those with lanes along
+# channels take, whose samples change places with the lanes where they lie: .7 to .95 in 16 layers
 # where no lane is left over (Zen 5, avx512). Not a constant, because the tests set it.
 cdef Py_ssize_t channel_lanes = 4
 
