@@ -34,23 +34,23 @@ __all__ = ["MethodChoice", "choose_method"]
 # gains a little more than transforms: what pays by these numbers pays at avx2, too. Fitted to 350
 # random layers of one sample at avx512 and 250 at avx2 (1 to 360 channels, dense, in groups and
 # depthwise; 3 to 2000 taps, up to 500,000 positions, strides, dilations, both layouts, float32, one
-# thread), of which they leave 90 and 68 to transforms, where 123 and 111 gain a fifth in all maps;
-# the least gain of a map of one of these is 1.16 and 1.68; of 120 in float64, 1.49. The choice cannot know the layout, as
-# bits do not depend on it.
+# thread), of which they leave 94 and 73 to transforms, where 128 and 117 gain a fifth in all maps;
+# the least gain of a map of one of these is 1.25 and 1.40, of 120 layers in float64 1.43. The
+# choice cannot know the layout, as bits do not depend on it.
 
 #: A complex number of a block of one channel, on either side, there and back, for each bit of M.
 TRANSFORM_COST = 11
 #: The same where samples and results do not lie side by side, whatever M.
-APART_COST = 10
+APART_COST = 5
 #: The product of two at one root; with lanes along roots, by no packets that all lanes meet.
-PRODUCT_COST, PRODUCT_INSIDE_COST = 6, 9
+PRODUCT_COST, PRODUCT_INSIDE_COST = 5, 9
 #: What blocks as lanes cost more than channels, in fifths: see channel_lanes of tuning.pxi.
 BLOCK_LANES = 6
 #: A complex number of the weights of a pair of channels; with lanes along roots; both times as much
 #: with taps of a stride, and one and a half where the spectra have more numbers than caches hold.
-WEIGHT_COST, WEIGHT_INSIDE_COST, LARGE_SPECTRA = 40, 64, 2**20
+WEIGHT_COST, WEIGHT_INSIDE_COST, LARGE_SPECTRA = 30, 64, 2**20
 #: A call.
-FFT_COST = 250_000
+FFT_COST = 500_000
 #: What transforms must gain to be taken.
 LEAST_GAIN = 1.2
 

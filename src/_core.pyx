@@ -77,8 +77,8 @@ cdef extern from "fft/transforms.h" nogil:
         const cc_packets *a, Py_ssize_t a_rows, const cc_packets *b, Py_ssize_t b_rows,
         Py_ssize_t summands, const cc_packets *out, Py_ssize_t packets, bint resume) noexcept
     ctypedef void (*cc_forward_across)(
-        const void *roots, int log_points, const void *signals, Py_ssize_t count, void *numbers,
-        void *spectra, Py_ssize_t stride) noexcept
+        const void *roots, int log_points, const void *signals, Py_ssize_t step, Py_ssize_t count,
+        void *numbers, void *spectra, Py_ssize_t stride) noexcept
     ctypedef void (*cc_inverse_across)(
         const void *roots, int log_points, const void *spectra, Py_ssize_t stride,
         void *numbers) noexcept

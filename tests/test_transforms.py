@@ -46,6 +46,11 @@ CASES = [
     Case(1, 1, 130, 128, 150, 7, 1, "full", 1),
     Case(1, 1, 2, 34, 900, 65, 1, "causal", 1),
     Case(2, 3, 2, 3, 700, 9, 1, "same", 3),
+    # residues of a dilation whose samples are exchanged with the lanes together, or are too many
+    Case(3, 1, 17, 16, 600, 7, 1, "same", 8),
+    Case(2, 2, 9, 33, 150, 6, 1, (70, 3), 16),
+    Case(2, 1, 16, 20, 700, 100, 1, "same", 6),
+    Case(1, 1, 20, 8, 400, 9, 1, (33, 60), 5, "reflect"),
     Case(1, 1, 2, 1, 30, 9, 1, (400, 7), 40),
     Case(1, 1, 8, 8, 40, 30, 1, "full", 7),
     Case(2, 2, 3, 2, 900, 30, 1, (29, 17), 2, "reflect"),

@@ -91,6 +91,7 @@ static void NAME(across)(const cc_transforms *t, int log_points, ptrdiff_t count
     const void *roots = cc_roots(log_points, sizeof(REAL));
     REAL *signals = malloc(lanes * size * sizeof(REAL)), *back = malloc(lanes * size * sizeof(REAL));
     REAL *swapped = malloc(lanes * size * sizeof(REAL)), *one = malloc(size * sizeof(REAL));
+    REAL *apart = malloc(3 * lanes * size * sizeof(REAL));
     REAL *spectra = malloc(points * stride * sizeof(REAL));
     REAL *alone = malloc(points * stride * sizeof(REAL)), *sorted = malloc(size * sizeof(REAL));
     double worst = 0;
@@ -101,8 +102,12 @@ static void NAME(across)(const cc_transforms *t, int log_points, ptrdiff_t count
             if (n >= count)
                 signals[lane * size + n] = 0;
             swapped[n * lanes + lane] = n < count ? signals[lane * size + n] : (REAL)NAN;
+            apart[3 * n * lanes + lane] = swapped[n * lanes + lane];
         }
-    t->forward_across(roots, log_points, swapped, count, swapped, spectra, stride);
+    if (count % 2)
+        t->forward_across(roots, log_points, swapped, lanes, count, swapped, spectra, stride);
+    else
+        t->forward_across(roots, log_points, apart, 3 * lanes, count, swapped, spectra, stride);
     t->inverse_across(roots, log_points, spectra, stride, swapped);
     for (ptrdiff_t lane = 0; lane < lanes; lane++)
         for (ptrdiff_t n = 0; n < size; n++)
@@ -138,7 +143,7 @@ static void NAME(across)(const cc_transforms *t, int log_points, ptrdiff_t count
             wrong += !(NAME(off)(spectra[f * stride + lanes + lane], im, norm) < log_points);
         }
     }
-    free(signals), free(back), free(swapped), free(one), free(spectra), free(alone), free(sorted);
+    free(signals), free(back), free(swapped), free(apart), free(one), free(spectra), free(alone), free(sorted);
 }
 
 /* Each number of packets against all lanes of others, as where these are in packets of their own. */

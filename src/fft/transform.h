@@ -385,7 +385,7 @@ INLINE void TILE(depth_across)(const int INVERSE, const int WAYS, const REAL *ro
 
 /* The first of them, of signals with zeros from `count` on. */
 INLINE void TILE(first_across)(const REAL *roots, ptrdiff_t points, const REAL *signals,
-                               ptrdiff_t count, REAL *numbers)
+                               ptrdiff_t step, ptrdiff_t count, REAL *numbers)
 {
     const ptrdiff_t m = points / 4;
     const VEC zero = V_SET1(0);
@@ -396,8 +396,8 @@ INLINE void TILE(first_across)(const REAL *roots, ptrdiff_t points, const REAL *
         VEC r[4], i[4];
         UNROLL for (int q = 0; q < 4; q++) {
             const ptrdiff_t n = j + q * m;
-            r[q] = n < count ? V_LOAD(signals + n * LANES) : zero;
-            i[q] = n + points < count ? V_LOAD(signals + (n + points) * LANES) : zero;
+            r[q] = n < count ? V_LOAD(signals + n * step) : zero;
+            i[q] = n + points < count ? V_LOAD(signals + (n + points) * step) : zero;
         }
         TILE(split_4)(r, i, 1, w);
         UNROLL for (int q = 0; q < 4; q++) {
@@ -408,13 +408,14 @@ INLINE void TILE(first_across)(const REAL *roots, ptrdiff_t points, const REAL *
 }
 
 static void TILE(forward_across)(const void *roots_, int log_points, const void *signals,
-                                 ptrdiff_t count, void *numbers_, void *spectra_, ptrdiff_t stride)
+                                 ptrdiff_t step, ptrdiff_t count, void *numbers_, void *spectra_,
+                                 ptrdiff_t stride)
 {
     const ptrdiff_t points = (ptrdiff_t)1 << log_points;
     const REAL *roots = (const REAL *)roots_;
     REAL *numbers = (REAL *)numbers_, *spectra = (REAL *)spectra_;
     const int depths = log_points / 2;
-    TILE(first_across)(roots, points, (const REAL *)signals, count, numbers);
+    TILE(first_across)(roots, points, (const REAL *)signals, step, count, numbers);
     for (int depth = 1; depth < depths; depth++) {
         const int last = depth == depths - 1 && log_points % 2 == 0;
         TILE(depth_across)(0, 4, roots, depth, depths, points >> 2 * (depth + 1), numbers,

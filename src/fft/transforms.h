@@ -51,10 +51,11 @@ typedef void (*cc_multiply)(const cc_packets *a, ptrdiff_t a_rows, const cc_pack
 /* The same for as many signals as there are lanes: a packet holds the numbers of all signals at one
  * root, so there are M packets. Of any points from 2^CC_MIN_LOG_POINTS_ACROSS on.
  *
- * `signals` has number n of all signals at n·lanes, for all n < count; the others are zero. `numbers`
- * is room for all 2·M of them, and may be `signals`; to it the inverse returns. */
+ * `signals` has number n of all signals at n·step, for all n < count; the others are zero. `numbers` is
+ * room for all 2·M of them, and may be `signals`; to it the inverse returns, number n at n·lanes. */
 typedef void (*cc_forward_across)(const void *roots, int log_points, const void *signals,
-                                  ptrdiff_t count, void *numbers, void *spectra, ptrdiff_t stride);
+                                  ptrdiff_t step, ptrdiff_t count, void *numbers, void *spectra,
+                                  ptrdiff_t stride);
 typedef void (*cc_inverse_across)(const void *roots, int log_points, const void *spectra,
                                   ptrdiff_t stride, void *numbers);
 

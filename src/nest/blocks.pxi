@@ -23,6 +23,8 @@ cdef enum: BLOCK_CHUNKS_PER_THREAD = 4
 # Channels that lie side by side in memory are taken together, as many as this while their signals
 # fit a budget, and so many positions of them are transposed at once.
 cdef enum: ADJACENT_ROWS = 32, ADJACENT_ROWS_BYTES = 256 * 1024, TRANSPOSED_POSITIONS = 32
+# Signals of all residues of a dilation change places with the lanes at once up to this.
+cdef enum: WINDOW_BYTES = 128 * 1024
 
 
 cdef void prefetch_blocks(View *array, Py_ssize_t hop, const Geometry *g) noexcept nogil:
@@ -131,44 +133,89 @@ cdef inline void copy_signals(
                             g.residues * pitch)
 
 
-cdef void copy_signals_across(
+cdef const real *signals_across(
     const View *array, Py_ssize_t n, Py_ssize_t signal, Py_ssize_t some, Py_ssize_t first,
     Py_ssize_t residues, Py_ssize_t apart, Py_ssize_t step, Py_ssize_t count, Py_ssize_t lanes,
-    real *rows, real *numbers
+    real *rows, real *numbers, Py_ssize_t *distance
 ) noexcept nogil:
-    """numbers[i·lanes + l] = number i of signal l of some, 0 of lanes without a signal.
+    """Where number i of signal l of some lies at i·distance + l, 0 of lanes without a signal.
 
-    Each channel is taken for `residues` signals, which begin `apart` samples after each other, the
-    first at sample `first`. `rows` is room for as many numbers.
+    That is `numbers`, unless all lanes' lie side by side in the array. Each channel is taken for
+    `residues` signals, which begin `apart` samples after each other, the first at sample `first`.
+    `rows` is room for as many numbers.
     """
     cdef Py_ssize_t stride = array.strides[2] * step, pitch = array.strides[1] // sizeof(real)
     cdef Span span
     cdef const real *samples
     cdef Py_ssize_t lane, channel, i
     cdef bint adjacent = array.strides[1] == sizeof(real)
-    if some < lanes:
-        memset(numbers, 0, count * lanes * sizeof(real))
+    distance[0] = lanes
     if (residues == 1 and array.half == NULL and not array.pair
             and (adjacent or stride == sizeof(real)
                  and pitch * <Py_ssize_t> sizeof(real) == array.strides[1])):
         span = span_of(array, first, step, count)
         if span.inside == count or array.mode == CCONV1D_ZEROS:
+            samples = <const real *> at(array, n, signal, first + span.left * step)
+            if (adjacent and some == lanes and span.inside == count
+                    and stride % <Py_ssize_t> sizeof(real) == 0):
+                distance[0] = stride // sizeof(real)
+                return samples
+            if some < lanes:
+                memset(numbers, 0, count * lanes * sizeof(real))
             memset(numbers, 0, span.left * lanes * sizeof(real))
             memset(numbers + (count - span.right) * lanes, 0, span.right * lanes * sizeof(real))
-            numbers += span.left * lanes
-            samples = <const real *> at(array, n, signal, first + span.left * step)
             if not adjacent:
-                swap_axes[real](samples, pitch, some, span.inside, numbers, lanes)
-                return
+                swap_axes[real](samples, pitch, some, span.inside, numbers + span.left * lanes,
+                                lanes)
+                return numbers
             for i in range(span.inside):
-                copy_numbers[real](numbers + i * lanes, samples, some)
+                copy_numbers[real](numbers + (span.left + i) * lanes, samples, some)
                 samples = <const real *> (<const char *> samples + stride)
-            return
+            return numbers
+    if some < lanes:
+        memset(numbers, 0, count * lanes * sizeof(real))
     for lane in range(some):
         channel = (signal + lane) // residues
         copy_row[real](array, n, channel, first + (signal + lane - channel * residues) * apart,
                        step, count, rows + lane * count)
     swap_axes[real](rows, count, some, count, numbers, lanes)
+    return numbers
+
+
+cdef struct Window:
+    # Signals across the lanes, as signals_across has them, of all residues of the dilation at once.
+    Py_ssize_t n, signal, first
+    bint filled
+
+
+cdef const real *signals_of_window(
+    const View *array, Py_ssize_t n, Py_ssize_t signal, Py_ssize_t some, Py_ssize_t first,
+    Py_ssize_t step, Py_ssize_t count, Py_ssize_t lanes, real *rows, Window *window, real *numbers,
+    Py_ssize_t *distance
+) noexcept nogil:
+    """As signals_across for one signal of each channel, by way of a window of `step` of them.
+
+    The residues of a dilation follow each other: then the window has what the next ones want, and
+    samples that are `step` apart in memory change places with the lanes as runs.
+    """
+    if not (window.filled and window.n == n and window.signal == signal
+            and 0 <= first - window.first < step):
+        window.n, window.signal, window.first, window.filled = n, signal, first, True
+        # it is in the array only where channels lie side by side, which want no window
+        signals_across[real](array, n, signal, some, first, 1, 0, 1, count * step, lanes, rows,
+                             numbers, distance)
+    distance[0] = step * lanes
+    return numbers + (first - window.first) * lanes
+
+
+cdef inline Py_ssize_t window_of(
+    const View *array, const Geometry *g, Py_ssize_t length, Py_ssize_t lanes, Py_ssize_t size
+) noexcept nogil:
+    """Numbers that a window over the residues of the dilation takes; 0 if it is of no use."""
+    if (g.residues > 1 or g.stride > 1 or g.dilation == 1 or array.strides[1] == size
+            or g.dilation > WINDOW_BYTES // (length * lanes * size)):
+        return 0
+    return g.dilation * length * lanes
 
 
 cdef inline Py_ssize_t odd_lines(Py_ssize_t numbers, Py_ssize_t size) noexcept nogil:
@@ -218,6 +265,7 @@ cdef struct OverlapSave:
     bint across                 # lanes are signals, those of weights are rows
     Py_ssize_t lanes            # that signals are taken by: 1 unless across
     bint by_blocks              # lanes of samples and of results are blocks, not channels and rows
+    Py_ssize_t window           # numbers of one: see window_of
     Py_ssize_t packet, packets  # numbers in a packet, packets in a spectrum
     Blocks blocks
     Py_ssize_t units            # blocks of all residues and samples
@@ -243,6 +291,8 @@ cdef struct OverlapSave:
 cdef struct OverlapSaveScratch:
     void *signal   # one for each of the lanes that signals are taken by, of some rows
     void *numbers  # of transforms with lanes across signals; taps of a block of rows
+    void *rows     # of a window
+    void *window   # or results of residues side by side
     void *inputs   # [packet][unit][channel], or [plane][channel][pair of results]
     void *results  # [packet][unit][row], or [plane][row][pair of results], of some rows
     # where lanes are channels and rows, [packet] is [root], and a channel or row some of them
@@ -260,6 +310,8 @@ cdef uintptr_t carve_own_overlap_save(
         own.results = carve(&next, CC_PLANES * job.result_plane * job.size)
         return next
     own.numbers = carve(&next, (job.lanes * (2 * job.size) << job.log_points) if job.across else 0)
+    own.rows = carve(&next, job.window * job.size)
+    own.window = carve(&next, job.window * job.size)
     own.inputs = carve(&next, job.packets * job.input_next * job.size)
     own.results = carve(&next, job.packets * job.result_next * job.size)
     return next

@@ -147,9 +147,9 @@ cdef void transform_weights(
     for first from 0 <= first < job.outs by job.lanes:
         load_taps_of_rows[real](job, group + first, min(job.lanes, job.outs - first), one, signal,
                                 <real *> own.numbers)
-        job.transforms.forward_across(job.roots, job.log_points, own.numbers, taps, own.numbers,
-                                      spectra + one * job.weights.step + first // job.lanes
-                                      * job.weights.row, job.weights.next)
+        job.transforms.forward_across(
+            job.roots, job.log_points, own.numbers, job.lanes, taps, own.numbers, spectra
+            + one * job.weights.step + first // job.lanes * job.weights.row, job.weights.next)
 
 
 cdef void transform_channels_of_blocks(
@@ -184,8 +184,8 @@ cdef void transform_channels_of_blocks(
                     memset(own.numbers, 0, job.lanes * length * sizeof(real))
                 swap_axes[real](signals + signal * pitch, length, inside, length,
                                 <real *> own.numbers, job.lanes)
-                job.transforms.forward_across(job.roots, job.log_points, own.numbers, length,
-                                              own.numbers, spectrum, inputs.next)
+                job.transforms.forward_across(job.roots, job.log_points, own.numbers, job.lanes,
+                                              length, own.numbers, spectrum, inputs.next)
 
 
 cdef void transform_packets_of_channels(
@@ -194,21 +194,32 @@ cdef void transform_packets_of_channels(
     real *unused
 ) noexcept nogil:
     """The same with lanes along channels."""
-    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most, unit, i, first
-    cdef real *spectrum
-    for unit in range(count):
-        spectrum = <real *> inputs.numbers + unit * inputs.row
-        for i in range(group, group + groups):
-            for first from 0 <= first < job.channels by job.lanes:
-                copy_signals_across[real](
-                    &job.array, units[unit] // per_sample, (job.group + i) * job.channels + first,
-                    min(job.lanes, job.channels - first),
-                    sample_of_signal(job.g, blocks[unit].sample, 0), job.g.residues, job.g.dilation,
-                    job.g.stride * job.g.step, job.length, job.lanes, <real *> own.signal,
-                    <real *> own.numbers)
-                job.transforms.forward_across(job.roots, job.log_points, own.numbers, job.length,
-                                              own.numbers, spectrum, inputs.next)
-                spectrum += inputs.step
+    cdef Py_ssize_t per_sample = job.blocks.residues * job.blocks.most, unit, i, first, some
+    cdef Py_ssize_t signal, number, distance, step = job.g.stride * job.g.step
+    cdef Window window
+    cdef const real *signals
+    window.filled = False
+    for i in range(groups):
+        for first from 0 <= first < job.channels by job.lanes:
+            some = min(job.lanes, job.channels - first)
+            signal = (job.group + group + i) * job.channels + first
+            for unit in range(count):
+                number = sample_of_signal(job.g, blocks[unit].sample, 0)
+                if job.window:
+                    signals = signals_of_window[real](
+                        &job.array, units[unit] // per_sample, signal, some, number, step,
+                        job.length, job.lanes, <real *> own.rows, &window, <real *> own.window,
+                        &distance)
+                else:
+                    signals = signals_across[real](
+                        &job.array, units[unit] // per_sample, signal, some, number,
+                        job.g.residues, job.g.dilation, step, job.length, job.lanes,
+                        <real *> own.signal, <real *> own.numbers, &distance)
+                job.transforms.forward_across(
+                    job.roots, job.log_points, signals, distance, job.length, own.numbers,
+                    <real *> inputs.numbers + unit * inputs.row
+                    + (i * ((job.channels + job.lanes - 1) // job.lanes) + first // job.lanes)
+                    * inputs.step, inputs.next)
 
 
 cdef void invert_rows_of_blocks(
@@ -244,7 +255,7 @@ cdef void invert_packets_of_rows(
     real *unused
 ) noexcept nogil:
     """The same, of rows of one group, with lanes along rows."""
-    cdef Py_ssize_t unit, first, some, i
+    cdef Py_ssize_t unit, beside, residue, first, some, i
     cdef const real *biases = NULL
     cdef real[MOST_LANES] lanes, spoiled
     cdef real *numbers
@@ -254,16 +265,49 @@ cdef void invert_packets_of_rows(
             biases = &lanes[0]
             memset(&lanes[0], 0, sizeof(lanes))
             memcpy(&lanes[0], <const real *> job.biases + row + first, some * sizeof(real))
-        for unit in range(count):
-            job.transforms.inverse_across(
-                job.roots, job.log_points, <real *> results.numbers + unit * results.row
-                + first // job.lanes * results.step, results.next, own.numbers)
-            numbers = <real *> own.numbers + blocks[unit].first * job.lanes
-            job.transforms.finish_lanes(numbers, blocks[unit].count, biases, &spoiled[0])
-            for i in range(some):
-                job.spoiled[(row + first + i) * job.units + units[unit]] = spoiled[i] != 0
-            store_results_across[real](job, units[unit], row + first, some, blocks + unit, numbers,
-                                       <real *> own.signal)
+        unit = 0
+        while unit < count:
+            beside = 1
+            if job.window and job.out.strides[1] % job.size == 0:
+                beside = residues_beside(job, blocks + unit, count - unit)
+            for residue in range(beside):
+                job.transforms.inverse_across(
+                    job.roots, job.log_points, <real *> results.numbers + (unit + residue)
+                    * results.row + first // job.lanes * results.step, results.next, own.numbers)
+                numbers = <real *> own.numbers + blocks[unit].first * job.lanes
+                job.transforms.finish_lanes(numbers, blocks[unit].count, biases, &spoiled[0])
+                for i in range(some):
+                    job.spoiled[(row + first + i) * job.units + units[unit + residue]] = (
+                        spoiled[i] != 0)
+                if beside > 1:
+                    for i in range(blocks[unit].count):
+                        memcpy(<real *> own.window + (i * beside + residue) * job.lanes,
+                               numbers + i * job.lanes, job.lanes * sizeof(real))
+            if beside == 1:
+                store_results_across[real](job, units[unit], row + first, some, blocks + unit,
+                                           numbers, <real *> own.signal)
+            else:
+                store_residues_across[real](job, units[unit], row + first, some, blocks + unit,
+                                            beside, <real *> own.window)
+            unit += beside
+
+
+cdef void store_residues_across(
+    const OverlapSave *job, Py_ssize_t unit, Py_ssize_t row, Py_ssize_t rows,
+    const SignalBlock *block, Py_ssize_t residues, const real *numbers
+) noexcept nogil:
+    """The results of some rows in blocks of residues side by side: numbers[(i·residues + r)·lanes
+    + row]."""
+    cdef const View *out = &job.out
+    cdef Py_ssize_t n = unit // (job.blocks.residues * job.blocks.most), i
+    cdef Py_ssize_t pitch = out.strides[1] // job.size, dilation = job.blocks.dilation
+    cdef real *result = <real *> at(out, n, row, block.output)
+    if residues == dilation:  # nothing lies between the last of them and the first
+        swap_axes[real](numbers, job.lanes, block.count * residues, rows, result, pitch)
+        return
+    for i in range(block.count):
+        swap_axes[real](numbers + i * residues * job.lanes, job.lanes, residues, rows,
+                        result + i * dilation, pitch)
 
 
 cdef void store_results_across(
@@ -421,7 +465,7 @@ cdef bint plan_spectra(
     job.outs = w.shape[1] if transposed else w.shape[0] // groups
     job.channels = w.shape[0] // groups if transposed else w.shape[1] * g.residues
     job.taps = residue_taps(g, 0)
-    job.minimal, job.lanes = g.method == FAST, 1
+    job.minimal, job.lanes, job.window = g.method == FAST, 1, 0
     if job.minimal:
         job.rows = share_rows(tiles, job.outs)
         job.weight_chunks = job.rows.blocks
@@ -575,6 +619,8 @@ cdef bint plan_overlap_save(
     job.threads = threads_for(out.shape[0] * out.shape[1] * out.shape[2],
                               16 * (job.channels + job.outs))
     job.by_blocks = not job.across or lanes_are_blocks(job)
+    if not job.by_blocks:
+        job.window = window_of(array, job.g, job.length, job.lanes, size)
     job.input_row, job.result_row = job.channels, job.rows_at_once
     if not job.by_blocks:
         job.input_row = (job.channels + job.lanes - 1) // job.lanes

@@ -36,6 +36,7 @@ cdef struct OverlapSaveWeight:
     Py_ssize_t size, packet, packets
     bint across                         # lanes are channels
     Py_ssize_t lanes                    # that channels are taken by: 1 unless across
+    Py_ssize_t window                   # numbers of one: see window_of
     Py_ssize_t dy_beside, x_beside      # channels of any group that are taken together: 1 if across
     Py_ssize_t dy_rows, x_rows          # channels, or packets of them
     Blocks blocks                       # of the positions of dy
@@ -60,7 +61,8 @@ cdef uintptr_t carve_overlap_save_weight(OverlapSaveWeight *job, uintptr_t next)
     job.xs.numbers = carve(&next, job.most_groups * job.xs_size * job.size)
     job.sums.numbers = carve(&next, job.most_groups * job.sums_size * job.size)
     job.signals, job.signal_size = next, rounded(
-        max((1 + job.across) * job.lanes * (2 * job.size) << job.log_points,
+        max(((1 + job.across) * job.lanes * (2 * job.size) << job.log_points)
+            + 2 * job.window * job.size,
             max(job.dy_beside, job.x_beside * job.g.residues)
             * signals_pitch(1, job.log_points, job.size) * job.size), 64)
     return next + job.threads * job.signal_size
@@ -94,38 +96,47 @@ cdef inline void copy_signals_of_block(
 
 
 cdef void transform_packet(
-    const OverlapSaveWeight *job, Py_ssize_t chunk, real *signals
+    const OverlapSaveWeight *job, Py_ssize_t chunk, real *numbers
 ) noexcept nogil:
     """A packet of channels of dy, or of the signals of x, in all blocks of the batch."""
     cdef Py_ssize_t row = chunk % (job.dy_rows + job.x_rows)
     cdef Py_ssize_t group = chunk // (job.dy_rows + job.x_rows)
-    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points, i, n, first, some, count, number
-    cdef real *rows = signals + job.lanes * length
     cdef bint of_dy = row < job.dy_rows
+    cdef const View *array = &job.dy if of_dy else &job.x
     cdef const cc_packets *spectra = &job.dys if of_dy else &job.xs
-    cdef real *numbers = <real *> spectra.numbers + group * (job.dys_size if of_dy
-                                                             else job.xs_size)
+    cdef Py_ssize_t channels = job.outs if of_dy else job.channels
+    cdef Py_ssize_t residues = 1 if of_dy else job.g.residues
+    cdef Py_ssize_t step = job.blocks.dilation if of_dy else job.g.stride * job.g.step
+    cdef Py_ssize_t length = (<Py_ssize_t> 2) << job.log_points
+    cdef Py_ssize_t i, n, first, some, number, count, distance
+    cdef real *rows = numbers + job.lanes * length
+    cdef real *spectrum = <real *> spectra.numbers + group * (job.dys_size if of_dy
+                                                              else job.xs_size)
+    cdef const real *signals
     cdef SignalBlock block
+    cdef Window window
+    window.filled = False
     if not of_dy:
         row -= job.dy_rows
-    first = row * job.lanes
-    some = min(job.lanes, (job.outs if of_dy else job.channels) - first)
-    group += job.group
+    spectrum += row * spectra.row
+    some = min(job.lanes, channels - row * job.lanes)
+    first = (job.group + group) * channels + row * job.lanes
     for i in range(job.some_units):
         block = block_of_batch(job, i, &n)
-        count = max(block.count, 0) if of_dy else length
-        if of_dy:
-            copy_signals_across[real](
-                &job.dy, n, group * job.outs + first, some, block.sample, 1, 0, job.blocks.dilation,
-                count, job.lanes, rows, signals)
+        number, count = block.sample, max(block.count, 0)
+        if not of_dy:
+            number, count = sample_of_signal(
+                job.g, number - floor_division(job.g.pad_left, job.g.stride), 0), length
+        if job.window and array.strides[1] != job.size:
+            signals = signals_of_window[real](
+                array, n, first, some, number, step, length, job.lanes, rows, &window,
+                rows + job.window, &distance)
         else:
-            number = block.sample - floor_division(job.g.pad_left, job.g.stride)
-            copy_signals_across[real](
-                &job.x, n, group * job.channels + first, some, sample_of_signal(job.g, number, 0),
-                job.g.residues, job.g.dilation, job.g.stride * job.g.step, count, job.lanes, rows,
-                signals)
-        job.transforms.forward_across(job.roots, job.log_points, signals, count, signals, numbers
-                                      + row * spectra.row + i * spectra.step, spectra.next)
+            signals = signals_across[real](
+                array, n, first, some, number, residues, job.g.dilation, step, count, job.lanes,
+                rows, numbers, &distance)
+        job.transforms.forward_across(job.roots, job.log_points, signals, distance, count, numbers,
+                                      spectrum + i * spectra.step, spectra.next)
 
 
 cdef void transform_channels(
@@ -332,6 +343,11 @@ cdef bint overlap_save_weight(
     job.blocks = cut_blocks(dy.shape[2], 0, g.step,
                             ((<Py_ssize_t> 2) << job.log_points) - span, 0, 0)
     job.units = dy.shape[0] * job.blocks.residues * job.blocks.most
+    job.window = 0
+    if job.across:
+        job.window = max(
+            window_of(x, g, (<Py_ssize_t> 2) << job.log_points, job.lanes, size),
+            window_of(dy, g, (<Py_ssize_t> 2) << job.log_points, job.lanes, size))
     job.dy_beside = job.x_beside = 1
     bytes = (2 * size << job.log_points)
     if not job.across:
