@@ -116,6 +116,12 @@ DEPTHWISE = {
         f"taps {k}": depthwise(18, 300, k)
         for k in (1, 2, 5, 6, 7, 8, 9, 12, 13, 16, 17, 31, 63, 64, 65, 127, 128, 129, 260)
     },
+    # either side of the panels of samples, the last of which are too large for any
+    **{
+        f"channels {c}, taps {k}, {d} apart": depthwise(c, 300, k, 1, "same", d)
+        for c in (8, 13, 33)
+        for k, d in ((240, 1), (260, 1), (90, 3), (250, 8), (260, 8), (1100, 8))
+    },
     **{f"stride {s}": depthwise(20, 500, 5, s) for s in (2, 3, 7)},
     **{f"stride {s}, many taps": depthwise(20, 500, 40, s) for s in (2, 3, 16)},
     **{f"dilation {d}": depthwise(20, 700, 5, 1, "same", d) for d in (2, 8, 16, 100)},
@@ -130,6 +136,14 @@ DEPTHWISE = {
 @pytest.mark.parametrize("case", DEPTHWISE.values(), ids=DEPTHWISE)
 def test_depthwise(native, case, dtype):
     check(case, dtype)
+
+
+@pytest.mark.parametrize("name", ["float32", "float16"])
+@pytest.mark.parametrize("case", DEPTHWISE.values(), ids=DEPTHWISE)
+def test_depthwise_along_lanes(native, case, name):
+    """Also where rows are faster."""
+    with tuned(channels_last_least=0):
+        check(case, np.dtype(name))
 
 
 DENSE = {

@@ -517,6 +517,10 @@ cdef bint plan_channels_last(
     if job.sum.depthwise:
         plan_panel(job, STRIP_BYTES // (job.lanes * size))
         if job.reach == 0:
+            plan_panel(job, PANEL_BYTES // (job.lanes * size))
+        if job.reach == 0:
+            plan_panel(job, 4 * PANEL_BYTES // (job.lanes * size))
+        if job.reach == 0:
             job.strip = job.rows = min(job.rows, ROWS_IN_PLACE)
     else:
         job.panel_size = 0

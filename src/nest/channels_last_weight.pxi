@@ -212,7 +212,7 @@ cdef bint plan_channels_last_weight(
 ) noexcept nogil:
     """Whether such a gradient is one for this nest, and then how."""
     cdef Py_ssize_t item = sizeof(uint16_t) if x.half != NULL else size
-    cdef Py_ssize_t row, reach, strip
+    cdef Py_ssize_t row, reach, strip, most = STRIP_BYTES, worth = WORTH_COPYING
     cdef Terms terms
     if dw.pair or dy.shape[0] == 0 or groups == 0 or dw.shape[1] == 0:
         return False
@@ -234,6 +234,10 @@ cdef bint plan_channels_last_weight(
         groups, job.rows, job.terms, job.channels = 1, groups, g.taps, job.lanes
         job.tile, job.most_terms = tiles.dw_depthwise, tiles.dw_depthwise_terms
     # most lanes would be idle, or dy copied, as long as which dw_dot takes
+    if not job.spread and channels_last_least > 0 and job.x.half == NULL and not gains_depthwise(
+            job.rows, job.lanes, g.taps, g.stride, DEPTHWISE_WEIGHT_LANES,
+            DEPTHWISE_WEIGHT_PART_LANES):
+        return False
     if job.rows == 1 or job.rows * (1 if job.spread else 4) < job.lanes:
         return False
     job.group_blocks = (job.rows + job.lanes - 1) // job.lanes
@@ -260,11 +264,13 @@ cdef bint plan_channels_last_weight(
     strip = LANES_WEIGHT_STRIP * (2 if job.spread else 1)
     strip = rounded(min(job.ranges.positions, strip), CC_LANES)
     job.strip, job.reach = strip, 0
-    while strip > CC_LANES and ((strip - 1) * g.stride + reach) * row > STRIP_BYTES:
+    if job.rows < job.lanes:  # all samples are copied, else once for each term
+        most, worth = PANEL_BYTES, 1
+    while strip > CC_LANES and ((strip - 1) * g.stride + reach) * row > most:
         strip -= CC_LANES
     reach += (strip - 1) * g.stride
-    if reach * row <= STRIP_BYTES and (job.x.half != NULL or not job.spread
-                                       and reach * WORTH_COPYING <= strip * job.part_terms):
+    if reach * row <= most and (job.x.half != NULL or not job.spread
+                                and reach * worth <= strip * job.part_terms):
         job.strip, job.reach = strip, reach
     elif x.strides[2] % CROWDED_BYTES == 0 or dy.strides[2] % CROWDED_BYTES == 0:
         job.strip = CC_LANES

@@ -250,7 +250,8 @@ cdef bint gains_along_lanes(const Sum *sum, bint halves, double waste) noexcept 
     if halves or not has_lanes(sum, halves):
         return fills_lanes(sum, halves)
     if sum.depthwise:
-        return 2 * sum.outs >= lanes
+        return 2 * sum.outs >= lanes and gains_depthwise(
+            sum.outs, lanes, terms, step, DEPTHWISE_LANES, DEPTHWISE_PART_LANES)
     along = terms * <double> (sum.outs - rest)
     if has_narrow_rest(sum):
         along += terms * (lanes * (LANES_NARROW / 20.))
@@ -260,6 +261,16 @@ cdef bint gains_along_lanes(const Sum *sum, bint halves, double waste) noexcept 
         along += LANES_STAGE * ceiling(terms, CC_BLOCK)
     panels = waste * terms * sum.outs + LANES_COPY * (sum.channels * <double> step + sum.outs)
     return along <= panels
+
+
+cdef inline bint gains_depthwise(
+    Py_ssize_t channels, Py_ssize_t lanes, Py_ssize_t taps, Py_ssize_t step, Py_ssize_t whole,
+    Py_ssize_t part
+) noexcept nogil:
+    """The same in a depthwise layer: see DEPTHWISE_LANES."""
+    cdef double along = rounded(channels, lanes) * <double> taps
+    along *= (part if channels < lanes else whole) / 10.
+    return along <= channels * (taps + DEPTHWISE_COPY * lanes * (1 + step) / 2.)
 
 
 cdef void order_terms(Sum *sum, int32_t *order) noexcept nogil:

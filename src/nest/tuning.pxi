@@ -94,6 +94,14 @@ cdef Py_ssize_t channels_last_least = CHANNELS_LAST_MIN_POSITIONS
 # Zen 5 at avx512: the time of the one that is taken is 1.006 of the better one's in the geometric
 # mean.
 cdef enum: LANES_NARROW = 13, LANES_STAGE = 200, LANES_COPY = 16
+# Depthwise layers with lanes along channels, against rows whose samples change places with the
+# lanes: a product of all lanes takes so many tenths of one along a row, and where there are fewer
+# channels than lanes; the same of the gradient of weights; and a number that is copied takes as long
+# as so many products for each lane. Of 56 layers (4 to 64 channels, 9 to 401 taps, both maps, Zen 5,
+# avx512) the slower nest is taken for 6, which take 1.02 to 1.3 times as long; without, 13 take 2 to
+# 6 times.
+cdef enum: DEPTHWISE_LANES = 11, DEPTHWISE_PART_LANES = 20, DEPTHWISE_COPY = 5
+cdef enum: DEPTHWISE_WEIGHT_LANES = 21, DEPTHWISE_WEIGHT_PART_LANES = 40
 # A panel of a depthwise layer pays when each sample is used at least WORTH_COPYING times: 2 to 3.5
 # times as fast with 512 channels and many taps. Lanes are copied COPY_BYTES at a time; their size
 # is a multiple of it.
