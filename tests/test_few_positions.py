@@ -90,6 +90,16 @@ SIZES = {
     },
     **{f"{n} outputs, long padding": case(1, 2, 40, n, 8, 20, 1, 19) for n in (2, 3, 4, 7, 12, 13)},
     **{f"{n} signals, long padding": case(n, 1, 5, 9, 6, 40, 1, 37) for n in (2, 5, 6, 7, 33)},
+    # lanes that are signals, either side of a half and a whole tile; spans that part channels
+    **{
+        f"{n} signals, kernels longer": case(n, 1, 6, 7, 9, 21, 2, 10)
+        for n in (7, 8, 15, 16, 17, 31, 33, 50)
+    },
+    "signals, dilation": case(40, 2, 9, 13, 11, 9, 1, 16, 4),
+    "signals, some spans": case(33, 1, 70, 5, 6, 9, 1, 4),
+    "signals, many positions": case(20, 3, 5, 9, 30, 40, 1, 20),
+    "signals, positions that meet nothing": case(18, 1, 5, 9, 3, 4, 3, 20),
+    "signals, too many samples": case(18, 1, 5, 9, 300, 2, 1, 60, 60),
     **{
         f"dilation of {n}, long padding": case(1, 1, 9, 9, 30, 9, 1, 4 * n, n)
         for n in (255, 256, 257)

@@ -117,7 +117,7 @@ cdef bint sum_terms(
     cdef FewPositions few
     cdef LivingTaps living
     cdef bint few_results
-    cdef double other  # products
+    cdef double other, copies = 0  # products
     cdef FewInput few_input
     cdef Py_ssize_t outputs = depthwise_positions
     cdef bint few_samples = True
@@ -144,8 +144,10 @@ cdef bint sum_terms(
                  * (few.blocks * few.width) / sum.outs)
     else:
         other = panel_cost(&sum, out.shape[0], out.shape[2])
+        if g.stride > 1:
+            copies = 3. * COPIED_ROW * g.residues * out.shape[0] / sum.outs
     if ((packed_for(w, &sum) != NULL or not few_results)
-            and plan_living_taps(&living, &sum, &padded, w, out, size, other)):
+            and plan_living_taps(&living, &sum, &padded, w, out, size, other, copies)):
         return sum_living_taps(&living, w, bias)
     if few_results:
         return sum_few(&few, &sum, bias)

@@ -12,8 +12,12 @@
 # or several signals' that are shorter. Of each channel the taps from `first` to `last` are copied,
 # samples and weights; those of a block of terms are a chain that ends where it does in other nests.
 #
+# Of many short signals a strip is one position of each, and a chunk has all positions: samples
+# change places with the lanes once for all of them, and results on their way back.
+#
 # Loops, outermost first: chunks of the pool (part of the rows, strip of positions, some signals,
-# group); spans of terms, whose samples are copied; blocks of rows; blocks of terms; tiles.
+# group); spans of terms, whose samples are copied; positions, if lanes are signals; blocks of rows;
+# blocks of terms; tiles.
 
 cdef struct LivingTaps:
     # A job for the pool.
@@ -30,6 +34,8 @@ cdef struct LivingTaps:
     Py_ssize_t row              # numbers of the panel from a row to the next
     Py_ssize_t rows             # of a panel
     bint shared                 # the taps of a channel share a row
+    bint swaps                  # a strip is a position of some signals, and a chunk all strips
+    Py_ssize_t strips           # of a signal in chunks of their own
     bint prepacked, biased
     int threads
     void *packed                # [group][block of rows][term][row of the block]
@@ -42,7 +48,7 @@ cdef struct LivingScratch:
     # What a thread has for itself.
     void *panel       # [channel or term][lane]
     void *weights     # [term of a block][row of a block]
-    void *sums        # [row of a part][lane]
+    void *sums        # [strip of a chunk][row of a part][lane]
     int32_t *offset   # [block of a span][term]
     Piece *pieces
     Block *blocks     # of terms, of a span
@@ -70,7 +76,8 @@ cdef uintptr_t carve_own_living(
     cdef Py_ssize_t blocks = (job.sum.rows[0].blocks + job.parts - 1) // job.parts
     own.panel = carve(&next, job.rows * job.row * job.size)
     own.weights = carve(&next, CC_BLOCK * job.sum.tiles.correlate_rows * job.size)
-    own.sums = carve(&next, blocks * job.sum.tiles.correlate_rows * job.lanes * job.size)
+    own.sums = carve(&next, job.runs // job.strips * blocks * job.sum.tiles.correlate_rows
+                     * job.lanes * job.size)
     own.offset = <int32_t *> carve(&next, job.span * sizeof(int32_t))
     own.pieces = <Piece *> carve(&next, job.span * sizeof(Piece))
     own.blocks = <Block *> carve(&next, job.span // CC_BLOCK * sizeof(Block))
@@ -89,11 +96,13 @@ cdef uintptr_t carve_living(LivingTaps *job, uintptr_t next) noexcept nogil:
 
 
 cdef void list_living_terms(
-    const LivingTaps *job, LivingScratch *own, Taps taps, Py_ssize_t t0, Py_ssize_t t1
+    const LivingTaps *job, LivingScratch *own, Taps taps, Py_ssize_t m, Py_ssize_t t0,
+    Py_ssize_t t1
 ) noexcept nogil:
     """The blocks of a span of terms, their pieces, and where in the panel their samples are."""
     cdef Py_ssize_t per_channel = job.sum.g.taps, step = job.sum.g.step, row = 0
     cdef Py_ssize_t channel, tap, first, last, t, i, count
+    cdef Py_ssize_t sample = m * job.sum.g.stride - job.sum.g.pad_left
     cdef Block *block
     cdef Piece *piece = own.pieces
     cdef int32_t *offset
@@ -108,8 +117,13 @@ cdef void list_living_terms(
             block = own.blocks + t // CC_BLOCK
             offset = own.offset + t // CC_BLOCK * CC_BLOCK + block.terms
             for i in range(count):
-                offset[i] = <int32_t> (row * job.row + (tap + i - first) * step if job.shared else
-                                       (row + tap + i - first) * job.row)
+                if job.swaps:
+                    offset[i] = <int32_t> (
+                        (row + sample + (tap + i) * job.sum.g.dilation) * job.row)
+                elif job.shared:
+                    offset[i] = <int32_t> (row * job.row + (tap + i - first) * step)
+                else:
+                    offset[i] = <int32_t> ((row + tap + i - first) * job.row)
             if block.pieces == 0:
                 block.first_piece = piece - own.pieces
             piece.channel, piece.tap, piece.count = channel, tap, count
@@ -117,7 +131,9 @@ cdef void list_living_terms(
             block.pieces += 1
             block.terms += count
             tap += count
-        if first < last:
+        if job.swaps:
+            row += job.array.shape[2]
+        elif first < last:
             row += 1 if job.shared else last - first
 
 
@@ -149,6 +165,45 @@ cdef void copy_living_samples(
         channel += channels
 
 
+cdef void swap_signals(
+    const LivingTaps *job, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t n, Py_ssize_t signals,
+    Py_ssize_t group, real *panel
+) noexcept nogil:
+    """panel[channel of a span][sample][signal]"""
+    cdef Py_ssize_t length = job.array.shape[2], channel = t0 // job.sum.g.taps, channels
+    cdef Py_ssize_t pitch = job.array.strides[0] // <Py_ssize_t> sizeof(real), beside = 1
+    channels = (t1 - 1) // job.sum.g.taps + 1 - channel
+    if signals < job.lanes:
+        memset(panel, 0, channels * length * job.row * sizeof(real))
+    if job.array.strides[1] == length * <Py_ssize_t> sizeof(real):  # one row for all channels
+        beside = channels
+    for channel from channel <= channel < (t1 - 1) // job.sum.g.taps + 1 by beside:
+        swap_axes[real](
+            <const real *> at(&job.array, n, group * job.sum.channels + channel, 0), pitch, signals,
+            beside * length, panel, job.row)
+        panel += beside * length * job.row
+
+
+cdef void swap_results(
+    const LivingTaps *job, Py_ssize_t n, Py_ssize_t signals, Py_ssize_t first_row, Py_ssize_t rows,
+    const real *sums
+) noexcept nogil:
+    """sums[position][row][signal] to the results."""
+    cdef const View *out = &job.out
+    cdef Py_ssize_t row, signal, m
+    for row in range(rows):
+        if (out.half == NULL and not out.pair and out.strides[2] == sizeof(real)
+                and out.strides[0] % <Py_ssize_t> sizeof(real) == 0):
+            swap_axes[real](sums + row * job.lanes, rows * job.lanes, out.shape[2], signals,
+                            <real *> at(out, n, first_row + row, 0),
+                            out.strides[0] // <Py_ssize_t> sizeof(real))
+            continue
+        for signal in range(signals):
+            for m in range(out.shape[2]):
+                store_row[real](out, at(out, n + signal, first_row + row, m), 0, 1,
+                                sums + (m * rows + row) * job.lanes + signal)
+
+
 cdef inline const real *living_weights(
     const LivingTaps *job, const LivingScratch *own, const Block *block, const real *packed,
     Py_ssize_t rows
@@ -167,71 +222,93 @@ cdef inline const real *living_weights(
     return <const real *> own.weights
 
 
-cdef void sum_strip(
-    const LivingTaps *job, const real *packed, const real *biases, Py_ssize_t chunk, int worker
+cdef void sum_blocks_of_strip(
+    const LivingTaps *job, LivingScratch *own, const real *packed, const real *biases,
+    Py_ssize_t first_block, Py_ssize_t last_block, Py_ssize_t m, Py_ssize_t run, Py_ssize_t t0,
+    Py_ssize_t t1, real *sums
 ) noexcept nogil:
-    """A strip of positions of some signals, for a part of a group's rows."""
+    """Add a span of terms to the rows of some blocks, at a strip that begins at position m."""
     cdef const Sum *sum = job.sum
     cdef const cc_tiles *tiles = sum.tiles
     cdef const Rows *rows = &sum.rows[0]
-    cdef LivingScratch own
-    cdef Py_ssize_t part = chunk % job.parts
-    cdef Py_ssize_t m0 = chunk // job.parts % job.runs * job.run
-    cdef Py_ssize_t run = min(job.run, job.out.shape[2] - m0)
-    cdef Py_ssize_t n = chunk // (job.parts * job.runs * sum.groups) * job.signals
-    cdef Py_ssize_t signals = min(job.signals, job.out.shape[0] - n)
-    cdef Py_ssize_t group = chunk // (job.parts * job.runs) % sum.groups
-    cdef Py_ssize_t first_block = part * rows.blocks // job.parts
-    cdef Py_ssize_t last_block = (part + 1) * rows.blocks // job.parts
-    cdef Py_ssize_t first = first_row(rows, first_block), last = first_row(rows, last_block)
-    cdef Py_ssize_t t0, t1, i, block, row, tile_rows, m, width, last_term, signal
-    cdef Taps taps = living_taps_of(sum.g, job.array.shape[2], m0, run)
+    cdef Taps taps = living_taps_of(sum.g, job.array.shape[2], m, run)
+    cdef Py_ssize_t first = first_row(rows, first_block), block, row, tile_rows, width, i, lane
+    cdef Py_ssize_t last_term = (sum.channels - 1) * sum.g.taps + taps.last - 1
     cdef const real *weights
     cdef const real *bias
     cdef const Block *terms
     cdef cc_correlate tile
+    cdef bint resume
+    if taps.first == taps.last:
+        for row in range(first, first_row(rows, last_block)):
+            for lane in range(job.lanes):
+                sums[(row - first) * job.lanes + lane] = biases[row] if biases != NULL else 0
+        return
+    list_living_terms(job, own, taps, m, t0, t1)
+    for block in range(first_block, last_block):
+        row = first_row(rows, block)
+        tile_rows = first_row(rows, block + 1) - row
+        width, tile = tiles.correlate_width[tile_rows], tiles.correlate[tile_rows]
+        if job.halves:
+            width = tiles.correlate_half_width[tile_rows]
+            tile = tiles.correlate_half[tile_rows]
+        resume = t0 > taps.first
+        for i in range((t1 - t0 + CC_BLOCK - 1) // CC_BLOCK):
+            terms = own.blocks + i
+            if terms.terms == 0:
+                continue
+            weights = living_weights[real](job, own, terms, packed + row * sum.terms, tile_rows)
+            bias = NULL
+            if biases != NULL and last_term < t0 + (i + 1) * CC_BLOCK:
+                bias = biases + row
+            for lane from 0 <= lane < job.lanes by width:
+                tile(<real *> own.panel + lane, own.offset + i * CC_BLOCK, terms.terms, weights,
+                     sums + (row - first) * job.lanes + lane, job.lanes, bias, resume)
+            resume = True
+
+
+cdef void sum_strip(
+    const LivingTaps *job, const real *packed, const real *biases, Py_ssize_t chunk, int worker
+) noexcept nogil:
+    """A strip of positions of some signals, or all of theirs, for a part of a group's rows."""
+    cdef const Sum *sum = job.sum
+    cdef const Rows *rows = &sum.rows[0]
+    cdef LivingScratch own
+    cdef Py_ssize_t part = chunk % job.parts
+    cdef Py_ssize_t m0 = chunk // job.parts % job.strips * job.run
+    cdef Py_ssize_t run = min(job.run, job.out.shape[2] - m0)
+    cdef Py_ssize_t n = chunk // (job.parts * job.strips * sum.groups) * job.signals
+    cdef Py_ssize_t signals = min(job.signals, job.out.shape[0] - n)
+    cdef Py_ssize_t group = chunk // (job.parts * job.strips) % sum.groups
+    cdef Py_ssize_t first_block = part * rows.blocks // job.parts
+    cdef Py_ssize_t last_block = (part + 1) * rows.blocks // job.parts
+    cdef Py_ssize_t first = first_row(rows, first_block), last = first_row(rows, last_block)
+    cdef Py_ssize_t t0, t1, row, signal, m
+    cdef Taps taps = living_taps_of(sum.g, job.array.shape[2], m0, run)
     cdef real *sums
-    cdef bint resume = False
     carve_own_living(job, &own, job.workers + worker * job.worker_size)
     packed += group * sum.outs * sum.terms
     if biases != NULL:
         biases += group * sum.outs
     sums = <real *> own.sums
-    if taps.first == taps.last:
-        for row in range(first, last):
-            for i in range(job.lanes):
-                sums[(row - first) * job.lanes + i] = biases[row] if biases != NULL else 0
-    last_term = (sum.channels - 1) * sum.g.taps + taps.last - 1
     for t0 from 0 <= t0 < sum.terms by job.span:
         if cc_pool_cancelled(worker):
             return
-        if taps.first == taps.last:
-            break
         t1 = min(t0 + job.span, sum.terms)
-        list_living_terms(job, &own, taps, t0, t1)
-        copy_living_samples[real](job, taps, t0, t1, n, signals, group, m0, run,
-                                  <real *> own.panel)
-        for block in range(first_block, last_block):
-            row = first_row(rows, block)
-            tile_rows = first_row(rows, block + 1) - row
-            width, tile = tiles.correlate_width[tile_rows], tiles.correlate[tile_rows]
-            if job.halves:
-                width = tiles.correlate_half_width[tile_rows]
-                tile = tiles.correlate_half[tile_rows]
-            resume = t0 > taps.first
-            for i in range((t1 - t0 + CC_BLOCK - 1) // CC_BLOCK):
-                terms = own.blocks + i
-                if terms.terms == 0:
-                    continue
-                weights = living_weights[real](job, &own, terms, packed + row * sum.terms,
-                                               tile_rows)
-                bias = NULL
-                if biases != NULL and last_term < t0 + (i + 1) * CC_BLOCK:
-                    bias = biases + row
-                for m from 0 <= m < job.lanes by width:
-                    tile(<real *> own.panel + m, own.offset + i * CC_BLOCK, terms.terms, weights,
-                         sums + (row - first) * job.lanes + m, job.lanes, bias, resume)
-                resume = True
+        if job.swaps:
+            swap_signals[real](job, t0, t1, n, signals, group, <real *> own.panel)
+            for m in range(job.runs):
+                sum_blocks_of_strip[real](job, &own, packed, biases, first_block, last_block, m, 1,
+                                          t0, t1, sums + m * (last - first) * job.lanes)
+            continue
+        if taps.first < taps.last:
+            copy_living_samples[real](job, taps, t0, t1, n, signals, group, m0, run,
+                                      <real *> own.panel)
+        sum_blocks_of_strip[real](job, &own, packed, biases, first_block, last_block, m0, run, t0,
+                                  t1, sums)
+    if job.swaps:
+        swap_results[real](job, n, signals, group * sum.outs + first, last - first, sums)
+        return
     for row in range(first, last):
         for signal in range(signals):
             store_row[real](&job.out, at(&job.out, n + signal, group * sum.outs + row, m0),
@@ -251,12 +328,18 @@ cdef void living_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nog
 cdef void cut_positions(LivingTaps *job, Py_ssize_t run, bint halves) noexcept nogil:
     """Plan strips of `run` positions of a signal, and count the taps that they meet."""
     cdef const Geometry *g = job.sum.g
-    cdef Py_ssize_t outputs = job.out.shape[2], position
+    cdef Py_ssize_t outputs = job.out.shape[2], position, rows
     cdef Taps taps
     job.halves, job.lanes = halves, job.sum.half if halves else job.sum.width
     job.run, job.runs = run, (outputs + run - 1) // run
     job.signals = min(max(job.lanes // run, 1), job.out.shape[0])
     job.shared = job.signals == 1 and g.period == 1 and overlap(g)
+    # lanes are signals where their samples are few, in numbers that can change places with lanes
+    rows = (CC_BLOCK // g.taps + 2) * job.array.shape[2]
+    job.swaps = (job.signals > 1 and run == 1 and job.array.half == NULL and not job.array.pair
+                 and job.array.strides[2] == job.size and job.array.strides[0] % job.size == 0
+                 and rows * job.lanes * job.size <= 4 * PANEL_BYTES)
+    job.strips = 1 if job.swaps else job.runs
     job.most_taps = job.taps = 0
     for position from 0 <= position < outputs by run:
         taps = living_taps_of(g, job.array.shape[2], position, min(run, outputs - position))
@@ -273,6 +356,10 @@ cdef double living_cost(const LivingTaps *job) noexcept nogil:
     cdef double lanes = job.lanes * (HALF_TILE / 4. if job.halves else 1)
     if job.shared:
         cost += samples * job.runs * (COPIED_ROW + job.lanes + job.most_taps * sum.g.step)
+    elif job.swaps:
+        cost += samples * SWAPPED_SAMPLE * (
+            job.array.shape[2] + job.out.shape[2] * <double> sum.outs / sum.channels)
+        cost += strips * job.taps * LISTED_TERM
     else:
         cost += samples * job.taps * (COPIED_ROW / 2 + job.run)
     return 1.25 * strips * job.taps * lanes + cost / sum.outs
@@ -280,23 +367,23 @@ cdef double living_cost(const LivingTaps *job) noexcept nogil:
 
 cdef bint plan_living_taps(
     LivingTaps *job, const Sum *sum, const View *array, const View *w, const View *out,
-    Py_ssize_t size, double other
+    Py_ssize_t size, double other, double copies
 ) noexcept nogil:
     """Plan a sum for this nest; whether it saves enough of the products that another one takes, for
-    each channel of samples and of results: see living_gain."""
+    each channel of samples and of results: see living_gain. It takes as long as `copies` more to
+    copy samples one by one, which is left out where strips would do the same."""
     cdef const Geometry *g = sum.g
     cdef Py_ssize_t length = array.shape[2], outputs = out.shape[2], lanes
-    cdef Py_ssize_t run, longest, best = 1, units, budget = PANEL_BYTES // size
+    cdef Py_ssize_t run, longest, best = 1, units, most_rows, budget = PANEL_BYTES // size
     cdef int halves, best_halves = 0
-    cdef bint many_rows
+    cdef bint many_rows, few_live
     cdef double cost, least = -1
     if (sum.transposed or sum.ordered or array.mode != CCONV1D_ZEROS or sum.terms == 0
             or length == 0):
         return False
-    if living_gain > 0 and (
-            sum.terms * out.shape[1] < LIVING_LEAST // (out.shape[0] * outputs)
-            or living_share(g, length, outputs) * living_gain > 8):
+    if living_gain > 0 and sum.terms * out.shape[1] < LIVING_LEAST // (out.shape[0] * outputs):
         return False
+    few_live = living_share(g, length, outputs) * living_gain <= 8
     job.sum, job.array, job.out, job.size = sum, array[0], out[0], size
     # Strips may be shorter than their lanes, which several signals fill then: that meets fewer
     # taps, and copies more often. Of longer signals, and with half tiles, it gains for sure where
@@ -308,31 +395,37 @@ cdef bint plan_living_taps(
         while run > 0:
             cut_positions(job, run, halves)
             cost = living_cost(job)
-            if halves or outputs >= lanes and run < longest:
+            if (halves or outputs >= lanes and run < longest) and not job.swaps:
                 cost *= 1.5
-            if least < 0 or cost < least:
+            if (few_live or job.swaps) and (least < 0 or cost < least):
                 best, best_halves, least = run, halves, cost
             if run == 1 or outputs >= lanes and not many_rows:
                 break
             run = (run + 1) // 2
-    if least * living_gain > other * 8:
+    if least < 0:
         return False
     cut_positions(job, best, best_halves)
+    if least * living_gain > (other + (copies if job.swaps else 0)) * 8:
+        return False
     lanes = job.lanes
     job.span = rounded(sum.terms, CC_BLOCK)
     while True:
-        job.rows = min(job.span, (job.span // g.taps + 2) * job.most_taps)
+        most_rows = length if job.swaps else job.most_taps
+        job.rows = (job.span // g.taps + 2) * most_rows
+        if not job.swaps:
+            job.rows = min(job.rows, job.span)
         job.row = row_size(lanes)
         if job.shared:
             job.rows = job.span // g.taps + 2
             job.row = row_size(lanes + (job.most_taps - 1) * g.step)
-        job.rows = min(job.rows, sum.channels * (1 if job.shared else job.most_taps))
+        job.rows = min(job.rows, sum.channels * (1 if job.shared else most_rows))
         if job.rows * job.row <= budget or job.span == CC_BLOCK:
             break
         job.span = rounded(job.span // 2, CC_BLOCK)
-    units = (out.shape[0] + job.signals - 1) // job.signals * sum.groups * job.runs
+    units = (out.shape[0] + job.signals - 1) // job.signals * sum.groups * job.strips
     job.threads = threads_for(out.shape[0] * out.shape[1] * job.taps, sum.channels)
-    job.parts = max(1, min(sum.rows[0].blocks, sum.most_rows * lanes * size // RESULT_BYTES))
+    job.parts = max(1, min(sum.rows[0].blocks, job.runs // job.strips * sum.most_rows * lanes
+                           * size // RESULT_BYTES))
     if job.threads > 1:
         job.parts = max(job.parts, min(
             (CHUNKS_PER_THREAD * job.threads + units - 1) // units,
@@ -346,7 +439,7 @@ cdef bint sum_living_taps(LivingTaps *job, const View *w, const View *bias) noex
     cdef const Sum *sum = job.sum
     cdef const PackedLayout *kept = packed_for(w, sum)
     cdef Py_ssize_t chunks = ((job.out.shape[0] + job.signals - 1) // job.signals * sum.groups
-                              * job.runs * job.parts)
+                              * job.strips * job.parts)
     cdef bint finite
     cdef uintptr_t start
     cdef Arena arena

@@ -96,10 +96,10 @@ cdef Py_ssize_t channels_last_least = CHANNELS_LAST_MIN_POSITIONS
 cdef enum: LANES_NARROW = 13, LANES_STAGE = 200, LANES_COPY = 16
 # Depthwise layers with lanes along channels, against rows whose samples change places with the
 # lanes: a product of all lanes takes so many tenths of one along a row, and where there are fewer
-# channels than lanes; the same of the gradient of weights; and a number that is copied takes as long
-# as so many products for each lane. Of 56 layers (4 to 64 channels, 9 to 401 taps, both maps, Zen 5,
-# avx512) the slower nest is taken for 6, which take 1.02 to 1.3 times as long; without, 13 take 2 to
-# 6 times.
+# channels than lanes; the same of the gradient of weights; and a number that is copied takes as
+# long as so many products for each lane. Of 56 layers (4 to 64 channels, 9 to 401 taps, both maps,
+# Zen 5, avx512) the slower nest is taken for 6, which take 1.02 to 1.3 times as long; without, 13
+# take 2 to 6 times.
 cdef enum: DEPTHWISE_LANES = 11, DEPTHWISE_PART_LANES = 20, DEPTHWISE_COPY = 5
 cdef enum: DEPTHWISE_WEIGHT_LANES = 21, DEPTHWISE_WEIGHT_PART_LANES = 40
 # A panel of a depthwise layer pays when each sample is used at least WORTH_COPYING times: 2 to 3.5
@@ -155,10 +155,13 @@ cdef enum: WASTED_COST = 12, OWN_ROWS_POSITIONS = 16
 # living_taps.pxi computes where another nest would take so many eighths of its products, and
 # LIVING_LEAST in all. Not a constant, because the tests set it to 0, that all is computed so that
 # can be, or so high that nothing is. 250 random layers whose padding is long, packed and not, on
-# Zen 5: .12 to .9 of the time for a quarter of them, two above 1.1.
+# Zen 5: .12 to .9 of the time for a quarter of them, two above 1.1. With lanes along signals, 70
+# random batches of short ones: .02 to .9 for 24 of them, one above 1.1; 12 gain that are left out.
 cdef Py_ssize_t living_gain = 10
 # As long as so many products take: to copy a row of samples, and a strip beside its sums.
 cdef enum: LIVING_LEAST = 128 * 1024, COPIED_ROW = 1000, LIVING_STRIP = 4000
+# Where lanes are signals: to exchange a number with the lanes, and to list a term of a position.
+cdef enum: SWAPPED_SAMPLE = 40, LISTED_TERM = 150
 # Rows from which on short strips of long signals pay: 4 x 102 channels of 5 samples to 213, 43
 # taps, take .45 of the time; with fewer rows or with dilation up to 1.5 (Zen 5).
 cdef enum: LIVING_ROWS = 48
