@@ -34,6 +34,7 @@ cdef struct LivingTaps:
     Py_ssize_t row              # numbers of the panel from a row to the next
     Py_ssize_t rows             # of a panel
     bint shared                 # the taps of a channel share a row
+    bint adjacent               # channels lie side by side
     bint swaps                  # a strip is a position of some signals, and a chunk all strips
     Py_ssize_t strips           # of a signal in chunks of their own
     bint prepacked, biased
@@ -95,6 +96,12 @@ cdef uintptr_t carve_living(LivingTaps *job, uintptr_t next) noexcept nogil:
     return next + job.threads * job.worker_size
 
 
+cdef inline Py_ssize_t channels_of_span(
+    const LivingTaps *job, Py_ssize_t t0, Py_ssize_t t1
+) noexcept nogil:
+    return (t1 - 1) // job.sum.g.taps + 1 - t0 // job.sum.g.taps
+
+
 cdef void list_living_terms(
     const LivingTaps *job, LivingScratch *own, Taps taps, Py_ssize_t m, Py_ssize_t t0,
     Py_ssize_t t1
@@ -103,6 +110,7 @@ cdef void list_living_terms(
     cdef Py_ssize_t per_channel = job.sum.g.taps, step = job.sum.g.step, row = 0
     cdef Py_ssize_t channel, tap, first, last, t, i, count
     cdef Py_ssize_t sample = m * job.sum.g.stride - job.sum.g.pad_left
+    cdef Py_ssize_t apart = channels_of_span(job, t0, t1) if job.adjacent else 1
     cdef Block *block
     cdef Piece *piece = own.pieces
     cdef int32_t *offset
@@ -119,7 +127,7 @@ cdef void list_living_terms(
             for i in range(count):
                 if job.swaps:
                     offset[i] = <int32_t> (
-                        (row + sample + (tap + i) * job.sum.g.dilation) * job.row)
+                        (row + (sample + (tap + i) * job.sum.g.dilation) * apart) * job.row)
                 elif job.shared:
                     offset[i] = <int32_t> (row * job.row + (tap + i - first) * step)
                 else:
@@ -132,7 +140,7 @@ cdef void list_living_terms(
             block.terms += count
             tap += count
         if job.swaps:
-            row += job.array.shape[2]
+            row += 1 if job.adjacent else job.array.shape[2]
         elif first < last:
             row += 1 if job.shared else last - first
 
@@ -169,19 +177,22 @@ cdef void swap_signals(
     const LivingTaps *job, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t n, Py_ssize_t signals,
     Py_ssize_t group, real *panel
 ) noexcept nogil:
-    """panel[channel of a span][sample][signal]"""
-    cdef Py_ssize_t length = job.array.shape[2], channel = t0 // job.sum.g.taps, channels
-    cdef Py_ssize_t pitch = job.array.strides[0] // <Py_ssize_t> sizeof(real), beside = 1
-    channels = (t1 - 1) // job.sum.g.taps + 1 - channel
+    """panel[channel of a span][sample][signal], or [sample][channel][signal] as the array has it"""
+    cdef Py_ssize_t length = job.array.shape[2], channel = t0 // job.sum.g.taps, i
+    cdef Py_ssize_t channels = channels_of_span(job, t0, t1), runs = channels, run = length
+    cdef Py_ssize_t pitch = job.array.strides[0] // <Py_ssize_t> sizeof(real)
+    cdef Py_ssize_t step = job.array.strides[1]
+    cdef const char *sample = at(&job.array, n, group * job.sum.channels + channel, 0)
     if signals < job.lanes:
         memset(panel, 0, channels * length * job.row * sizeof(real))
-    if job.array.strides[1] == length * <Py_ssize_t> sizeof(real):  # one row for all channels
-        beside = channels
-    for channel from channel <= channel < (t1 - 1) // job.sum.g.taps + 1 by beside:
-        swap_axes[real](
-            <const real *> at(&job.array, n, group * job.sum.channels + channel, 0), pitch, signals,
-            beside * length, panel, job.row)
-        panel += beside * length * job.row
+    if job.adjacent:
+        runs, run, step = length, channels, job.array.strides[2]
+    if step == run * <Py_ssize_t> sizeof(real):
+        runs, run = 1, runs * run
+    for i in range(runs):
+        swap_axes[real](<const real *> sample, pitch, signals, run, panel, job.row)
+        sample += step
+        panel += run * job.row
 
 
 cdef void swap_results(
@@ -190,13 +201,18 @@ cdef void swap_results(
 ) noexcept nogil:
     """sums[position][row][signal] to the results."""
     cdef const View *out = &job.out
-    cdef Py_ssize_t row, signal, m
+    cdef Py_ssize_t pitch = out.strides[0] // <Py_ssize_t> sizeof(real), row, signal, m
+    cdef bint plain = (out.half == NULL and not out.pair
+                       and out.strides[0] % <Py_ssize_t> sizeof(real) == 0)
+    if plain and out.strides[1] == sizeof(real):
+        for m in range(out.shape[2]):
+            swap_axes[real](sums + m * rows * job.lanes, job.lanes, rows, signals,
+                            <real *> at(out, n, first_row, m), pitch)
+        return
     for row in range(rows):
-        if (out.half == NULL and not out.pair and out.strides[2] == sizeof(real)
-                and out.strides[0] % <Py_ssize_t> sizeof(real) == 0):
+        if plain and out.strides[2] == sizeof(real):
             swap_axes[real](sums + row * job.lanes, rows * job.lanes, out.shape[2], signals,
-                            <real *> at(out, n, first_row + row, 0),
-                            out.strides[0] // <Py_ssize_t> sizeof(real))
+                            <real *> at(out, n, first_row + row, 0), pitch)
             continue
         for signal in range(signals):
             for m in range(out.shape[2]):
@@ -336,8 +352,10 @@ cdef void cut_positions(LivingTaps *job, Py_ssize_t run, bint halves) noexcept n
     job.shared = job.signals == 1 and g.period == 1 and overlap(g)
     # lanes are signals where their samples are few, in numbers that can change places with lanes
     rows = (CC_BLOCK // g.taps + 2) * job.array.shape[2]
+    job.adjacent = job.array.strides[1] == job.size and job.array.shape[1] > 1
     job.swaps = (job.signals > 1 and run == 1 and job.array.half == NULL and not job.array.pair
-                 and job.array.strides[2] == job.size and job.array.strides[0] % job.size == 0
+                 and (job.adjacent or job.array.strides[2] == job.size)
+                 and job.array.strides[0] % job.size == 0
                  and rows * job.lanes * job.size <= 4 * PANEL_BYTES)
     job.strips = 1 if job.swaps else job.runs
     job.most_taps = job.taps = 0
