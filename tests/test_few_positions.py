@@ -126,6 +126,34 @@ def test_sizes(native, nest, size):
             same_bits(nest, SIZES[size], dtype, layout, (*arrays[:2], None))
 
 
+SHORT = {
+    **{f"{n} signals": Case(n, 1, 7, 6, 9, 5, 1, 2, 1) for n in (7, 8, 15, 16, 17, 31, 33, 50)},
+    "kernels longer": Case(20, 1, 7, 6, 9, 21, 1, 10, 1),
+    "dilation": Case(20, 2, 7, 13, 11, 9, 1, 16, 4),
+    "spans": Case(33, 1, 5, 70, 6, 9, 1, 4, 1),
+    "no padding": Case(18, 3, 9, 5, 30, 4, 1, 0, 2),
+    "padding cut off": Case(18, 1, 9, 5, 7, 4, 1, 9, 1),
+    "one position": Case(130, 1, 9, 5, 3, 3, 1, 0, 1),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("size", SHORT)
+def test_backward_input_along_signals(native, size, layout):
+    case = SHORT[size]
+    for dtype in DTYPES:
+        _, w, _, dy = case.normal(0, dtype)
+        if layout == "NLC":
+            dy = np.ascontiguousarray(dy.swapaxes(1, 2))
+        options = {**case.options, "layout": layout}
+        bits = []
+        for gain in (2**30, 0):
+            with tuned(few_input_gain=0, living_gain=gain):
+                dx = cconv1d.conv1d_backward_input(dy, w, case.length, **options)
+            bits.append(dx.tobytes())
+        assert bits[0] == bits[1]
+
+
 def moved(array, draw):
     """The same numbers, elsewhere: with gaps, backwards, with other strides, or read-only."""
     kind = draw.integers(4)

@@ -173,9 +173,30 @@ FAULTS = [
     Fault(
         "the last tap that meets a sample is left out",
         "src/nest/living_taps.pxi",
-        "behind = length + g.pad_left - position",
-        "behind = length - 1 + g.pad_left - position",
+        "min(ceiling(length - first, g.dilation), g.taps)",
+        "min(ceiling(length - 1 - first, g.dilation), g.taps)",
         "few_positions",
+    ),
+    Fault(
+        "a gradient along short signals begins a tap late",
+        "src/nest/living_taps.pxi",
+        "length - 1 - last, length - 1 - first",
+        "length - 1 - last, length - 2 - first",
+        "few_positions",
+    ),
+    Fault(
+        "a window has another sample's signals",
+        "src/nest/blocks.pxi",
+        "window.filled and window.n == n and",
+        "window.filled and",
+        "transforms",
+    ),
+    Fault(
+        "summands that are lanes end a lane early",
+        "src/fft/transform.h",
+        "as->step - (LANES - 1)",
+        "as->step - LANES",
+        "drivers",
     ),
     Fault(
         "a chain goes on where its block has no living terms before",

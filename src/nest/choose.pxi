@@ -146,13 +146,14 @@ cdef bint sum_terms(
         other = panel_cost(&sum, out.shape[0], out.shape[2])
         if g.stride > 1:
             copies = 3. * COPIED_ROW * g.residues * out.shape[0] / sum.outs
+    few_samples = has_few_input_positions(&sum, &padded, w, out)
     if ((packed_for(w, &sum) != NULL or not few_results)
+            and (not few_samples or out.shape[0] >= LIVING_SIGNALS or living_gain == 0)
             and plan_living_taps(&living, &sum, &padded, w, out, size, other, copies)):
         return sum_living_taps(&living, w, bias)
     if few_results:
         return sum_few(&few, &sum, bias)
-    if (has_few_input_positions(&sum, &padded, w, out)
-            and plan_few_input(&few_input, &sum, &padded, w, out, bias, size)):
+    if few_samples and plan_few_input(&few_input, &sum, &padded, w, out, bias, size):
         return few_positions_input(&few_input, &sum, &padded, bias)
     if plan_channels_last(&last, &sum, &padded, w, out, size):
         return channels_last(&last, w, bias)

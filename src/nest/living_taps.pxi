@@ -1,4 +1,5 @@
-# forward where most taps meet padding: lanes along positions, terms that meet no sample left out.
+# forward where most taps meet padding: lanes along positions, terms that meet no sample left out;
+# and backward_input at stride 1, with lanes along signals.
 #
 #     out[n, row, m] = bias[row] + Σ w[t][row] · panel[offset[t] + lane of (n, m)]
 #                                  over the terms t whose tap meets a sample in the strip of m
@@ -60,14 +61,24 @@ cdef struct Taps:
     Py_ssize_t first, last
 
 
+cdef inline Py_ssize_t sample_of_position(const Sum *sum, Py_ssize_t position) noexcept nogil:
+    """What tap 0 meets at a position; others meet samples behind it, or before if transposed."""
+    if sum.transposed:
+        return position + sum.g.pad_left
+    return position * sum.g.stride - sum.g.pad_left
+
+
 cdef inline Taps living_taps_of(
-    const Geometry *g, Py_ssize_t length, Py_ssize_t position, Py_ssize_t positions
+    const Sum *sum, Py_ssize_t length, Py_ssize_t position, Py_ssize_t positions
 ) noexcept nogil:
+    cdef const Geometry *g = sum.g
     cdef Taps taps
-    cdef Py_ssize_t before = g.pad_left - (position + positions - 1) * g.stride
-    cdef Py_ssize_t behind = length + g.pad_left - position * g.stride
-    taps.first = min(max(ceiling(before, g.dilation), 0), g.taps)
-    taps.last = max(min(ceiling(behind, g.dilation), g.taps), taps.first)
+    cdef Py_ssize_t first = sample_of_position(sum, position)
+    cdef Py_ssize_t last = sample_of_position(sum, position + positions - 1)
+    if sum.transposed:
+        first, last = length - 1 - last, length - 1 - first
+    taps.first = min(max(ceiling(-last, g.dilation), 0), g.taps)
+    taps.last = max(min(ceiling(length - first, g.dilation), g.taps), taps.first)
     return taps
 
 
@@ -109,7 +120,8 @@ cdef void list_living_terms(
     """The blocks of a span of terms, their pieces, and where in the panel their samples are."""
     cdef Py_ssize_t per_channel = job.sum.g.taps, step = job.sum.g.step, row = 0
     cdef Py_ssize_t channel, tap, first, last, t, i, count
-    cdef Py_ssize_t sample = m * job.sum.g.stride - job.sum.g.pad_left
+    cdef Py_ssize_t sample = sample_of_position(job.sum, m)
+    cdef Py_ssize_t dilation = -job.sum.g.dilation if job.sum.transposed else job.sum.g.dilation
     cdef Py_ssize_t apart = channels_of_span(job, t0, t1) if job.adjacent else 1
     cdef Block *block
     cdef Piece *piece = own.pieces
@@ -127,7 +139,7 @@ cdef void list_living_terms(
             for i in range(count):
                 if job.swaps:
                     offset[i] = <int32_t> (
-                        (row + (sample + (tap + i) * job.sum.g.dilation) * apart) * job.row)
+                        (row + (sample + (tap + i) * dilation) * apart) * job.row)
                 elif job.shared:
                     offset[i] = <int32_t> (row * job.row + (tap + i - first) * step)
                 else:
@@ -247,7 +259,7 @@ cdef void sum_blocks_of_strip(
     cdef const Sum *sum = job.sum
     cdef const cc_tiles *tiles = sum.tiles
     cdef const Rows *rows = &sum.rows[0]
-    cdef Taps taps = living_taps_of(sum.g, job.array.shape[2], m, run)
+    cdef Taps taps = living_taps_of(sum, job.array.shape[2], m, run)
     cdef Py_ssize_t first = first_row(rows, first_block), block, row, tile_rows, width, i, lane
     cdef Py_ssize_t last_term = (sum.channels - 1) * sum.g.taps + taps.last - 1
     cdef const real *weights
@@ -300,7 +312,7 @@ cdef void sum_strip(
     cdef Py_ssize_t last_block = (part + 1) * rows.blocks // job.parts
     cdef Py_ssize_t first = first_row(rows, first_block), last = first_row(rows, last_block)
     cdef Py_ssize_t t0, t1, row, signal, m
-    cdef Taps taps = living_taps_of(sum.g, job.array.shape[2], m0, run)
+    cdef Taps taps = living_taps_of(sum, job.array.shape[2], m0, run)
     cdef real *sums
     carve_own_living(job, &own, job.workers + worker * job.worker_size)
     packed += group * sum.outs * sum.terms
@@ -360,7 +372,8 @@ cdef void cut_positions(LivingTaps *job, Py_ssize_t run, bint halves) noexcept n
     job.strips = 1 if job.swaps else job.runs
     job.most_taps = job.taps = 0
     for position from 0 <= position < outputs by run:
-        taps = living_taps_of(g, job.array.shape[2], position, min(run, outputs - position))
+        taps = living_taps_of(job.sum, job.array.shape[2], position,
+                              min(run, outputs - position))
         job.taps += taps.last - taps.first
         job.most_taps = max(job.most_taps, taps.last - taps.first)
 
@@ -396,12 +409,12 @@ cdef bint plan_living_taps(
     cdef int halves, best_halves = 0
     cdef bint many_rows, few_live
     cdef double cost, least = -1
-    if (sum.transposed or sum.ordered or array.mode != CCONV1D_ZEROS or sum.terms == 0
-            or length == 0):
+    if (sum.transposed and g.stride > 1 or sum.ordered or array.mode != CCONV1D_ZEROS
+            or sum.terms == 0 or length == 0):
         return False
     if living_gain > 0 and sum.terms * out.shape[1] < LIVING_LEAST // (out.shape[0] * outputs):
         return False
-    few_live = living_share(g, length, outputs) * living_gain <= 8
+    few_live = not sum.transposed and living_share(g, length, outputs) * living_gain <= 8
     job.sum, job.array, job.out, job.size = sum, array[0], out[0], size
     # Strips may be shorter than their lanes, which several signals fill then: that meets fewer
     # taps, and copies more often. Of longer signals, and with half tiles, it gains for sure where
