@@ -3,7 +3,7 @@
 
 Seeds one fault after another in a copy of this tree, builds where it is in src/, and runs the test
 files that should notice until the first failure. Prints a table and fails if fewer than 50 of the
-68 faults are caught. The faults are such as a developer makes, chosen without a look at the tests;
+71 faults are caught. The faults are such as a developer makes, chosen without a look at the tests;
 one that no test could see would not belong here. Takes some twenty-five minutes, in the environment
 that CONTRIBUTING.md sets up.
 """

@@ -155,6 +155,9 @@ cdef const real *signals_across(
                  and pitch * <Py_ssize_t> sizeof(real) == array.strides[1])):
         span = span_of(array, first, step, count)
         if span.inside == count or array.mode == CCONV1D_ZEROS:
+            if span.inside == 0:
+                memset(numbers, 0, count * lanes * sizeof(real))
+                return numbers
             samples = <const real *> at(array, n, signal, first + span.left * step)
             if (adjacent and some == lanes and span.inside == count
                     and stride % <Py_ssize_t> sizeof(real) == 0):
