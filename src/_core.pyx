@@ -161,8 +161,8 @@ cdef extern from "tiles.h" nogil:
         const int32_t *w_offset, const int32_t *ends, Py_ssize_t blocks, void *chain, void *total,
         Py_ssize_t row) noexcept
     ctypedef void (*cc_dw_outer)(
-        const void *panel, const int32_t *offset, const void *dy_tile, Py_ssize_t positions,
-        void *sums) noexcept
+        const void *panel, Py_ssize_t x_row, const int32_t *offset, const void *dy,
+        Py_ssize_t dy_row, Py_ssize_t positions, void *sums) noexcept
     ctypedef void (*cc_dw_dot)(
         const void *panel, const int32_t *offset, const void *dy_rows, const int32_t *dy_offset,
         Py_ssize_t skew, Py_ssize_t positions, void *sums, Py_ssize_t sums_row) noexcept

@@ -157,14 +157,15 @@ static void NAME(dw_outer)(const cc_tiles *tiles, int rows, int positions)
 {
     const int width = (int)tiles->dw_outer_width;
     NAME(start)();
+    const int x_row = 1 + positions % 3, dy_row = width + positions % 2 * 5;
     for (int r = 0; r < rows; r++)
         for (int l = 0; l < width; l++) {
             REAL chain = 0;
             for (int p = 0; p < positions; p++)
-                chain = FMA(NAME(panel)[offset[r] + p], NAME(dy)[p * width + l], chain);
+                chain = FMA(NAME(panel)[offset[r] + p * x_row], NAME(dy)[p * dy_row + l], chain);
             NAME(expected)[r * width + l] += chain;
         }
-    tiles->dw_outer[rows](NAME(panel), offset, NAME(dy), positions, NAME(got));
+    tiles->dw_outer[rows](NAME(panel), x_row, offset, NAME(dy), dy_row, positions, NAME(got));
     NAME(compare)(rows * width + 64);
 }
 

@@ -7,7 +7,8 @@
 #
 # dw_outer: rank-1 updates, one position after another. Lanes are along the shorter side of dw, the
 # rows or the terms of a group, whose operand is transposed; the other one is broadcast. If dy has
-# its channels last they are along the rows, whose lanes lie side by side as they are.
+# its channels last they are along the rows, whose lanes lie side by side as they are; if x has, too,
+# both are read where they lie, but for ranges of positions that meet an end of x.
 # dw_dot: dot products, lanes along positions, where one side is shorter than FEW_ROWS.
 #
 # Loops, outermost first: chunks of the pool (group, part of the rows, part of the terms); samples;
@@ -68,11 +69,12 @@ cdef struct WeightGradient:
     Py_ssize_t group_parts, row_parts, part_rows, term_parts, part_terms
     bint dw_dot                     # or else dw_outer
     bint dy_adjacent                # lanes of rows lie side by side in dy
+    bint in_lines                   # and channels in x, which is read in place between its ends
     Ranges ranges
     Py_ssize_t budget
     Py_ssize_t dy_pitch             # samples between rows of dy, or 0 if they must be copied
     Py_ssize_t x_pitch              # samples between channels of x, or 0 if panels must be packed
-    int32_t *in_place_offsets       # [term] in x, where `x_pitch` is not 0
+    int32_t *in_place_offsets       # [term] in x, where `x_pitch` is not 0, or `in_lines`
     Py_ssize_t panel_size, offset_size, dy_copies_size, transposed_size, sums_size
     Py_ssize_t size                 # of a number, in bytes
     int threads
@@ -111,7 +113,7 @@ cdef uintptr_t carve_own_weight(
 cdef uintptr_t carve_weight(WeightGradient *job, uintptr_t next) noexcept nogil:
     cdef WeightScratch own
     job.in_place_offsets = NULL
-    if job.x_pitch:
+    if job.x_pitch or job.in_lines:
         job.in_place_offsets = <int32_t *> carve(&next, job.count * sizeof(int32_t))
     job.gradients = carve(&next, job.gradients_size)
     job.workers, job.worker_size = next, carve_own_weight(job, &own, 0)
@@ -159,10 +161,14 @@ cdef void transpose_rows(
 
 
 cdef void add_dw_outer(
-    const cc_tiles *tiles, const real *transposed, Py_ssize_t across, const real *panel,
-    const int32_t *offset, Py_ssize_t down, Py_ssize_t positions, real *sums, Py_ssize_t depth
+    const cc_tiles *tiles, const real *lines, Py_ssize_t line, Py_ssize_t tile_size,
+    Py_ssize_t across, const real *panel, Py_ssize_t step, const int32_t *offset, Py_ssize_t down,
+    Py_ssize_t positions, real *sums, Py_ssize_t depth
 ) noexcept nogil:
-    """sums[tile][row][lane] += Σ_p panel[offset[row] + p] · transposed[tile][p][lane]"""
+    """sums[tile][row][lane] += Σ_p panel[offset[row] + p·step] · (line p of a tile)[lane]
+
+    Lines are `line` numbers apart, and tiles `tile_size`.
+    """
     cdef Py_ssize_t lanes = tiles.dw_outer_width
     cdef Py_ssize_t blocks = (down + tiles.dw_outer_rows - 1) // tiles.dw_outer_rows
     cdef Py_ssize_t first, p, block, row, next_row
@@ -172,7 +178,8 @@ cdef void add_dw_outer(
             for block in range(blocks):
                 row, next_row = next_row, (block + 1) * down // blocks
                 tiles.dw_outer[next_row - row](
-                    panel + p, offset + row, transposed + first * positions + p * lanes,
+                    panel + p * step, step, offset + row,
+                    lines + first // lanes * tile_size + p * line, line,
                     min(positions - p, CC_BLOCK), sums + (first * depth + row * lanes))
 
 
@@ -237,6 +244,39 @@ cdef void add_dw_dot(
         t += count
 
 
+cdef inline bint has_whole_lines(
+    const WeightGradient *job, Py_ssize_t rows, Py_ssize_t positions
+) noexcept nogil:
+    """Whether all lanes up to those of a row can be read at all positions: what lanes beyond the
+    rows of a group meet is not stored, but it must be there."""
+    cdef Py_ssize_t all_rows = job.dy.shape[1], beyond = rows - all_rows
+    return beyond <= 0 or (job.dy.strides[2] == all_rows * job.size
+                           and positions * all_rows + beyond <= job.dy.shape[2] * all_rows)
+
+
+cdef void point_at_lines(const WeightGradient *job) noexcept nogil:
+    """Where the sample of each term is, from the first of a position, in the order of terms."""
+    cdef Py_ssize_t line = job.x.strides[2] // job.size, channel, residue, tap, t = 0
+    for channel in range(job.terms.channels):
+        for residue in range(job.g.residues):
+            for tap from residue <= tap < job.g.taps by job.g.period:
+                job.in_place_offsets[t] = <int32_t> (tap * job.g.dilation * line + channel)
+                t += 1
+
+
+cdef bint reads_lines(const WeightGradient *job) noexcept nogil:
+    """Whether both operands can be read where they lie, channels side by side.
+
+    Lines that lie a multiple of CROWDED_BYTES apart share few sets of the caches.
+    """
+    cdef Py_ssize_t line = magnitude(job.x.strides[2])
+    return (job.dy_adjacent and job.dy.half == NULL and not job.dy.pair and job.x.half == NULL
+            and not job.x.pair and job.x.strides[1] == job.size and line % job.size == 0
+            and job.dy.strides[2] % job.size == 0 and line % CROWDED_BYTES != 0
+            and job.dy.strides[2] % CROWDED_BYTES != 0
+            and job.g.taps * job.g.dilation < INT32_MAX // max(line, 1))
+
+
 cdef void add_range(
     const WeightGradient *job, const WeightScratch *own, Py_ssize_t n, Py_ssize_t group,
     Py_ssize_t r0, Py_ssize_t rows, Py_ssize_t first_term, Py_ssize_t terms, Py_ssize_t p0,
@@ -253,8 +293,15 @@ cdef void add_range(
     cdef const real *dy_rows = <const real *> own.dy_copies
     cdef const real *samples = <const real *> own.panel
     cdef const int32_t *term_offsets = own.offset
-    cdef Py_ssize_t p, row, t, count
-    if job.dy_adjacent:
+    cdef Py_ssize_t p, row, t, count, step = 1, line = lanes, tile_size = lanes * inside
+    cdef Py_ssize_t sample = p0 * job.g.stride - job.g.pad_left
+    cdef bint lines = job.in_lines and sample >= 0 and job.x.shape[2] > (
+        sample + (inside - 1) * job.g.stride + (job.g.taps - 1) * job.g.dilation)
+    if job.in_lines and has_whole_lines(job, group * job.rows + r0 + rounded(rows, lanes),
+                                        p0 + inside):
+        transposed = <real *> at(&job.dy, n, group * job.rows + r0, p0)
+        line, tile_size = job.dy.strides[2] // <Py_ssize_t> sizeof(real), lanes
+    elif job.dy_adjacent:
         for p from 0 <= p < inside by ADJACENT_SAMPLES:
             for row from 0 <= row < rows by lanes:
                 copy_samples[real](&job.dy, n, group * job.rows + r0 + row, min(lanes, rows - row),
@@ -270,7 +317,11 @@ cdef void add_range(
     # chunks of terms
     for t from 0 <= t < terms by cut.chunk:
         count = min(cut.chunk, terms - t)
-        if in_place:
+        if lines:
+            term_offsets = job.in_place_offsets + first_term + t
+            samples = <const real *> at(&job.x, n, group * job.terms.channels, sample)
+            step = job.x.strides[2] // <Py_ssize_t> sizeof(real) * job.g.stride
+        elif in_place:
             term_offsets = job.in_place_offsets + first_term + t
             samples = <const real *> at(&job.x, n, group * job.terms.channels,
                                         p0 + lowest_sample(&job.terms))
@@ -283,11 +334,11 @@ cdef void add_range(
                              rows, inside, sums + t * CC_LANES, terms)
         elif transpose_terms:
             transpose_rows[real](tiles, samples, term_offsets, count, inside, transposed)
-            add_dw_outer[real](tiles, transposed, count, dy_rows, dy_offset, rows, inside,
-                               sums + t * rows, rows)
+            add_dw_outer[real](tiles, transposed, lanes, lanes * inside, count, dy_rows, 1,
+                               dy_offset, rows, inside, sums + t * rows, rows)
         else:
-            add_dw_outer[real](tiles, transposed, rows, samples, term_offsets, count, inside,
-                               sums + t * lanes, terms)
+            add_dw_outer[real](tiles, transposed, line, tile_size, rows, samples, step,
+                               term_offsets, count, inside, sums + t * lanes, terms)
 
 
 cdef void backward_weight_block(
@@ -393,6 +444,7 @@ cdef bint backward_weight(
     job.budget = PANEL_BYTES // size
     job.dy_adjacent = (not job.dw_dot and dy.shape[1] > 1
                        and has_adjacent_channels(dy, size))
+    job.in_lines = reads_lines(&job)
     transpose_terms = terms_are_lanes(&job)
     # Lanes that have no row cost as much as others. 8 rows x 24 terms x 62 positions on avx512:
     # 1.67 us, with the tiles of avx2 1.16 (Zen 4).
@@ -437,6 +489,8 @@ cdef bint backward_weight(
         while job.ranges.positions > CC_BLOCK and (
                 job.ranges.positions * job.part_rows > job.budget):
             job.ranges.positions //= 2
+        if job.in_lines:  # short ones, as those at the ends are copied
+            job.ranges.positions = min(job.ranges.positions, MIN_PANEL_POSITIONS)
         job.ranges.positions = min(job.ranges.positions, dy.shape[2])
     cut = cut_terms(&job.terms, job.ranges.positions, job.budget, CHUNK_TERMS)
     job.panel_size, job.offset_size = cut.size, cut.chunk
@@ -467,7 +521,9 @@ cdef bint backward_weight(
     if start == 0:
         return False
     carve_weight(&job, start)
-    if job.x_pitch:
+    if job.in_lines:
+        point_at_lines(&job)
+    elif job.x_pitch:
         point_at_terms(&job.terms, job.x_pitch, job.in_place_offsets)
     if dw.pair:
         job.dw.data, job.dw.pair = <char *> job.gradients, 0

@@ -13,7 +13,8 @@
  *   rows_to_lanes   lanes[p][l] = rows[l][p], and lanes_to_rows
  *   swap_axes       to[c][r] = from[r][c]
  *   chains          gemm with w[w_offset[t] + l], chains and totals        lanes along l
- *   dw_outer        sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l] lanes along l
+ *   dw_outer        sums[r][l] += Σ_p panel[offset[r] + p·x_row] · dy[p·dy_row + l]
+ *                                                                          lanes along l
  *   dw_dot          sums[a][b][lane] += Σ_p panel[offset[b] + p] · dy_rows[dy_offset[a] + p]
  *                                                                          lanes along p
  *   dw_depthwise    chains[p % CC_LANES][b][l] += dy[p·dy_row + l] · x[p·x_row + offset[b] + l]
@@ -600,8 +601,8 @@ INLINE void TILE(chain_rows)(const int R, const int V, const REAL *x, ptrdiff_t 
 }
 
 INLINE void TILE(dw_outer_rows)(const int R, const int V, const REAL *panel,
-                                const int32_t *offset, const REAL *dy_tile, ptrdiff_t positions,
-                                REAL *sums)
+                                ptrdiff_t x_row, const int32_t *offset, const REAL *dys,
+                                ptrdiff_t dy_row, ptrdiff_t positions, REAL *sums)
 {
     VEC sum[CC_ROWS][8];
     const REAL *x[CC_ROWS];
@@ -612,18 +613,21 @@ INLINE void TILE(dw_outer_rows)(const int R, const int V, const REAL *panel,
             sum[r][v] = V_SET1(0);
     }
 
-    UNROLL_4 for (ptrdiff_t p = 0; p < positions; p++) {
+    ptrdiff_t at = 0;
+    for (ptrdiff_t p = 0; p < positions; p++) {
         VEC dy[8];
         UNROLL for (int v = 0; v < V; v++) {
-            dy[v] = V_LOAD(dy_tile + (p * V + v) * LANES);
+            dy[v] = V_LOAD(dys + v * LANES);
             V_PIN(dy[v]);
         }
         UNROLL for (int r = 0; r < R; r++) {
             V_HERE(x[r]);
-            const VEC xs = V_SET1(x[r][p]);
+            const VEC xs = V_SET1(x[r][at]);
             UNROLL for (int v = 0; v < V; v++)
                 sum[r][v] = V_FMA(xs, dy[v], sum[r][v]);
         }
+        dys += dy_row;
+        at += x_row;
     }
 
     UNROLL for (int r = 0; r < R; r++)
@@ -1049,11 +1053,12 @@ static void TILE(sum_row)(const void *dy_, ptrdiff_t positions, void *total)
                          (REAL *)total, row);                                                  \
     }
 #define DW_OUTER(R)                                                                            \
-    static void TILE(dw_outer_##R)(const void *panel, const int32_t *offset,                   \
-                                   const void *dy_tile, ptrdiff_t positions, void *sums)       \
+    static void TILE(dw_outer_##R)(const void *panel, ptrdiff_t x_row, const int32_t *offset,  \
+                                   const void *dy, ptrdiff_t dy_row, ptrdiff_t positions,      \
+                                   void *sums)                                                 \
     {                                                                                          \
-        TILE(dw_outer_rows)(R, LANE_VECTORS, (const REAL *)panel, offset,                      \
-                            (const REAL *)dy_tile, positions, (REAL *)sums);                   \
+        TILE(dw_outer_rows)(R, LANE_VECTORS, (const REAL *)panel, x_row, offset,               \
+                            (const REAL *)dy, dy_row, positions, (REAL *)sums);                \
     }
 #define DW_DOT(A, B)                                                                           \
     static void TILE(dw_dot_##A##_##B)(                                                        \

@@ -91,9 +91,9 @@ typedef void (*cc_chains)(const void *x, ptrdiff_t x_row, const int32_t *offset,
                           const void *w, const int32_t *w_offset, const int32_t *ends,
                           ptrdiff_t blocks, void *chain, void *total, ptrdiff_t row);
 
-/* sums[r][l] += Σ_p panel[offset[r] + p] · dy_tile[p][l], for the lanes l of one tile. */
-typedef void (*cc_dw_outer)(const void *panel, const int32_t *offset, const void *dy_tile,
-                            ptrdiff_t positions, void *sums);
+/* sums[r][l] += Σ_p panel[offset[r] + p·x_row] · dy[p·dy_row + l], for the lanes l of one tile. */
+typedef void (*cc_dw_outer)(const void *panel, ptrdiff_t x_row, const int32_t *offset,
+                            const void *dy, ptrdiff_t dy_row, ptrdiff_t positions, void *sums);
 
 /* sums[a][b][p % CC_LANES] += panel[offset[b] + a·skew + p] · dy_rows[dy_offset[a] + p] for all p,
  * with `sums_row` sums from a to the next. The skew, 0 or CC_LANES, lets rows of dy share samples
@@ -113,7 +113,7 @@ typedef void (*cc_dw_depthwise)(const void *x, ptrdiff_t x_row, const int32_t *o
 /* sums[i] = Σ_lane sums[i][lane], in place. */
 typedef void (*cc_fold_lanes)(void *sums, ptrdiff_t count);
 
-/* transposed_panel[p][l] = rows[offset[l] + p] for l < count, else 0: the `dy_tile` of dw_outer. */
+/* transposed_panel[p][l] = rows[offset[l] + p] for l < count, else 0: the dy of dw_outer. */
 typedef void (*cc_transpose)(const void *rows, const int32_t *offset, ptrdiff_t count,
                              ptrdiff_t positions, void *transposed_panel);
 
