@@ -7,8 +7,8 @@
 #
 # dw_outer: rank-1 updates, one position after another. Lanes are along the shorter side of dw, the
 # rows or the terms of a group, whose operand is transposed; the other one is broadcast. If dy has
-# its channels last they are along the rows, whose lanes lie side by side as they are; if x has, too,
-# both are read where they lie, but for ranges of positions that meet an end of x.
+# its channels last they are along the rows, whose lanes lie side by side as they are. If x has,
+# too, both are read where they lie, except for positions whose taps meet an end of x.
 # dw_dot: dot products, lanes along positions, where one side is shorter than FEW_ROWS.
 #
 # Loops, outermost first: chunks of the pool (group, part of the rows, part of the terms); samples;
