@@ -144,7 +144,7 @@ cdef bint sum_terms(
                  * (few.blocks * few.width) / sum.outs)
     else:
         other = panel_cost(&sum, out.shape[0], out.shape[2])
-        if g.stride > 1:
+        if g.stride > 1 and out.shape[2] <= SHORT_STRIDED_ROW // 2:
             copies = 3. * COPIED_ROW * g.residues * out.shape[0] / sum.outs
     few_samples = has_few_input_positions(&sum, &padded, w, out)
     if ((packed_for(w, &sum) != NULL or not few_results)

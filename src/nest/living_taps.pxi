@@ -353,22 +353,30 @@ cdef void living_chunk(void *context, Py_ssize_t chunk, int worker) noexcept nog
                           worker)
 
 
+cdef bint can_swap(const LivingTaps *job, Py_ssize_t lanes) noexcept nogil:
+    """Whether lanes can be signals: samples are few, in numbers that can change places with them.
+
+    Less than half of the lanes are not worth a plan.
+    """
+    cdef const View *array = &job.array
+    cdef Py_ssize_t rows = (CC_BLOCK // job.sum.g.taps + 2) * array.shape[2]
+    return (2 * job.out.shape[0] >= lanes and array.half == NULL and not array.pair
+            and (array.strides[2] == job.size or array.strides[1] == job.size
+                 and array.shape[1] > 1)
+            and array.strides[0] % job.size == 0 and rows * lanes * job.size <= 4 * PANEL_BYTES)
+
+
 cdef void cut_positions(LivingTaps *job, Py_ssize_t run, bint halves) noexcept nogil:
     """Plan strips of `run` positions of a signal, and count the taps that they meet."""
     cdef const Geometry *g = job.sum.g
-    cdef Py_ssize_t outputs = job.out.shape[2], position, rows
+    cdef Py_ssize_t outputs = job.out.shape[2], position
     cdef Taps taps
     job.halves, job.lanes = halves, job.sum.half if halves else job.sum.width
     job.run, job.runs = run, (outputs + run - 1) // run
     job.signals = min(max(job.lanes // run, 1), job.out.shape[0])
     job.shared = job.signals == 1 and g.period == 1 and overlap(g)
-    # lanes are signals where their samples are few, in numbers that can change places with lanes
-    rows = (CC_BLOCK // g.taps + 2) * job.array.shape[2]
     job.adjacent = job.array.strides[1] == job.size and job.array.shape[1] > 1
-    job.swaps = (job.signals > 1 and run == 1 and job.array.half == NULL and not job.array.pair
-                 and (job.adjacent or job.array.strides[2] == job.size)
-                 and job.array.strides[0] % job.size == 0
-                 and rows * job.lanes * job.size <= 4 * PANEL_BYTES)
+    job.swaps = job.signals > 1 and run == 1 and can_swap(job, job.lanes)
     job.strips = 1 if job.swaps else job.runs
     job.most_taps = job.taps = 0
     for position from 0 <= position < outputs by run:
@@ -416,6 +424,8 @@ cdef bint plan_living_taps(
         return False
     few_live = not sum.transposed and living_share(g, length, outputs) * living_gain <= 8
     job.sum, job.array, job.out, job.size = sum, array[0], out[0], size
+    if not (few_live or can_swap(job, sum.half)):
+        return False
     # Strips may be shorter than their lanes, which several signals fill then: that meets fewer
     # taps, and copies more often. Of longer signals, and with half tiles, it gains for sure where
     # it saves a third and many rows share the copies.
@@ -423,6 +433,8 @@ cdef bint plan_living_taps(
     for halves in range(2 if many_rows else 1):
         lanes = sum.half if halves else sum.width
         run = longest = ceiling(outputs, ceiling(outputs, lanes))
+        if not few_live:
+            run = 1
         while run > 0:
             cut_positions(job, run, halves)
             cost = living_cost(job)
