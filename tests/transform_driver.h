@@ -146,6 +146,25 @@ static void NAME(across)(const cc_transforms *t, int log_points, ptrdiff_t count
     free(signals), free(back), free(swapped), free(apart), free(one), free(spectra), free(alone), free(sorted);
 }
 
+/* Numbers whose lanes are rows or summands, each in all lanes of a packet of its own. */
+static void NAME(widen)(const cc_transforms *t, const cc_packets *from, cc_lanes lanes_are,
+                        int packets, int rows, int summands, const cc_packets *to)
+{
+    const ptrdiff_t lanes = t->lanes;
+    for (int f = 0; f < packets; f++)
+        for (int s = 0; s < summands; s++)
+            for (int i = 0; i < rows; i++) {
+                const REAL *number = (const REAL *)from->numbers + f * from->next;
+                REAL *wide = (REAL *)to->numbers + f * to->next + s * to->step + i * to->row;
+                if (lanes_are == CC_ROWS_OF_A)
+                    number += s * from->step + i / lanes * from->row + i % lanes;
+                else
+                    number += i * from->row + s / lanes * from->step + s % lanes;
+                for (ptrdiff_t lane = 0; lane < lanes; lane++)
+                    wide[lane] = number[0], wide[lanes + lane] = number[lanes];
+            }
+}
+
 /* Each number of packets against all lanes of others, as where these are in packets of their own. */
 static void NAME(each)(const cc_transforms *t)
 {
@@ -165,13 +184,7 @@ static void NAME(each)(const cc_transforms *t)
         const cc_packets bs = {b, MOST * COLUMNS * packet, packet, COLUMNS * packet};
         const cc_packets os = {got, rows * COLUMNS * packet, packet, rows * packet};
         const cc_packets es = {expected, rows * COLUMNS * packet, packet, rows * packet};
-        for (int f = 0; f < PACKETS; f++)
-            for (int s = 0; s < MOST; s++)
-                for (int i = 0; i < rows; i++)
-                    for (int lane = 0; lane < packet; lane++)
-                        wide[f * ws.next + s * ws.step + i * ws.row + lane] =
-                            a[f * as.next + s * as.step + i / lanes * as.row + i % lanes
-                              + lane / lanes * lanes];
+        NAME(widen)(t, &as, CC_ROWS_OF_A, PACKETS, rows, MOST, &ws);
         memset(got, 0, sizeof got), memset(expected, 0, sizeof expected);
         t->multiply_each_row(&as, rows, &bs, COLUMNS, MOST, &os, PACKETS, rows % 2);
         t->multiply(&ws, rows, &bs, COLUMNS, MOST, &es, PACKETS, rows % 2);
@@ -199,13 +212,7 @@ static void NAME(each_summand)(const cc_transforms *t)
                 const cc_packets bs = {b, MOST * COLUMNS * packet, packet, COLUMNS * packet};
                 const cc_packets os = {got, rows * COLUMNS * packet, packet, rows * packet};
                 const cc_packets es = {expected, rows * COLUMNS * packet, rows * packet, packet};
-                for (int f = 0; f < PACKETS; f++)
-                    for (int s = 0; s < MOST; s++)
-                        for (int i = 0; i < rows; i++)
-                            for (int lane = 0; lane < packet; lane++)
-                                wide[f * ws.next + s * ws.step + i * ws.row + lane] =
-                                    a[f * as.next + i * as.row + s / lanes * as.step + s % lanes
-                                      + lane / lanes * lanes];
+                NAME(widen)(t, &as, CC_SUMMANDS, PACKETS, rows, MOST, &ws);
                 memset(got, 0, sizeof got), memset(expected, 0, sizeof expected);
                 t->multiply_each_summand(&as, rows, &bs, columns, summands, &os, PACKETS, rows % 2);
                 t->multiply(&bs, columns, &ws, rows, summands, &es, PACKETS, rows % 2);

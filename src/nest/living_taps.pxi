@@ -361,8 +361,7 @@ cdef bint can_swap(const LivingTaps *job, Py_ssize_t lanes) noexcept nogil:
     cdef const View *array = &job.array
     cdef Py_ssize_t rows = (CC_BLOCK // job.sum.g.taps + 2) * array.shape[2]
     return (2 * job.out.shape[0] >= lanes and array.half == NULL and not array.pair
-            and (array.strides[2] == job.size or array.strides[1] == job.size
-                 and array.shape[1] > 1)
+            and (job.adjacent or array.strides[2] == job.size)
             and array.strides[0] % job.size == 0 and rows * lanes * job.size <= 4 * PANEL_BYTES)
 
 
@@ -375,7 +374,6 @@ cdef void cut_positions(LivingTaps *job, Py_ssize_t run, bint halves) noexcept n
     job.run, job.runs = run, (outputs + run - 1) // run
     job.signals = min(max(job.lanes // run, 1), job.out.shape[0])
     job.shared = job.signals == 1 and g.period == 1 and overlap(g)
-    job.adjacent = job.array.strides[1] == job.size and job.array.shape[1] > 1
     job.swaps = job.signals > 1 and run == 1 and can_swap(job, job.lanes)
     job.strips = 1 if job.swaps else job.runs
     job.most_taps = job.taps = 0
@@ -424,6 +422,7 @@ cdef bint plan_living_taps(
         return False
     few_live = not sum.transposed and living_share(g, length, outputs) * living_gain <= 8
     job.sum, job.array, job.out, job.size = sum, array[0], out[0], size
+    job.adjacent = array.shape[1] > 1 and has_adjacent_channels(array, size)
     if not (few_live or can_swap(job, sum.half)):
         return False
     # Strips may be shorter than their lanes, which several signals fill then: that meets fewer
